@@ -1,0 +1,408 @@
+"""The command line `stemscout`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+import traceback
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .agents.experiment import Experiment
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class Commands(TyperGroup):
+    """Unknown names list the known ones."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            known = ", ".join(self.list_commands(ctx))
+            raise ValueError(f"unknown command {args[0]!r}; there are: {known}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Autonomous scanning transmission electron microscopy: environments, agents, benchmarks.",
+    epilog="Start with: stemscout demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+bench = typer.Typer(
+    cls=Commands, help="Measure and compare agents.", no_args_is_help=True, add_completion=False
+)
+app.add_typer(bench, name="bench", rich_help_panel="Measure")
+
+RUN, LOOK, WORLDS = "Run an experiment", "See what there is", "Specimens"
+Seed = Annotated[int, typer.Option(min=0, help="An integer from 0; the same one repeats the run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results; it must be new or empty.")]
+
+
+@app.callback(invoke_without_command=True)
+def front(
+    version: Annotated[bool, typer.Option("--version", help="Say the version and exit.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (anywhere in the line).")
+    ] = False,
+) -> None:
+    if version:
+        from . import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: stemscout demo --out runs/first")
+def demo(seed: Seed = 0, out: Out = None, as_json: AsJson = False) -> None:
+    """One autonomous experiment on an embedded graphene sheet, in seconds."""
+    _run(
+        {
+            "env": "StemScout/GrapheneDefects-v0",
+            "env_options": {"renderer": "abtem", "difficulty": "medium", "split": "test"},
+            "agent": "linear-bo",
+            "agent_options": {},
+            "budget": 0.4,
+            "seed": seed,
+        },
+        out or _free(Path("runs/demo")),
+        as_json,
+    )
+
+
+@app.command(
+    rich_help_panel=RUN,
+    epilog="Examples:  stemscout run --image nio.png --pixel-nm 0.046 --agent linear-bo "
+    "--budget 0.2 --out runs/nio   |   stemscout run --env StemScout/GrapheneDefects-v0 "
+    "--agent grid --out runs/g",
+)
+def run(
+    env: Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="Your own micrograph: .npy, PNG, TIFF, or what RosettaSciIO reads."),
+    ] = None,
+    pixel_nm: Annotated[
+        float | None, typer.Option(help="Pixel size of the image in nm, where the file says none.")
+    ] = None,
+    agent: Annotated[str, typer.Option(help="Who decides; see `agents`.")] = "linear-bo",
+    budget: Annotated[
+        float, typer.Option(help="Charge in rasters of the whole field, above 0 and at most 1.")
+    ] = 0.4,
+    seed: Seed = 0,
+    out: Out = None,
+    difficulty: Annotated[
+        str | None, typer.Option(help="easy, medium (default) or hard; with --env.")
+    ] = None,
+    renderer: Annotated[
+        str | None, typer.Option(help="fast (default) or abtem, the shipped world; with --env.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Specimens: train, validation or test (default); with --env.")
+    ] = None,
+    component: Annotated[
+        int | None, typer.Option(help="Component to pursue; the largest variance by default.")
+    ] = None,
+    decomposition: Annotated[
+        str | None, typer.Option(help="pca (default), svd, nmf or ica; for linear-bo.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One agent on one microscope until the budget is spent."""
+    if (env is None) == (image is None):
+        raise ValueError("give either --env or --image, and not both")
+    simulated = {"difficulty": difficulty, "renderer": renderer, "split": split}
+    if image is not None:
+        given = [f"--{name}" for name, value in simulated.items() if value is not None]
+        if given:
+            raise ValueError(f"{', '.join(given)} only goes with --env; an image is what it is")
+        env, options = "StemScout/Recorded-v0", {"image": str(image), "pixel_nm": pixel_nm}
+    else:
+        if pixel_nm is not None:
+            raise ValueError("--pixel-nm only goes with --image")
+        options = {k: v for k, v in simulated.items() if v is not None}
+        options.setdefault("split", "test")
+    wishes = {"component": component, "decomposition": decomposition}
+    configuration = {
+        "env": env,
+        "env_options": options,
+        "agent": agent,
+        "agent_options": {k: v for k, v in wishes.items() if v is not None},
+        "budget": budget,
+        "seed": seed,
+    }
+    stem = image.stem if image else str(env).split("/")[-1]
+    _run(configuration, out or _free(Path("runs") / f"{stem}-{agent}-{seed}"), as_json)
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: stemscout envs --json")
+def envs(as_json: AsJson = False) -> None:
+    """The environments, a line each."""
+    from .envs.registration import ENVIRONMENTS
+
+    _listing({name: about for name, (_, about) in ENVIRONMENTS.items()}, as_json)
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: stemscout agents")
+def agents(as_json: AsJson = False) -> None:
+    """The agents, a line each."""
+    from .agents.catalogue import AGENTS
+
+    _listing({name: entry.about for name, entry in AGENTS.items()}, as_json)
+
+
+@app.command(rich_help_panel=WORLDS, epilog="Example: stemscout worlds")
+def worlds(as_json: AsJson = False) -> None:
+    """The simulated worlds in the package, a line each."""
+    from .simulators.world import SHIPPED, load_world
+
+    lines = {}
+    for path in sorted(SHIPPED.glob("*.npz")):
+        world = load_world(path)
+        lines[path.stem] = (
+            f"{world.recipe.field_nm:g} nm, {len(world.specimen.feature_class)} features, "
+            f"{', '.join(world.coefficients)} at {world.grid.sampling_nm:g} nm, "
+            f"{world.recipe.renderer}, {world.recipe.digest}"
+        )
+    _listing(lines, as_json)
+
+
+@app.command(
+    rich_help_panel=WORLDS,
+    epilog="Example: stemscout simulate graphene --seed 3 --fov-nm 5 --renderer abtem --out g3.npz",
+)
+def simulate(
+    specimen: Annotated[str, typer.Argument(help="A kind of specimen: graphene.")],
+    seed: Seed = 0,
+    fov_nm: Annotated[float, typer.Option(help="Side of the square field in nm.")] = 16.0,
+    difficulty: Annotated[str, typer.Option(help="easy, medium or hard.")] = "medium",
+    renderer: Annotated[str, typer.Option(help="fast, or abtem: minutes to hours.")] = "fast",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="The .npz file to write.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder for finished rows, to resume from; abtem only.")
+    ] = None,
+) -> None:
+    """Make a world: generate a specimen and image it once."""
+    from rich.progress import BarColumn, Progress, TimeRemainingColumn
+
+    from .simulators.world import (
+        RENDERERS,
+        SETTINGS,
+        Recipe,
+        open_world,
+        render_abtem,
+        save_world,
+        specimen_seed,
+    )
+    from .views.worlds import picture
+
+    if renderer not in RENDERERS:
+        raise ValueError(f"unknown renderer {renderer!r}; there are: {', '.join(RENDERERS)}")
+    path = out or Path(f"{specimen}-{difficulty}.npz")
+    if path.suffix != ".npz":
+        raise ValueError(f"--out {str(path)!r} must end in .npz")
+    for target in (path, path.with_suffix(".png")):
+        if target.exists():
+            raise FileExistsError(f"{str(target)!r} exists; nothing is overwritten")
+    recipe = Recipe(
+        specimen, difficulty, *specimen_seed(seed, split), fov_nm, renderer, ("haadf", "maadf")
+    )
+    if renderer == "fast":
+        world = open_world(recipe)
+    else:
+        columns = (
+            "{task.description}",
+            BarColumn(),
+            "{task.completed}/{task.total}",
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=_console(), transient=True) as bar:
+            task = bar.add_task("rows of tiles", total=None)
+            world = render_abtem(
+                recipe, keep, lambda done, total: bar.update(task, completed=done, total=total)
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = shlex.join(["stemscout", *sys.argv[1:]])
+    save_world(world, path, {"command": command, **SETTINGS[renderer]})
+    path.with_suffix(".png").write_bytes(picture(world))
+    print(
+        f"{path} and {path.with_suffix('.png').name}: {len(world.specimen.feature_class)} features"
+    )
+
+
+@bench.command("run", epilog="Example: stemscout bench run smoke")
+def bench_run(
+    suite: Annotated[str, typer.Argument(help="smoke, half, or a YAML file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Every agent of a suite on the same specimens."""
+    from .benchmarks.suite import load_suite, run_suite
+
+    console = _console()
+    rows = run_suite(
+        load_suite(suite),
+        lambda r: console.print(f"{r.agent} on {r.seed}: seen {r.seen:.2f} in {r.seconds:.0f} s"),
+    )
+    _table([asdict(r) for r in rows], as_json)
+
+
+@bench.command(epilog="Example: stemscout bench throughput --json")
+def throughput(
+    env: Annotated[str, typer.Option(help="An environment id.")] = "StemScout/GrapheneDefects-v0",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Time of one environment step, by part."""
+    from .benchmarks.timing import step_times
+
+    _listing({k: round(v, 1) for k, v in step_times(env, seed).items()}, as_json, "µs")
+
+
+@bench.command(epilog="Example: stemscout bench navigation")
+def navigation(as_json: AsJson = False) -> None:
+    """Time of one Bayesian-optimisation decision."""
+    from .benchmarks.timing import decision_seconds
+
+    times = {f"after {n} observations": round(s, 3) for n, s in decision_seconds().items()}
+    _listing(times, as_json, "s")
+
+
+def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
+    from . import register_all
+    from .agents.catalogue import make_agent
+    from .agents.experiment import Experiment
+    from .benchmarks.single import record
+    from .envs.registration import make_env
+    from .views.folder import RunFolder
+
+    register_all()
+    folder = RunFolder(out)
+    agent = make_agent(configuration["agent"], **configuration["agent_options"])
+    env = make_env(
+        configuration["env"],
+        action=agent.needs.action,
+        observation=agent.needs.observation,
+        budget=configuration["budget"],
+        terminate_when_done=False,
+        **configuration["env_options"],
+    )
+    experiment = Experiment(env, agent, configuration["seed"])
+    command = shlex.join(["stemscout", *sys.argv[1:]])
+    with _interruptible(experiment), _progress(configuration) as on_step:
+        summary = record(experiment, folder, configuration, command, on_step)
+    env.close()
+    if as_json:
+        print(json.dumps({**summary, "folder": str(out)}))
+    else:
+        from .views.report import facts_of
+
+        _listing({**facts_of(summary), "report": str(out / "report.html")}, False)
+    if experiment.stopped:
+        raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def _interruptible(experiment: Experiment) -> Iterator[None]:
+    """The first Ctrl-C stops at the next frame; a second one at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        _console().print("Stopping after this frame; everything so far will be written.")
+        experiment.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress(configuration: dict[str, Any]) -> Iterator[Any]:
+    """A bar on standard error with the charge left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}% of the charge spent, frame {task.fields[frame]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=_console(), transient=True) as bar:
+        task = bar.add_task(configuration["agent"], total=configuration["budget"], frame=0)
+        yield lambda step: bar.update(task, completed=step.spent, frame=step.index + 1)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3 ... that does not exist."""
+    number, free = 2, path
+    while free.exists():
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
+
+
+def _listing(lines: dict[str, Any], as_json: bool, unit: str = "") -> None:
+    if as_json:
+        print(json.dumps(lines))
+        return
+    width = max((len(name) for name in lines), default=0)
+    for name, value in lines.items():
+        print(f"{name:<{width}}  {value} {unit}".rstrip())
+
+
+def _table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"rows": rows}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(v) for v in row.values()))
+    Console(width=140).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the command line; errors are one sentence and exit code 2."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        app(arguments, prog_name="stemscout")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (ValueError, OSError, NotImplementedError, ImportError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"stemscout: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""What an agent is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..envs.actions import ActionCodec
+from ..envs.reference import ReferenceFrame
+from ..hardware.limits import Limits
+from ..hardware.microscope import YX, Frame, ScanRequest
+from ..simulators.specimens import Specimen
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The action and the observation that an agent wants; the environment is built to fit."""
+
+    action: str = "position"
+    observation: str = "default"
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that an agent knows before its first frame.
+
+    Attributes:
+        field_yx_nm: what may be scanned, about the optic axis.
+        reference: the reference frame.
+        limits: what the microscope accepts.
+        actions: turns a request into an action.
+        full_scale: by detector, readings at black and white.
+        budget: charge that may be spent, in rasters.
+        frames: reference frames that the budget pays for.
+        beam_current_pa: measured or declared; None where nobody knows it.
+        class_names: what may be claimed, where the task has classes.
+        tolerances_nm: how exact a claim must be, by class.
+        survey: a first overview, where the suite grants one.
+        truth: only for agents that are ``privileged``.
+    """
+
+    field_yx_nm: YX
+    reference: ReferenceFrame
+    limits: Limits
+    actions: ActionCodec
+    full_scale: Mapping[str, tuple[float, float]]
+    budget: float
+    frames: int
+    beam_current_pa: float | None = None
+    class_names: tuple[str, ...] = ()
+    tolerances_nm: tuple[float, ...] = ()
+    survey: Frame | None = None
+    truth: Specimen | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claimed feature.
+
+    Attributes:
+        frame: index of a frame that the agent took.
+        points_px: (n, 2) in that frame's pixels: one for a point, a polyline for
+            a wall, a closed polygon for a cell.
+        label: the class claimed.
+        confidence: in [0, 1].
+    """
+
+    frame: int
+    points_px: Floats
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class FieldMap:
+    """A quantity over the field, for a picture.
+
+    Attributes:
+        values: (rows, columns).
+        y_nm, x_nm: the positions of the rows and columns.
+        unit: of the values.
+    """
+
+    values: Floats
+    y_nm: Floats
+    x_nm: Floats
+    unit: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the agent chose what it chose: one plain sentence, and maps in nm.
+
+    ``components`` are pictures of what the agent looks for, (k, rows, columns);
+    ``chosen`` is the index of the one that it pursues; ``reach`` is half their
+    width, and its unit.
+    """
+
+    sentence: str
+    maps: Mapping[str, FieldMap] = field(default_factory=dict)
+    components: Floats | None = None
+    chosen: int | None = None
+    reach: tuple[float, str] = (1.0, "")
+
+
+class Agent(ABC):
+    """Decides where to scan next.
+
+    An agent sees only what the microscope gave it: never the truth, never
+    pixels that were not paid for.  The order of calls is ``reset``, then
+    ``act`` and ``observe`` in turn.
+    """
+
+    name: str = "agent"
+    needs: ClassVar[Needs] = Needs()
+    privileged: ClassVar[bool] = False
+
+    @abstractmethod
+    def reset(self, context: Context, seed: int) -> None:
+        """Start over on a new specimen."""
+
+    @abstractmethod
+    def act(self, observation: Any) -> Any | None:
+        """An action of the space that ``needs`` names; None when nothing is left to do."""
+
+    @abstractmethod
+    def observe(self, frame: Frame) -> None:
+        """Take note of a frame: the agent's own, or a person's."""
+
+    def target(self, frames: Sequence[Frame]) -> Floats | None:
+        """The scalar target (n,) of frames, by what was learned so far; None without one."""
+        return None
+
+    def findings(self) -> list[Finding]:
+        """Everything claimed so far."""
+        return []
+
+    def maps(self) -> Mapping[str, FieldMap]:
+        """Maps of properties, where the task asks for them."""
+        return {}
+
+    def explain(self) -> Explanation:
+        """Of the latest decision."""
+        return Explanation(f"{self.name} follows its plan")
+
+    def steer(
+        self,
+        target: Any = None,
+        forbid: Sequence[tuple[YX, YX]] | None = None,
+        exploration: float | None = None,
+    ) -> None:
+        """A person's wish, for the next decision on.
+
+        Args:
+            target: what to pursue, in the agent's own terms.
+            forbid: rectangles, (corner, corner) in nm, that no frame may touch.
+            exploration: how much curiosity, 0 for none.
+
+        Raises:
+            ValueError: this agent cannot be steered that way.
+        """
+        raise ValueError(f"{self.name} cannot be steered")
+
+    def save(self) -> dict[str, Any]:
+        """State beyond the frames seen, as arrays and JSON."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any], frames: Sequence[Frame]) -> None:
+        """After ``reset``: go on as the agent that saved ``state`` after ``frames``."""
+        for frame in frames:
+            self.observe(frame)
+
+
+def touches(request: ScanRequest, rectangle: tuple[YX, YX]) -> bool:
+    """Whether an unrotated frame and a rectangle overlap."""
+    (y0, x0), (y1, x1) = rectangle
+    y, x = request.centre_yx_nm
+    h, w = request.fov_yx_nm
+    return (
+        y - h / 2 < max(y0, y1)
+        and y + h / 2 > min(y0, y1)
+        and x - w / 2 < max(x0, x1)
+        and x + w / 2 > min(x0, x1)
+    )

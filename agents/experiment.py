@@ -1,0 +1,163 @@
+"""The one loop between an agent and an environment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..envs.scan_env import ScanEnv
+from ..hardware.microscope import YX, Frame, ScanRequest
+from .agent import Agent, Context, Explanation, Finding
+
+
+@dataclass(frozen=True)
+class Step:
+    """One turn of the loop, as plain data; every output derives from these.
+
+    Attributes:
+        index: from 0.
+        request: what was asked.
+        frame: what came back.
+        target: the frame's target by what the agent knew right after it.
+        findings: all claims so far.
+        explanation: of the decision that led here.
+        latency_s: the agent's time, deciding and taking in.
+        spent: charge so far, in rasters.
+        time_s: instrument time so far.
+        fraction: of the task done; for people and scores, never for agents.
+    """
+
+    index: int
+    request: ScanRequest
+    frame: Frame
+    target: float | None
+    findings: tuple[Finding, ...]
+    explanation: Explanation
+    latency_s: float
+    spent: float
+    time_s: float
+    fraction: float
+
+
+class Experiment:
+    """Iterate over it, and it runs until the budget is spent.
+
+    ``pause``, ``resume``, ``stop`` and ``steer`` may be called from any thread;
+    they take effect before the next frame.
+
+    Args:
+        env: built for what ``agent.needs``.
+        agent: decides.
+        seed: of the environment and the agent.
+        specimen: shows this specimen of the split, whatever the seed.
+    """
+
+    def __init__(
+        self, env: ScanEnv, agent: Agent, seed: int = 0, specimen: int | None = None
+    ) -> None:
+        if seed < 0:
+            raise ValueError(f"seed {seed}; it must be an integer >= 0")
+        self.env = env
+        self.agent = agent
+        self.seed = seed
+        self.specimen = specimen
+        self.steps: list[Step] = []
+        self.stopped = False
+        self._go = threading.Event()
+        self._go.set()
+        self._wishes: list[dict[str, Any]] = []
+
+    def __iter__(self) -> Iterator[Step]:
+        options = {} if self.specimen is None else {"specimen": self.specimen}
+        observation, _ = self.env.reset(seed=self.seed, options=options)
+        self.agent.reset(self.context(), self.seed)
+        while not self.env.episode.exhausted:
+            self._go.wait()
+            if self.stopped:
+                return
+            while self._wishes:
+                self.agent.steer(**self._wishes.pop(0))
+            began = time.perf_counter()
+            action = self.agent.act(observation)
+            if action is None:
+                return
+            decided = time.perf_counter() - began
+            taken = len(self.env.episode.history)
+            observation, _, terminated, truncated, info = self.env.step(action)
+            if len(self.env.episode.history) == taken:
+                return  # it cost more than was left
+            step = self._take_in(info["request"], decided)
+            self.steps.append(step)
+            yield step
+            if terminated or truncated:
+                return
+
+    def run(self) -> list[Step]:
+        """All steps."""
+        for _ in self:
+            pass
+        return self.steps
+
+    def pause(self) -> None:
+        self._go.clear()
+
+    def resume(self) -> None:
+        self._go.set()
+
+    def stop(self) -> None:
+        """Take no further frame."""
+        self.stopped = True
+        self._go.set()
+
+    def steer(
+        self,
+        target: Any = None,
+        forbid: Sequence[tuple[YX, YX]] | None = None,
+        exploration: float | None = None,
+    ) -> None:
+        """Pass a person's wish to the agent before its next decision."""
+        self._wishes.append({"target": target, "forbid": forbid, "exploration": exploration})
+
+    def context(self) -> Context:
+        """What the agent is told before its first frame; truth only to the privileged."""
+        env, episode = self.env, self.env.episode
+        truth = env.truth
+        classes = truth.classes if truth is not None else ()
+        price = episode.price(episode.reference.at((0.0, 0.0)))
+        return Context(
+            field_yx_nm=episode.field_yx_nm,
+            reference=episode.reference,
+            limits=episode.capabilities.limits,
+            actions=env.actions,
+            full_scale=episode.capabilities.full_scale,
+            budget=episode.budget.total,
+            frames=int(episode.budget.total / price * (1 + 1e-9)),
+            beam_current_pa=episode.beam_current_pa,
+            class_names=tuple(c.name for c in classes),
+            tolerances_nm=tuple(c.tolerance_nm for c in classes),
+            truth=truth if self.agent.privileged else None,
+        )
+
+    def _take_in(self, request: ScanRequest, decided_s: float) -> Step:
+        episode = self.env.episode
+        frame = episode.history[-1]
+        explanation = self.agent.explain()
+        began = time.perf_counter()
+        self.agent.observe(frame)
+        target = self.agent.target([frame])
+        latency = decided_s + time.perf_counter() - began
+        return Step(
+            index=len(self.steps),
+            request=request,
+            frame=frame,
+            target=None if target is None else float(target[0]),
+            findings=tuple(self.agent.findings()),
+            explanation=explanation,
+            latency_s=latency,
+            spent=episode.budget.spent,
+            time_s=episode.budget.spent_time_s,
+            fraction=episode.task.fraction,
+        )

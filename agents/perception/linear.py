@@ -1,0 +1,124 @@
+"""Linear perception: windowed Fourier magnitudes, decomposed into a few components.
+
+The linear workflow of Creange et al. (2022): a frame is described by how much
+of each component its windows hold.  Components are fitted on the frames taken
+so far and on nothing else.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .windows import fourier_magnitude, windows
+
+Floats = NDArray[np.float64]
+DECOMPOSITIONS = ("pca", "svd", "nmf", "ica")
+
+
+class LinearPerception:
+    """Sliding windows, Fourier magnitude, linear decomposition.
+
+    Args:
+        decomposition: ``pca``, ``svd``, ``nmf`` or ``ica``, as scikit-learn has them.
+        n_components: how many; fewer where there are fewer samples.
+        window: side of a window, as a share of the frame.
+        overlap: of neighbouring windows, as a share of a window; the paper's 0.75.
+    """
+
+    name = "linear"
+
+    def __init__(
+        self,
+        decomposition: str = "pca",
+        n_components: int = 4,
+        window: float = 0.5,
+        overlap: float = 0.75,
+    ) -> None:
+        if decomposition not in DECOMPOSITIONS:
+            known = ", ".join(DECOMPOSITIONS)
+            raise ValueError(f"unknown decomposition {decomposition!r}; there are: {known}")
+        if n_components < 1:
+            raise ValueError(f"{n_components} components; there must be at least 1")
+        if not (0 < window <= 1 and 0 <= overlap < 1):
+            raise ValueError(
+                f"window {window} and overlap {overlap}; they must lie in (0, 1] and [0, 1)"
+            )
+        self.decomposition = decomposition
+        self.n_components = n_components
+        self.window = window
+        self.overlap = overlap
+
+    def reset(self, seed: int) -> None:
+        self.seed = seed % 2**32
+        self.model: Any = None
+        self._sign = np.ones(0)
+        self._order = np.zeros(0, dtype=np.int64)
+
+    def features(self, images: Floats) -> Floats:
+        """Fourier magnitudes (n, k, s, s) of the k windows of each image (n, rows, columns)."""
+        side = max(4, round(self.window * min(images.shape[1:])))
+        side += side % 2
+        side = min(side, min(images.shape[1:]))
+        step = max(1, round(side * (1 - self.overlap)))
+        return fourier_magnitude(windows(images, side, step))
+
+    def fit(self, features: Floats) -> None:
+        """Learn the components from all windows (n, k, s, s) seen so far.
+
+        Components are put in the order of the variance they bring to whole
+        frames, and signed so that the longer tail is positive: what is rare is
+        what is looked for.
+        """
+        samples = features.reshape(-1, features.shape[-2] * features.shape[-1])
+        count = min(self.n_components, *samples.shape)
+        self.shape = features.shape[-2:]
+        # Independent components of samples that do not vary are not defined.
+        name = "pca" if np.ptp(samples, axis=0).max() == 0 else self.decomposition
+        self.model = _model(name, count, self.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an unconverged fit is refitted one frame later
+            scores = np.asarray(self.model.fit_transform(samples), dtype=np.float64)
+        self._patterns = self.model.mixing_.T if name == "ica" else self.model.components_
+        length = np.linalg.norm(self._patterns, axis=1)
+        frames = (scores * length).reshape(len(features), -1, count).mean(axis=1)
+        centred = frames - frames.mean(axis=0)
+        skew = (centred**3).sum(axis=0)
+        self._sign = (
+            np.where(skew < 0, -1.0, 1.0) if self.decomposition != "nmf" else np.ones(count)
+        )
+        self._order = np.argsort(-frames.var(axis=0), kind="stable")
+
+    def describe(self, features: Floats) -> Floats:
+        """How much of each component (n, components) the frames (n, k, s, s) hold."""
+        samples = features.reshape(-1, features.shape[-2] * features.shape[-1])
+        scores = np.asarray(self.model.transform(samples), dtype=np.float64) * self._sign
+        frames = scores.reshape(*features.shape[:2], -1).mean(axis=1)
+        return np.asarray(frames[:, self._order])
+
+    @property
+    def components(self) -> Floats | None:
+        """Pictures (components, s, s) in Fourier space; None before the first fit."""
+        if self.model is None:
+            return None
+        signed = self._patterns * self._sign[:, None]
+        return np.asarray(signed[self._order].reshape(-1, *self.shape))
+
+    def reach(self, pixel_nm: float) -> tuple[float, str]:
+        """The cropped spectrum ends at half the Nyquist frequency."""
+        return 0.25 / pixel_nm, "1/nm"
+
+
+def _model(name: str, count: int, seed: int) -> Any:
+    from sklearn import decomposition
+
+    if name == "pca":
+        return decomposition.PCA(count, svd_solver="full")
+    if name == "svd":
+        return decomposition.TruncatedSVD(count, random_state=seed)
+    if name == "nmf":
+        return decomposition.NMF(count, init="nndsvda", random_state=seed, max_iter=300)
+    return decomposition.FastICA(count, whiten="unit-variance", random_state=seed, max_iter=400)

@@ -1,0 +1,238 @@
+"""A workflow: perception + scalarizer + navigator, composed into an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hardware.coordinates import specimen_from_scan
+from ..hardware.microscope import YX, Frame
+from .agent import Agent, Context, Explanation, Floats, touches
+from .navigation.navigator import Decision, Navigator
+
+Scalarizer = Callable[[Floats], Floats]
+
+
+class Perception(Protocol):
+    """What is in this frame?  Descriptors are learned from the frames so far."""
+
+    name: str
+
+    def reset(self, seed: int) -> None: ...
+
+    def features(self, images: Floats) -> Floats:
+        """What of images (n, rows, columns) is kept, computed once for each: (n, ...)."""
+        ...
+
+    def fit(self, features: Floats) -> None: ...
+
+    def describe(self, features: Floats) -> Floats:
+        """Descriptors (n, d)."""
+        ...
+
+    @property
+    def components(self) -> Floats | None:
+        """Pictures of the descriptors (d, rows, columns)."""
+        ...
+
+    def reach(self, pixel_nm: float) -> tuple[float, str]:
+        """Half the width of those pictures, and its unit."""
+        ...
+
+
+class Component:
+    """The scalarizer of the linear workflow: one component, chosen by a person or by default.
+
+    Args:
+        index: which; 0 brings the largest variance.
+    """
+
+    def __init__(self, index: int | None = None) -> None:
+        if index is not None and index < 0:
+            raise ValueError(f"component {index}; it must be at least 0")
+        self.index = index
+
+    def __call__(self, descriptors: Floats) -> Floats:
+        index = self.index or 0
+        if index >= descriptors.shape[1]:
+            raise ValueError(
+                f"component {index}, but there are only {descriptors.shape[1]} "
+                f"(0 to {descriptors.shape[1] - 1})"
+            )
+        return descriptors[:, index]
+
+
+class Navigated(Agent):
+    """An agent that follows a navigator and looks at nothing.
+
+    Args:
+        navigator: where next.
+        privileged: it is told the truth.
+    """
+
+    def __init__(self, navigator: Navigator, name: str = "", privileged: bool = False) -> None:
+        self.navigator = navigator
+        self.name = name or navigator.name
+        self.privileged = privileged  # type: ignore[misc]
+
+    def reset(self, context: Context, seed: int) -> None:
+        self.context = context
+        self.rng = np.random.default_rng(np.random.SeedSequence(seed))
+        self.navigator.reset(context, self.rng)
+        self.frames: list[Frame] = []
+        self.centres: list[NDArray[np.float64]] = []
+        self.forbidden: list[tuple[YX, YX]] = []
+        self.decision: Decision | None = None
+
+    def act(self, observation: Any) -> Any | None:
+        self.decision = self.navigator.decide(self._measured(), self._targets(), self._allowed())
+        if self.decision is None:
+            return None
+        y, x = self.navigator.candidates.centres_yx_nm[self.decision.index]
+        return self.context.actions.encode(self.context.reference.at((float(y), float(x))))
+
+    def observe(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        centre = frame.region.centre_yx_nm
+        self.centres.append(specimen_from_scan(centre, frame.state, frame.region.rotation_rad))
+
+    def explain(self) -> Explanation:
+        if self.decision is None:
+            return Explanation(f"{self.name} has nothing left to do")
+        candidates = self.navigator.candidates
+        y, x = candidates.centres_yx_nm[self.decision.index]
+        sentence = f"({y:.2f}, {x:.2f}) nm: {self.decision.reason}"
+        maps = {k: candidates.field_map(v, unit) for k, (v, unit) in self.decision.maps.items()}
+        return Explanation(sentence, maps)
+
+    def steer(
+        self,
+        target: Any = None,
+        forbid: Sequence[tuple[YX, YX]] | None = None,
+        exploration: float | None = None,
+    ) -> None:
+        if target is not None:
+            self._aim(target)
+        if exploration is not None:
+            self.navigator.steer(exploration)
+        if forbid is not None:
+            self.forbidden = [tuple(r) for r in forbid]  # type: ignore[misc]
+
+    def save(self) -> dict[str, Any]:
+        return {"navigator": self.navigator.save(), "forbidden": self.forbidden}
+
+    def restore(self, state: Mapping[str, Any], frames: Sequence[Frame]) -> None:
+        super().restore(state, frames)
+        self.navigator.restore(state["navigator"])
+        self.forbidden = [(tuple(a), tuple(b)) for a, b in state["forbidden"]]
+
+    def _aim(self, target: Any) -> None:
+        raise ValueError(f"{self.name} pursues no target that could be changed")
+
+    def _measured(self) -> Floats:
+        return np.array(self.centres).reshape(-1, 2)
+
+    def _targets(self) -> Floats:
+        return np.full(len(self.frames), np.nan)
+
+    def _allowed(self) -> NDArray[np.bool_]:
+        centres = self.navigator.candidates.centres_yx_nm
+        if not self.forbidden:
+            return np.ones(len(centres), dtype=bool)
+        reference = self.context.reference
+        return np.array(
+            [
+                not any(touches(reference.at((float(y), float(x))), r) for r in self.forbidden)
+                for y, x in centres
+            ]
+        )
+
+
+class Workflow(Navigated):
+    """Perception says what a frame holds, a scalarizer what is wanted, a navigator where next.
+
+    The perception is refitted whenever frames have come in, so all targets,
+    earlier ones too, are those of what is known now.
+
+    Args:
+        perception: frame to descriptor.
+        scalarizer: descriptors to the one number that is maximised.
+        navigator: targets to the next frame.
+    """
+
+    def __init__(
+        self, perception: Perception, scalarizer: Component, navigator: Navigator, name: str = ""
+    ) -> None:
+        super().__init__(navigator, name or f"{perception.name}-{navigator.name}")
+        self.perception = perception
+        self.scalarizer = scalarizer
+
+    def reset(self, context: Context, seed: int) -> None:
+        super().reset(context, seed)
+        self.perception.reset(seed)
+        self.seen: list[Floats] = []
+        self._fitted = 0
+
+    def observe(self, frame: Frame) -> None:
+        if frame.image.shape != self.context.reference.shape_yx:
+            raise ValueError(
+                f"a frame of {frame.image.shape} px; {self.name} describes reference frames of "
+                f"{self.context.reference.shape_yx} px"
+            )
+        super().observe(frame)
+        self.seen.append(self.perception.features(self._images([frame]))[0])
+
+    def target(self, frames: Sequence[Frame]) -> Floats | None:
+        if not self._learned() or not frames:
+            return None
+        return self.scalarizer(self.perception.describe(self._features(frames)))
+
+    def explain(self) -> Explanation:
+        plain = super().explain()
+        reference = self.context.reference
+        return Explanation(
+            plain.sentence,
+            plain.maps,
+            self.perception.components,
+            self.scalarizer.index or 0,
+            self.perception.reach(reference.fov_yx_nm[0] / reference.shape_yx[0]),
+        )
+
+    def save(self) -> dict[str, Any]:
+        return {**super().save(), "component": self.scalarizer.index}
+
+    def restore(self, state: Mapping[str, Any], frames: Sequence[Frame]) -> None:
+        super().restore(state, frames)
+        self.scalarizer = Component(state["component"])
+
+    def _aim(self, target: Any) -> None:
+        self.scalarizer = Component(int(target))
+
+    def _targets(self) -> Floats:
+        if not self._learned():
+            return super()._targets()
+        return self.scalarizer(self.perception.describe(np.array(self.seen)))
+
+    def _learned(self) -> bool:
+        """Fit to what has been seen, if there is more of it; True once there is anything."""
+        if len(self.seen) < 2:
+            return False
+        if self._fitted != len(self.seen):
+            self.perception.fit(np.array(self.seen))
+            self._fitted = len(self.seen)
+        return True
+
+    def _features(self, frames: Sequence[Frame]) -> Floats:
+        """Of frames; those already taken in are not computed again."""
+        known = {id(f): k for k, f in enumerate(self.frames)}
+        if all(id(f) in known for f in frames):
+            return np.array([self.seen[known[id(f)]] for f in frames])
+        return self.perception.features(self._images(frames))
+
+    def _images(self, frames: Sequence[Frame]) -> Floats:
+        black, white = self.context.full_scale[frames[0].request.detectors[0]]
+        images = np.array([f.image for f in frames], dtype=np.float64)
+        return (images - black) / (white - black)

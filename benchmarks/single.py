@@ -1,0 +1,117 @@
+"""One experiment from its first frame to its folder: run, record, score, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..agents.experiment import Experiment, Step
+from ..envs import seen
+from ..simulators.simulated import SimulatedMicroscope
+from ..views.folder import RunFolder
+from ..views.report import Discovery, facts_of, render
+from .scores import flagged, seen_curve
+from .threads import one_thread
+
+
+def record(
+    experiment: Experiment,
+    folder: RunFolder,
+    configuration: Mapping[str, Any],
+    command: str,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> dict[str, Any]:
+    """Run an experiment, leave everything in ``folder``, and return the summary.
+
+    ``run.json`` is this summary and the versions.  ``on_step`` is called after
+    every frame; when it, or a person, stops the experiment, what was taken by
+    then is written all the same.
+    """
+    with one_thread():
+        for step in experiment:
+            folder.add(step)
+            on_step(step)
+        summary = summarise(experiment, configuration)
+    env = experiment.env
+    discovery = None
+    if env.truth is not None:
+        curve = seen_curve(env.episode, env.truth)
+        shown = seen.seen_after(seen.targets(env.truth), env.episode.exposures)
+        discovery = Discovery(env.truth, shown, curve.charge, curve.recall)
+    page = render(
+        title=f"{experiment.agent.name} on {summary['microscope']}",
+        facts=facts_of(summary),
+        episode=env.episode,
+        steps=experiment.steps,
+        agent=experiment.agent.name,
+        command=command,
+        discovery=discovery,
+    )
+    folder.finish({**summary, "command": command}, page)
+    return summary
+
+
+def summarise(experiment: Experiment, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``run.json`` says of an experiment that has ended."""
+    episode, steps = experiment.env.episode, experiment.steps
+    budget = episode.budget
+    if experiment.stopped:
+        ended = "stopped by a person"
+    elif experiment.env.terminate_when_done and episode.task.done:
+        ended = "the task was done"
+    elif len(steps) and not episode.exhausted:
+        ended = "the agent had nothing left to do"
+    else:
+        ended = "the budget was spent"
+    latencies = [s.latency_s * 1e3 for s in steps] or [0.0]
+    return {
+        "agent": {"name": experiment.agent.name, "privileged": experiment.agent.privileged},
+        "microscope": episode.capabilities.name,
+        "seed": experiment.seed,
+        "configuration": dict(configuration),
+        "budget": {
+            "rasters": budget.total,
+            "charge_e": budget.charge_e,
+            "time_s": budget.time_s,
+            "raster_charge_e": budget.raster_charge_e,
+        },
+        "reference_frame": {
+            "fov_yx_nm": episode.reference.fov_yx_nm,
+            "shape_yx": episode.reference.shape_yx,
+            "dwell_us": episode.reference.dwell_us,
+        },
+        "spent": {
+            "frames": len(steps),
+            "rasters": budget.spent,
+            "charge_e": budget.spent_charge_e,
+            "time_s": budget.spent_time_s,
+            "latency_ms_median": float(np.median(latencies)),
+            "latency_ms_p95": float(np.percentile(latencies, 95)),
+        },
+        "ended": ended,
+        "scores": _scores(experiment),
+    }
+
+
+def _scores(experiment: Experiment) -> dict[str, Any]:
+    env = experiment.env
+    if env.truth is None or not experiment.steps:
+        return {"seen": None, "seen_area": None, "charge_to_half": None, "flagged": None}
+    curve = seen_curve(env.episode, env.truth)
+    result = None
+    if isinstance(env.episode.microscope, SimulatedMicroscope):
+        result = flagged(experiment.agent, env.episode.microscope, env.episode.reference)
+    return {
+        "seen": float(curve.recall[-1]),
+        "seen_area": curve.area(),
+        "charge_to_half": curve.charge_to(0.5),
+        "flagged": None
+        if result is None
+        else {
+            "average_precision": result.average_precision,
+            "prevalence": result.prevalence,
+            "frames": result.frames,
+        },
+    }

@@ -1,0 +1,106 @@
+"""An episode: one microscope, one task, one budget, and everything taken so far."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hardware.costs import CostModel
+from ..hardware.limits import check
+from ..hardware.microscope import YX, Capabilities, Frame, Microscope, ScanRequest
+from ..simulators.exposure import Exposure
+from .budget import Budget, BudgetError
+from .reference import ReferenceFrame
+from .tasks import Task
+
+
+@runtime_checkable
+class KnowsExposure(Protocol):
+    """A microscope that knows where its electrons truly went."""
+
+    last_exposure: Exposure | None
+
+
+class Episode:
+    """Takes frames, pays for them, and keeps them.
+
+    Args:
+        microscope: opened here.
+        task: what is rewarded.
+        budget: what may be spent; it belongs to this episode alone.
+        reference: the reference frame.
+        costs: prices, known before a frame is taken.
+
+    Attributes:
+        history: the frames, in order.
+        exposures: where the electrons truly went, where the microscope knows.
+        gains: the task's gain at each frame.
+    """
+
+    def __init__(
+        self,
+        microscope: Microscope,
+        task: Task,
+        budget: Budget,
+        reference: ReferenceFrame,
+        costs: CostModel,
+    ) -> None:
+        self.microscope = microscope
+        self.capabilities: Capabilities = microscope.open()
+        self.task = task
+        self.budget = budget
+        self.reference = reference
+        self.costs = costs
+        self._knows = microscope if isinstance(microscope, KnowsExposure) else None
+        self.beam_current_pa = microscope.state().beam_current_pa
+        self.history: list[Frame] = []
+        self.exposures: list[Exposure] = []
+        self.gains: list[float] = []
+
+    @property
+    def field_yx_nm(self) -> YX:
+        return self.capabilities.limits.field_yx_nm
+
+    def take(self, request: ScanRequest) -> Frame:
+        """Acquire a frame and pay for it; every frame of an experiment comes this way.
+
+        Raises:
+            LimitError, Unsupported: the request is not allowed; nothing is charged.
+            BudgetError: it costs more than is left; nothing is charged.
+        """
+        check(request, self.capabilities.limits, self.beam_current_pa)
+        if not self.affords(request):
+            raise BudgetError(
+                f"this frame costs {self.price(request):.3g} rasters and "
+                f"{self.budget.total - self.budget.spent:.3g} are left"
+            )
+        frame = self.microscope.acquire(request)
+        self.budget.spend(frame.charge_e or 0.0, frame.time_s)
+        exposure = None if self._knows is None else self._knows.last_exposure
+        if exposure is not None:
+            self.exposures.append(exposure)
+        self.history.append(frame)
+        self.gains.append(self.task.update(exposure))
+        return frame
+
+    def affords(self, request: ScanRequest) -> bool:
+        """Whether what is left pays for a request."""
+        return self.budget.affords_request(request, self.costs, self.beam_current_pa or 0.0)
+
+    def price(self, request: ScanRequest) -> float:
+        """Charge of a request, in rasters."""
+        charge = self.costs.charge_e(request, self.beam_current_pa or 0.0)
+        return charge / self.budget.raster_charge_e
+
+    @property
+    def exhausted(self) -> bool:
+        """What is left no longer pays for the cheapest allowed frame."""
+        return not self.affords(self.reference.at((0.0, 0.0)))
+
+    def display(self, frame: Frame) -> NDArray[np.float32]:
+        """The first detector's readings, 0 at black and 1 at full scale of the reference dwell."""
+        black, white = self.capabilities.full_scale[frame.request.detectors[0]]
+        dwell = self.reference.dwell_us / frame.request.dwell_us
+        return (frame.image * np.float32(dwell) - np.float32(black)) / np.float32(white - black)

@@ -1,0 +1,145 @@
+"""Where an episode's microscope comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hardware.costs import CostModel
+from ..hardware.microscope import YX, Microscope
+from ..simulators.images import read_image
+from ..simulators.recorded import DETECTOR, RecordedMicroscope
+from ..simulators.simulated import SimulatedMicroscope
+from ..simulators.specimens import DIFFICULTIES, Specimen, specimen_module
+from ..simulators.world import (
+    RENDERERS,
+    Recipe,
+    open_world,
+    shipped,
+    specimen_seed,
+    split_index,
+)
+from .reference import ReferenceFrame
+
+FRAMES_ACROSS = 16  # reference frames along the shorter side of a recorded image
+LEAST_FRAME_PX = 16
+
+
+class Source(Protocol):
+    """Makes the microscope of each episode."""
+
+    field_yx_nm: YX
+    reference: ReferenceFrame
+    costs: CostModel
+
+    def microscope(self, seed: int, split: str, episode: int, specimen: int | None) -> Microscope:
+        """The microscope of episode ``episode`` after ``reset(seed=seed)``."""
+        ...
+
+    def truth(self, microscope: Microscope) -> Specimen | None:
+        """What is really there, where that is known."""
+        ...
+
+
+def noise_seed(seed: int, split: str, episode: int) -> np.random.SeedSequence:
+    """Noise, jitter and drift of an episode."""
+    return np.random.SeedSequence(seed, spawn_key=(split_index(split), episode, 1))
+
+
+class SpecimenSource:
+    """A generated specimen under a simulated microscope.
+
+    With the fast renderer the specimen follows the seed; with abtem it is the
+    one in the package, and the seed varies the noise only.
+    """
+
+    def __init__(self, specimen: str, difficulty: str = "medium", renderer: str = "fast") -> None:
+        if difficulty not in DIFFICULTIES:
+            known = ", ".join(DIFFICULTIES)
+            raise ValueError(f"unknown difficulty {difficulty!r}; there are: {known}")
+        if renderer not in RENDERERS:
+            known = ", ".join(RENDERERS)
+            raise ValueError(f"unknown renderer {renderer!r}; there are: {known}")
+        module = specimen_module(specimen)
+        self.specimen, self.difficulty, self.renderer = specimen, difficulty, renderer
+        self.fixed = shipped(specimen, difficulty) if renderer == "abtem" else None
+        side = self.fixed.field_nm if self.fixed else module.FIELD_NM
+        self.field_yx_nm = (side, side)
+        self.reference = ReferenceFrame(
+            (module.FRAME_NM, module.FRAME_NM),
+            (module.FRAME_PX, module.FRAME_PX),
+            module.LEVELS[difficulty].dwell_us,
+        )
+        self.costs = CostModel()
+
+    def microscope(
+        self, seed: int, split: str, episode: int, specimen: int | None
+    ) -> SimulatedMicroscope:
+        recipe = self.fixed
+        if recipe is None:
+            shown = (seed, episode) if specimen is None else (specimen, 0)
+            entropy, key = specimen_seed(shown[0], split, shown[1])
+            recipe = Recipe(self.specimen, self.difficulty, entropy, key, self.field_yx_nm[0])
+        rng = np.random.default_rng(noise_seed(seed, split, episode))
+        return SimulatedMicroscope(open_world(recipe), rng, self.reference.dwell_us, self.costs)
+
+    def truth(self, microscope: Microscope) -> Specimen | None:
+        assert isinstance(microscope, SimulatedMicroscope)
+        return microscope.world.specimen
+
+
+class RecordedSource:
+    """A recorded image; frames are a sixteenth of its shorter side.
+
+    Args:
+        image: a path, or an array (rows, columns).
+        pixel_nm: side of a pixel; may be left out where the file says it.
+
+    Raises:
+        ValueError: no pixel size, an image too small, or what
+            ``RecordedMicroscope`` and ``read_image`` refuse.
+    """
+
+    def __init__(
+        self, image: str | Path | NDArray[Any], pixel_nm: float | None = None, **options: Any
+    ) -> None:
+        if isinstance(image, str | Path):
+            recorded = read_image(image)
+            values, pixel_nm = recorded.image, pixel_nm or recorded.pixel_nm
+        else:
+            values = np.asarray(image)
+        if pixel_nm is None:
+            raise ValueError("the image does not say its pixel size; give pixel_nm")
+        self.image, self.pixel_nm, self.options = values, pixel_nm, options
+        first = self._new(np.random.SeedSequence(0))  # refuses what cannot be replayed
+        side = min(values.shape) // FRAMES_ACROSS
+        if side < LEAST_FRAME_PX:
+            raise ValueError(
+                f"an image of {values.shape[0]} x {values.shape[1]} px; its shorter side must "
+                f"have at least {FRAMES_ACROSS * LEAST_FRAME_PX} px, for frames of "
+                f"{LEAST_FRAME_PX} px"
+            )
+        self.field_yx_nm = first.limits.field_yx_nm
+        self.reference = ReferenceFrame(
+            (side * pixel_nm, side * pixel_nm),
+            (side, side),
+            first.limits.dwell_us[0],
+            (DETECTOR,),
+        )
+        self.costs = first.costs
+
+    def _new(self, noise: np.random.SeedSequence) -> RecordedMicroscope:
+        assert self.pixel_nm is not None
+        rng = np.random.default_rng(noise)
+        return RecordedMicroscope(self.image, self.pixel_nm, rng=rng, **self.options)
+
+    def microscope(
+        self, seed: int, split: str, episode: int, specimen: int | None
+    ) -> RecordedMicroscope:
+        return self._new(noise_seed(seed, split, episode))
+
+    def truth(self, microscope: Microscope) -> Specimen | None:
+        return None

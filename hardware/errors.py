@@ -1,0 +1,30 @@
+"""What can go wrong at a microscope.
+
+Each message says what was asked, what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+
+class MicroscopeError(Exception):
+    """The base of every error that a microscope raises."""
+
+
+class LimitError(MicroscopeError, ValueError):
+    """A request beyond the limits; nothing was sent."""
+
+
+class AbortedError(MicroscopeError):
+    """An acquisition was stopped by ``abort``."""
+
+
+class AcquisitionError(MicroscopeError):
+    """The instrument failed to deliver a frame."""
+
+
+class ConnectionLost(MicroscopeError, ConnectionError):
+    """The instrument is closed or out of reach."""
+
+
+class Unsupported(MicroscopeError, NotImplementedError):
+    """The instrument cannot do what was asked."""

@@ -1,0 +1,196 @@
+"""The contract: what every microscope, simulated, recorded or real, can do.
+
+Positions and shapes are (y, x), rows down; lengths in nm, dwell in µs, beam
+current in pA, charge in electrons, dose in e/Å².
+
+Scan coordinates are the axes of the scan pattern about the optic axis, *after*
+rotation.  A probe at scan coordinates (v, u) is deflected, at rotation φ, by
+
+    y = v cos φ + u sin φ,    x = u cos φ - v sin φ,
+
+so that a frame at φ = +π/2 about the axis equals ``np.rot90`` of the frame at
+0.  A positive beam shift moves the probe towards positive specimen
+coordinates; a positive stage move carries the specimen, and so its features in
+the image, towards positive ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .limits import Limits
+
+YX = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRegion:
+    """A rectangle in scan coordinates: centre, height and width, rotation."""
+
+    centre_yx_nm: YX
+    fov_yx_nm: YX
+    rotation_rad: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRequest:
+    """One sub-scan: where, how wide, how many pixels, how long, which detectors.
+
+    Attributes:
+        centre_yx_nm: in scan coordinates about the optic axis, after rotation.
+        fov_yx_nm: height and width, outer edge to outer edge of the pixels.
+        shape_yx: rows and columns; x is the fast axis.
+        dwell_us: time at each pixel.
+        rotation_rad: of the scan pattern; see the module.
+        detectors: names out of ``Capabilities.detectors``.
+        request_id: repeats with the same id are the same acquisition.
+    """
+
+    centre_yx_nm: YX
+    fov_yx_nm: YX
+    shape_yx: tuple[int, int]
+    dwell_us: float
+    rotation_rad: float = 0.0
+    detectors: tuple[str, ...] = ("haadf",)
+    request_id: str = ""
+
+    @property
+    def region(self) -> ScanRegion:
+        return ScanRegion(self.centre_yx_nm, self.fov_yx_nm, self.rotation_rad)
+
+    @property
+    def pixel_yx_nm(self) -> YX:
+        return self.fov_yx_nm[0] / self.shape_yx[0], self.fov_yx_nm[1] / self.shape_yx[1]
+
+
+@dataclass(frozen=True, slots=True)
+class StageMove:
+    """An absolute stage position."""
+
+    yx_nm: YX
+
+
+@dataclass(frozen=True, slots=True)
+class BeamShift:
+    """An absolute beam shift."""
+
+    yx_nm: YX
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the instrument says of itself now.
+
+    ``beam_current_pa`` is None where nobody knows it; ``current_source`` says
+    whether it was measured or declared by a person.
+    """
+
+    stage_yx_nm: YX = (0.0, 0.0)
+    beam_shift_yx_nm: YX = (0.0, 0.0)
+    blanked: bool = False
+    beam_current_pa: float | None = None
+    current_source: Literal["measured", "declared"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the instrument can do, told once by ``open``.
+
+    Attributes:
+        name: maker and model, as a person would say it.
+        limits: what it accepts.
+        detectors: names that a request may hold.
+        full_scale: by detector, the readings at both ends of its range for
+            the reference dwell, for display; readings may exceed it.
+        region_of_interest: sub-scans are native, emulated, or not to be had.
+        can_abort: an acquisition can be stopped half-way.
+        can_blank: the beam can be blanked.
+        can_blank_while_busy: also in the middle of an acquisition.
+        units_verified: distances were held against a known specimen.
+        simulated: no beam exists.
+    """
+
+    name: str
+    limits: Limits
+    detectors: tuple[str, ...]
+    full_scale: Mapping[str, tuple[float, float]]
+    region_of_interest: Literal["native", "emulated", "none"]
+    can_abort: bool
+    can_blank: bool
+    can_blank_while_busy: bool
+    units_verified: bool
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What came back for a request.
+
+    Attributes:
+        request: what was asked.
+        region: what was scanned, as the instrument reports it.
+        data: by detector, (rows, columns) arrays of readings.
+        valid_rows: rows that were scanned; the rest holds zeros.
+        charge_e: electrons sent, fly-back included unless blanked; None where
+            the beam current is unknown.
+        time_s: time taken, settling included.
+        state: the instrument's state during the scan.
+        metadata: whatever else the instrument says.
+    """
+
+    request: ScanRequest
+    region: ScanRegion
+    data: Mapping[str, NDArray[np.float32]]
+    valid_rows: int
+    charge_e: float | None
+    time_s: float
+    state: State
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """The first detector's readings."""
+        return self.data[self.request.detectors[0]]
+
+
+@runtime_checkable
+class Microscope(Protocol):
+    """Eight verbs.  Distances in nm, time-outs in s; errors as in ``errors``."""
+
+    def open(self) -> Capabilities:
+        """Connect and say what is possible; repeated calls are harmless."""
+        ...
+
+    def state(self) -> State:
+        """What the instrument says of itself now."""
+        ...
+
+    def move_stage(self, yx_nm: YX, timeout_s: float = 30.0) -> State:
+        """Move, wait, and return the read-back; an error if it is off tolerance."""
+        ...
+
+    def set_beam_shift(self, yx_nm: YX) -> State:
+        """Shift the beam without moving the specimen."""
+        ...
+
+    def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
+        """Scan once."""
+        ...
+
+    def blank(self, on: bool) -> State:
+        """Blank or unblank the beam."""
+        ...
+
+    def abort(self) -> None:
+        """Stop the acquisition under way; from any thread, never blocked by it."""
+        ...
+
+    def close(self) -> None:
+        """Blank first, then let go; repeated calls are harmless."""
+        ...

@@ -1,0 +1,77 @@
+"""What illuminates the specimen and what collects the scattered electrons.
+
+These objects only describe; the renderers compute.  Angles are semi-angles in
+mrad, lengths in nm, energies in keV.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import sqrt
+
+from ..hardware.costs import ELECTRONS_PER_PA_US
+
+
+@dataclass(frozen=True)
+class Detector:
+    """An annular detector by its name and collection angles."""
+
+    name: str
+    inner_mrad: float
+    outer_mrad: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.inner_mrad < self.outer_mrad:
+            raise ValueError(
+                f"detector {self.name!r}: angles {self.inner_mrad}-{self.outer_mrad} mrad; "
+                "the inner one must be at least 0 and below the outer one"
+            )
+
+
+@dataclass(frozen=True)
+class Optics:
+    """The probe: beam energy, convergence, defocus, source size, current.
+
+    ``source_fwhm_nm`` is the full width at half maximum of the effective source
+    in the specimen plane; it blurs every image incoherently.
+    """
+
+    energy_kev: float
+    semiangle_mrad: float
+    beam_current_pa: float
+    source_fwhm_nm: float
+    defocus_nm: float = 0.0
+    detectors: tuple[Detector, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name in ("energy_kev", "semiangle_mrad", "beam_current_pa"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.source_fwhm_nm < 0:
+            raise ValueError(f"source_fwhm_nm is {self.source_fwhm_nm}; it must be at least 0")
+
+    @property
+    def wavelength_nm(self) -> float:
+        """Relativistic electron wavelength (de Broglie)."""
+        return wavelength_nm(self.energy_kev)
+
+    @property
+    def electrons_per_us(self) -> float:
+        return self.beam_current_pa * ELECTRONS_PER_PA_US
+
+    @property
+    def source_sigma_nm(self) -> float:
+        """Standard deviation of the Gaussian source."""
+        return self.source_fwhm_nm / 2.354820045
+
+    def detector(self, name: str) -> Detector:
+        for detector in self.detectors:
+            if detector.name == name:
+                return detector
+        known = ", ".join(d.name for d in self.detectors)
+        raise ValueError(f"unknown detector {name!r}; there are: {known}")
+
+
+def wavelength_nm(energy_kev: float) -> float:
+    """Relativistic electron wavelength in nm: hc / sqrt(E (E + 2 m c²))."""
+    return 1.23984198 / sqrt(energy_kev * (energy_kev + 2 * 510.99895))

@@ -1,0 +1,130 @@
+"""What simulated and recorded microscopes share: state, checks, costs, the beam."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hardware.coordinates import corners
+from ..hardware.costs import ELECTRONS_PER_PA_US, CostModel
+from ..hardware.errors import AbortedError, ConnectionLost, LimitError
+from ..hardware.limits import SLACK_NM, Limits, check
+from ..hardware.microscope import (
+    YX,
+    BeamShift,
+    Capabilities,
+    Frame,
+    ScanRegion,
+    ScanRequest,
+    StageMove,
+    State,
+)
+from .exposure import Exposure
+
+F32 = NDArray[np.float32]
+
+
+class VirtualMicroscope(ABC):
+    """A microscope without a beam: subclasses say what a scan of a region yields.
+
+    Args:
+        capabilities: what ``open`` answers; its limits are enforced here.
+        costs: prices in time and charge.
+        beam_current_pa: the declared beam current.
+    """
+
+    def __init__(
+        self, capabilities: Capabilities, costs: CostModel, beam_current_pa: float
+    ) -> None:
+        self.capabilities = capabilities
+        self.costs = costs
+        self.last_exposure: Exposure | None = None
+        self._state = State(beam_current_pa=beam_current_pa, current_source="declared")
+        self._open = False
+        self._aborted = False
+
+    @abstractmethod
+    def _scan(self, request: ScanRequest, shift_yx_nm: YX) -> tuple[ScanRegion, dict[str, F32]]:
+        """The region really scanned and the readings by detector."""
+
+    def open(self) -> Capabilities:
+        self._open = True
+        return self.capabilities
+
+    def state(self) -> State:
+        self._need_open()
+        return self._state
+
+    def move_stage(self, yx_nm: YX, timeout_s: float = 30.0) -> State:
+        self._need_open()
+        check(StageMove(yx_nm), self.limits)
+        self._state = replace(self._state, stage_yx_nm=yx_nm)
+        return self._state
+
+    def set_beam_shift(self, yx_nm: YX) -> State:
+        self._need_open()
+        check(BeamShift(yx_nm), self.limits)
+        self._state = replace(self._state, beam_shift_yx_nm=yx_nm)
+        return self._state
+
+    def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
+        self._need_open()
+        state = self._state
+        current = state.beam_current_pa
+        assert current is not None
+        check(request, self.limits, current)
+        shift = (
+            state.beam_shift_yx_nm[0] - state.stage_yx_nm[0],
+            state.beam_shift_yx_nm[1] - state.stage_yx_nm[1],
+        )
+        if shift != (0.0, 0.0):
+            self._check_specimen(request, shift)
+        self._aborted = False
+        region, data = self._scan(request, shift)
+        if self._aborted:
+            raise AbortedError("the acquisition was aborted; its frame is discarded")
+        charge = 0.0
+        if state.blanked:
+            data = {name: np.zeros_like(image) for name, image in data.items()}
+        else:
+            charge = self.costs.charge_e(request, current)
+        pitch = request.pixel_yx_nm
+        dose = 0.0 if state.blanked else current * ELECTRONS_PER_PA_US * request.dwell_us
+        self.last_exposure = Exposure(
+            region, shift, max(pitch), dose / (pitch[0] * pitch[1] * 100.0)
+        )
+        return Frame(
+            request, region, data, request.shape_yx[0], charge, self.costs.time_s(request), state
+        )
+
+    def blank(self, on: bool) -> State:
+        self._need_open()
+        self._state = replace(self._state, blanked=on)
+        return self._state
+
+    def abort(self) -> None:
+        self._aborted = True
+
+    def close(self) -> None:
+        self._state = replace(self._state, blanked=True)
+        self._open = False
+
+    @property
+    def limits(self) -> Limits:
+        return self.capabilities.limits
+
+    def _need_open(self) -> None:
+        if not self._open:
+            raise ConnectionLost(f"{self.capabilities.name} is closed; call open() first")
+
+    def _check_specimen(self, request: ScanRequest, shift_yx_nm: YX) -> None:
+        """Beyond the field there is nothing to compute."""
+        half = np.asarray(self.limits.field_yx_nm) / 2 + SLACK_NM
+        if (np.abs(corners(request.region) + np.asarray(shift_yx_nm)) > half).any():
+            raise LimitError(
+                f"with stage and beam shift the frame would lie {shift_yx_nm} nm off, beyond the "
+                f"field of {self.limits.field_yx_nm} nm that this microscope can show"
+            )

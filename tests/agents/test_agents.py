@@ -1,0 +1,212 @@
+"""Every agent in the catalogue keeps the same promises."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from stemscout.agents.agent import Agent
+from stemscout.agents.catalogue import AGENTS, make_agent
+from stemscout.agents.experiment import Experiment
+from stemscout.benchmarks.scores import seen_curve
+
+BUDGET = 0.06  # 15 frames of 256
+
+
+@pytest.fixture(params=AGENTS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def run(graphene):
+    """Runs an agent on a small budget; the experiment."""
+
+    def start(agent, seed=2, budget=BUDGET, **options):
+        made = make_agent(agent) if isinstance(agent, str) else agent
+        experiment = Experiment(graphene(budget=budget, **options), made, seed)
+        experiment.run()
+        return experiment
+
+    return start
+
+
+def centres(experiment):
+    return [s.request.centre_yx_nm for s in experiment.steps]
+
+
+def test_spends_its_budget_and_no_more(run, name):
+    experiment = run(name)
+    assert len(experiment.steps) == 15 or name == "oracle"
+    assert experiment.steps[-1].spent <= BUDGET * (1 + 1e-9)
+    assert [s.index for s in experiment.steps] == list(range(len(experiment.steps)))
+
+
+def test_same_seed_same_path(run, name):
+    assert centres(run(name)) == centres(run(name))
+
+
+def test_takes_reference_frames_inside_the_field_and_none_twice(run, name):
+    experiment = run(name)
+    reference = experiment.env.source.reference
+    for step in experiment.steps:
+        assert step.request.shape_yx == reference.shape_yx
+        assert step.request.dwell_us == reference.dwell_us
+    assert len(set(centres(experiment))) == len(experiment.steps)
+
+
+def test_only_the_privileged_are_told_the_truth(graphene, name):
+    agent = make_agent(name)
+    env = graphene(budget=BUDGET)
+    env.reset(seed=0)
+    context = Experiment(env, agent).context()
+    assert (context.truth is not None) == agent.privileged
+    assert agent.privileged == (name == "oracle")
+
+
+def test_explains_itself_in_one_sentence(run, name):
+    for step in run(name).steps:
+        assert step.explanation.sentence
+        assert "\n" not in step.explanation.sentence
+        for field in step.explanation.maps.values():
+            assert field.values.shape == (len(field.y_nm), len(field.x_nm))
+            assert np.isfinite(field.values).all()
+            assert field.unit
+
+
+def test_saved_and_restored_it_decides_the_same(graphene, name):
+    env = graphene(budget=0.2)
+    experiment = Experiment(env, make_agent(name), seed=4)
+    stream = iter(experiment)
+    for _ in range(8):
+        next(stream)
+    agent = experiment.agent
+    state = json.loads(json.dumps(agent.save()))
+    twin = make_agent(name)
+    twin.reset(experiment.context(), 4)
+    twin.restore(state, env.episode.history)
+    observation = env.observations.observe()
+    assert np.array_equal(twin.act(observation), agent.act(observation))
+
+
+def test_forbidden_regions_are_never_scanned(graphene, name):
+    env = graphene(budget=BUDGET)
+    experiment = Experiment(env, make_agent(name), seed=1)
+    experiment.steer(forbid=[((-12.0, -12.0), (12.0, 0.0))])
+    for step in experiment:
+        assert step.request.centre_yx_nm[1] - 0.75 >= -1e-6
+
+
+def test_curiosity_and_targets_are_refused_by_those_that_have_none(graphene, name):
+    agent = make_agent(name)
+    env = graphene(budget=BUDGET)
+    env.reset(seed=0)
+    agent.reset(Experiment(env, agent).context(), 0)
+    if name == "linear-bo":
+        agent.steer(target=1, exploration=0.5)
+    else:
+        for wish in ({"target": 1}, {"exploration": 0.5}):
+            with pytest.raises(ValueError, match=name):
+                agent.steer(**wish)
+
+
+def test_runs_on_a_recording(recorded, name):
+    experiment = Experiment(recorded(budget=0.05), make_agent(name), seed=0)
+    if name == "oracle":
+        with pytest.raises(ValueError, match="the oracle needs the truth"):
+            experiment.run()
+        return
+    steps = experiment.run()
+    assert len(steps) == int(0.05 * 16 * 18)
+    assert all(s.fraction == 0.0 for s in steps)
+
+
+def test_unknown_agents_and_options_list_the_known():
+    with pytest.raises(ValueError, match="unknown agent 'chess'; there are: raster, grid, random"):
+        make_agent("chess")
+    with pytest.raises(ValueError, match="grid has no option component; it has: none"):
+        make_agent("grid", component=1)
+    with pytest.raises(ValueError, match="component 4; linear-bo has components 0 to 3"):
+        make_agent("linear-bo", component=4)
+
+
+def test_the_oracle_is_the_upper_bound(run):
+    areas = {}
+    for agent in ("oracle", "grid", "random", "raster"):
+        experiment = run(agent, budget=0.4)
+        areas[agent] = seen_curve(experiment.env.episode, experiment.env.truth).area()
+    assert areas["oracle"] > 0.8
+    assert areas["oracle"] > 2 * max(areas["grid"], areas["random"], areas["raster"])
+
+
+def test_raster_is_contiguous_from_the_corner(run):
+    path = centres(run("raster", budget=0.1))
+    assert path[0] == pytest.approx((-11.25, -11.25))
+    assert path[1] == pytest.approx((-11.25, -9.75))
+    assert path[16] == pytest.approx((-9.75, -11.25))
+
+
+def test_linear_bo_begins_with_five_seed_frames_and_then_believes(run):
+    steps = run("linear-bo").steps
+    assert all("seed frame" in s.explanation.sentence for s in steps[:5])
+    assert not any(s.explanation.maps for s in steps[:5])
+    assert set(steps[5].explanation.maps) == {"posterior mean", "uncertainty", "acquisition"}
+    assert steps[-1].explanation.chosen == 0
+    assert steps[-1].target is not None
+
+
+def test_a_person_changes_the_component_in_mid_run(graphene):
+    experiment = Experiment(graphene(budget=BUDGET), make_agent("linear-bo"), seed=0)
+    chosen = []
+    for step in experiment:
+        chosen.append(step.explanation.chosen)
+        if step.index == 7:
+            experiment.steer(target=2)
+    assert chosen[:8] == [0] * 8
+    assert chosen[8:] == [2] * 7
+
+
+def test_stop_takes_no_further_frame(graphene):
+    experiment = Experiment(graphene(), make_agent("random"), seed=0)
+    for step in experiment:
+        if step.index == 3:
+            experiment.stop()
+    assert len(experiment.env.episode.history) == 4
+
+
+def test_pause_waits_for_resume(graphene):
+    import threading
+
+    experiment = Experiment(graphene(budget=BUDGET), make_agent("random"), seed=0)
+    stream = iter(experiment)
+    next(stream)
+    experiment.pause()
+    taken = []
+    other = threading.Thread(target=lambda: taken.extend(stream))
+    other.start()
+    other.join(0.3)
+    assert len(experiment.env.episode.history) == 1, "a paused experiment took a frame"
+    experiment.resume()
+    other.join(20)
+    assert len(taken) == 14
+
+
+def test_ones_own_agent_needs_three_methods(run):
+    class Corner(Agent):
+        """Scans the corners, as docs/add-your-agent will."""
+
+        name = "corner"
+
+        def reset(self, context, seed):
+            self.context, self.left = context, [(-1.0, -1.0), (1.0, 1.0)]
+
+        def act(self, observation):
+            return np.array(self.left.pop(), np.float32) if self.left else None
+
+        def observe(self, frame):
+            pass
+
+    experiment = run(Corner())
+    assert centres(experiment) == [(11.25, 11.25), (-11.25, -11.25)]

@@ -1,0 +1,186 @@
+"""Navigators: what they do with odd targets, and what their plans look like."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stemscout.agents.agent import Context
+from stemscout.agents.navigation.bayesian import SkoptGP
+from stemscout.agents.navigation.navigator import Candidates
+from stemscout.agents.navigation.scripted import Grid, Random, bit_reversed_order, coarse_shape
+from stemscout.envs.actions import PositionAction
+from stemscout.envs.reference import ReferenceFrame
+from stemscout.hardware import Limits
+
+FIELD = (12.0, 18.0)
+REFERENCE = ReferenceFrame((1.5, 1.5), (32, 32), 10.0)
+LIMITS = Limits(FIELD, (0.1, 20), (0.001, 20), (1, 500), (1, 100), ("haadf",))
+
+
+def context(frames=30):
+    return Context(
+        field_yx_nm=FIELD,
+        reference=REFERENCE,
+        limits=LIMITS,
+        actions=PositionAction(FIELD, REFERENCE),
+        full_scale={"haadf": (0.0, 1.0)},
+        budget=0.4,
+        frames=frames,
+    )
+
+
+def ready(navigator, frames=30, seed=0):
+    navigator.reset(context(frames), np.random.default_rng(seed))
+    return navigator
+
+
+def anywhere(navigator):
+    return np.ones(len(navigator.candidates.centres_yx_nm), dtype=bool)
+
+
+@given(rows=st.integers(1, 20), columns=st.integers(1, 20))
+def test_bit_reversed_order_visits_everything_once(rows, columns):
+    order = bit_reversed_order(rows, columns)
+    assert sorted(order) == list(range(rows * columns))
+
+
+@pytest.mark.parametrize("prefix", [4, 16, 64])
+def test_every_prefix_of_the_grid_spreads_over_the_field(prefix):
+    """After 4, 16, 64 frames every quarter, sixteenth, 64th of a 16 x 16 grid has one."""
+    first = bit_reversed_order(16, 16)[:prefix]
+    side = int(np.sqrt(prefix))
+    blocks = (first // 16) * side // 16 * side + (first % 16) * side // 16
+    assert len(set(blocks)) == prefix
+
+
+@given(frames=st.integers(1, 300), aspect=st.floats(0.3, 3.0))
+def test_coarse_grids_fit_the_budget_and_use_most_of_it(frames, aspect):
+    rows, columns = coarse_shape(frames, aspect)
+    assert rows * columns <= frames
+    assert rows * columns > frames / 3
+
+
+def test_the_grid_covers_the_field():
+    grid = ready(Grid(), frames=54)
+    main = grid.candidates.centres_yx_nm[:54]
+    assert main[:, 0].min() < -3.5
+    assert main[:, 0].max() > 3.5
+    assert main[:, 1].min() < -6.5
+    assert main[:, 1].max() > 6.5
+
+
+def test_random_visits_every_candidate_once():
+    random = ready(Random())
+    count = len(random.candidates.centres_yx_nm)
+    empty = np.empty((0, 2))
+    found = {random.decide(empty, np.empty(0), anywhere(random)).index for _ in range(count)}
+    assert len(found) == count
+    assert random.decide(empty, np.empty(0), anywhere(random)) is None
+
+
+def measured(navigator, count, function, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = navigator.candidates.centres_yx_nm
+    chosen = centres[rng.choice(len(centres), count, replace=False)]
+    return chosen, np.array([function(y, x) for y, x in chosen])
+
+
+def bump(y, x):
+    return np.exp(-((y - 2) ** 2 + (x + 4) ** 2) / 8)
+
+
+class TestSkoptGP:
+    def test_climbs_a_bump(self):
+        navigator = ready(SkoptGP())
+        centres, targets = measured(navigator, 6, bump)
+        for _ in range(12):
+            decision = navigator.decide(centres, targets, anywhere(navigator))
+            new = navigator.candidates.centres_yx_nm[decision.index]
+            centres, targets = np.vstack([centres, new]), np.append(targets, bump(*new))
+        assert targets.max() > 0.9
+
+    def test_mean_and_sigma_are_those_of_the_data(self):
+        navigator = ready(SkoptGP())
+        centres, targets = measured(navigator, 40, bump)
+        maps = navigator.decide(centres, targets, anywhere(navigator)).maps
+        (mean, unit), (sigma, _) = maps["posterior mean"], maps["uncertainty"]
+        at = navigator.candidates.nearest(centres)
+        assert unit == "target"
+        assert mean[at] == pytest.approx(targets, abs=0.1)
+        others = np.setdiff1d(np.arange(len(mean)), at)
+        assert sigma[at].mean() < sigma[others].mean()
+
+    @settings(max_examples=5, deadline=None)
+    @given(scale=st.sampled_from([1e-6, 1.0, 1e6]), offset=st.sampled_from([0.0, -100.0, 1e5]))
+    def test_units_of_the_target_do_not_matter(self, scale, offset):
+        picks = []
+        for s, o in ((1.0, 0.0), (scale, offset * scale)):
+            navigator = ready(SkoptGP())
+            centres, targets = measured(navigator, 10, bump)
+            picks.append(navigator.decide(centres, s * targets + o, anywhere(navigator)).index)
+        assert picks[0] == picks[1]
+
+    @pytest.mark.parametrize("value", [0.0, 3.5, -1e9])
+    def test_constant_targets_send_it_anywhere_new(self, value):
+        navigator = ready(SkoptGP())
+        centres, _ = measured(navigator, 8, bump)
+        decision = navigator.decide(centres, np.full(8, value), anywhere(navigator))
+        assert "equal" in decision.reason
+        assert decision.index not in set(navigator.candidates.nearest(centres))
+
+    def test_targets_that_are_not_finite_are_left_out(self):
+        navigator = ready(SkoptGP())
+        centres, targets = measured(navigator, 8, bump)
+        targets[2], targets[5] = np.nan, np.inf
+        assert navigator.decide(centres, targets, anywhere(navigator)) is not None
+        assert navigator.decide(centres, np.full(8, np.nan), anywhere(navigator)) is not None
+
+    def test_duplicates_and_points_between_candidates(self):
+        """A person's frames may lie anywhere, and twice."""
+        navigator = ready(SkoptGP())
+        centres, targets = measured(navigator, 8, bump)
+        centres = np.vstack([centres, centres[:2], [[0.1, 0.2]]])
+        targets = np.append(targets, [0.4, 0.5, 0.1])
+        assert navigator.decide(centres, targets, anywhere(navigator)) is not None
+
+    def test_all_measured_is_the_end(self):
+        navigator = ready(SkoptGP())
+        centres = navigator.candidates.centres_yx_nm
+        assert navigator.decide(centres, np.zeros(len(centres)), anywhere(navigator)) is None
+
+    def test_one_candidate_left_is_taken(self):
+        navigator = ready(SkoptGP())
+        only = np.zeros(len(navigator.candidates.centres_yx_nm), dtype=bool)
+        only[17] = True
+        centres, targets = measured(navigator, 6, bump)
+        assert navigator.decide(centres, targets, only).index == 17
+
+    def test_seeds_do_not_repeat(self):
+        navigator = ready(SkoptGP())
+        centres = np.empty((0, 2))
+        for _ in range(5):
+            decision = navigator.decide(centres, np.full(len(centres), np.nan), anywhere(navigator))
+            centres = np.vstack([centres, navigator.candidates.centres_yx_nm[decision.index]])
+        assert len(np.unique(centres, axis=0)) == 5
+
+    def test_bad_settings(self):
+        with pytest.raises(ValueError, match="1 seed frames; a fit needs at least 2"):
+            SkoptGP(seed_frames=1)
+        with pytest.raises(ValueError, match="an exploration of -1"):
+            SkoptGP().steer(-1.0)
+
+
+def test_candidates_lie_half_a_frame_apart():
+    candidates = Candidates.of(context())
+    assert candidates.shape == (15, 23)
+    assert np.diff(candidates.centres_yx_nm[:23, 1]) == pytest.approx(0.75)
+
+
+@given(index=st.integers(0, 15 * 23 - 1), dy=st.floats(-0.3, 0.3), dx=st.floats(-0.3, 0.3))
+def test_nearest_candidate(index, dy, dx):
+    candidates = Candidates.of(context())
+    point = candidates.centres_yx_nm[index] + [dy, dx]
+    assert candidates.nearest(point[None])[0] == index

@@ -1,0 +1,60 @@
+"""What tests share: real images where they are, small worlds, synthetic micrographs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stemscout.envs.registration import make_env
+from stemscout.simulators.world import Recipe, open_world
+
+
+@pytest.fixture(scope="session")
+def images() -> Path:
+    """The folder of recorded micrographs."""
+    folder = os.environ.get("STEMSCOUT_IMAGES")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("STEMSCOUT_IMAGES does not name a folder of recorded micrographs")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def world():
+    """A small graphene world by the fast renderer."""
+    return open_world(Recipe("graphene", "easy", 3, (2, 0, 0), 8.0))
+
+
+@pytest.fixture(scope="session")
+def lattice_image() -> np.ndarray:
+    """A synthetic micrograph (288, 320) uint8: a square lattice with two bright patches."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:288, :320]
+    image = 60 + 40 * (np.cos(2 * np.pi * y / 8.3) + np.cos(2 * np.pi * x / 9.1)) / 2
+    for cy, cx in ((80, 90), (200, 240)):
+        inside = (y - cy) ** 2 + (x - cx) ** 2 < 40**2
+        image[inside] = 110 + 40 * np.cos(2 * np.pi * (y[inside] + x[inside]) / 6.0)
+    return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def graphene():
+    """Makes bare graphene environments, as the experiment loop uses them."""
+
+    def make(**options):
+        defaults = {"difficulty": "medium", "split": "test", "terminate_when_done": False}
+        return make_env("StemScout/GrapheneDefects-v0", **{**defaults, **options})
+
+    return make
+
+
+@pytest.fixture
+def recorded(lattice_image):
+    """Makes bare environments over the synthetic micrograph."""
+
+    def make(**options):
+        return make_env("StemScout/Recorded-v0", image=lattice_image, pixel_nm=0.05, **options)
+
+    return make

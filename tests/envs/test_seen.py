@@ -1,0 +1,114 @@
+"""The rule of what has been seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stemscout.envs import seen
+from stemscout.envs.seen import Targets, context_points
+from stemscout.hardware import ScanRegion
+from stemscout.simulators.exposure import Exposure
+from stemscout.simulators.specimens import DIFFICULTIES
+
+ONE = Targets(
+    points_yx_nm=context_points(np.array([0.0, 0.0]), 0.5)[None],
+    need_e_per_a2=np.array([100.0]),
+    max_pixel_nm=np.array([0.05]),
+    weight=np.array([1.0]),
+)
+
+
+def exposure(y=0.0, x=0.0, side=2.0, pixel=0.04, dose=100.0, angle=0.0):
+    return Exposure(ScanRegion((y, x), (side, side), angle), (0.0, 0.0), pixel, dose)
+
+
+def is_seen(*exposures):
+    return bool(seen.seen_after(ONE, exposures)[0])
+
+
+def test_thirteen_points():
+    points = context_points(np.array([1.0, 2.0]), 0.5) - [1.0, 2.0]
+    radii = np.sort(np.hypot(*points.T))
+    assert radii == pytest.approx([0.0] + [0.25] * 6 + [0.5] * 6)
+
+
+def test_enough_dose_over_the_whole_disc():
+    assert is_seen(exposure())
+    assert is_seen(exposure(y=0.5, x=-0.5)), "the border of a frame belongs to it"
+    assert not is_seen(exposure(dose=99.0))
+    assert not is_seen(exposure(x=0.51)), "a point of the disc was missed"
+    assert not is_seen(exposure(pixel=0.06)), "too coarse"
+    assert not is_seen()
+
+
+def test_doses_add_up():
+    assert is_seen(exposure(dose=60.0), exposure(dose=40.0))
+    left, right = exposure(x=-1.0), exposure(x=1.0)
+    assert is_seen(left, right), "two frames that meet on the feature"
+    assert not is_seen(left)
+
+
+def test_coarse_frames_add_nothing():
+    assert not is_seen(exposure(dose=60.0), exposure(dose=60.0, pixel=0.06))
+
+
+def test_rotated_footprints():
+    """A square of side 1.1 turned by 45 degrees holds the disc of radius 0.5, too."""
+    assert is_seen(exposure(side=1.1, angle=np.pi / 4))
+    assert not is_seen(exposure(side=0.9, angle=np.pi / 4))
+
+
+@given(
+    frames=st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(1, 80)), max_size=8)
+)
+def test_what_was_seen_stays_seen(frames):
+    exposures = [exposure(y=y, x=x, dose=d) for y, x, d in frames]
+    states = [is_seen(*exposures[:n]) for n in range(len(exposures) + 1)]
+    assert states == sorted(states)
+
+
+def test_shift_moves_the_footprint():
+    moved = replace(exposure(y=3.0), shift_yx_nm=(-3.0, 0.0))
+    assert is_seen(moved)
+    assert not is_seen(replace(moved, shift_yx_nm=(0.0, 0.0)))
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_one_raster_sees_every_feature_and_rewards_add_up_to_one(graphene, difficulty):
+    """One contiguous raster of reference frames sees everything at every difficulty."""
+    env = graphene(difficulty=difficulty, budget=1.0)
+    env.reset(seed=0)
+    centres, _ = env.source.reference.lattice(env.source.field_yx_nm)
+    rewards = []
+    for y, x in centres:
+        action = env.actions.encode(env.source.reference.at((float(y), float(x))))
+        _, reward, _, truncated, _ = env.step(action)
+        rewards.append(reward)
+    assert truncated, "budget 1.0 is exactly one raster"
+    assert sum(rewards) == pytest.approx(1.0)
+    assert env.episode.task.done
+
+
+def test_termination_is_optional(graphene):
+    for wanted in (True, False):
+        env = graphene(budget=1.0, terminate_when_done=wanted)
+        env.reset(seed=0)
+        ended = False
+        for y, x in env.source.reference.lattice(env.source.field_yx_nm)[0]:
+            request = env.source.reference.at((float(y), float(x)))
+            ended = ended or env.step(env.actions.encode(request))[2]
+        assert ended == wanted
+
+
+def test_truth_is_neither_observed_nor_told(graphene):
+    env = graphene()
+    observation, info = env.reset(seed=0)
+    assert set(observation) == {"frame", "mosaic", "position", "left"}
+    told = {"request", "spent", "charge_e", "charge_left", "time_s", "time_left", "frames"}
+    assert set(info) == told
+    assert set(env.step(np.zeros(2, np.float32))[4]) == told

@@ -1,0 +1,145 @@
+"""The abtem renderer: tiles agree with the whole, memory is bounded, work resumes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stemscout.simulators.grid import Grid
+from stemscout.simulators.multislice import Multislice, potential_sampling_nm, render, smooth_number
+from stemscout.simulators.optics import Detector, Optics
+from stemscout.simulators.specimens import graphene
+
+# One slice and one detector up to 120 mrad keep these cells small.
+OPTICS = Optics(60.0, 30.0, 80.0, 0.0, detectors=(Detector("haadf", 60.0, 120.0),))
+SETTINGS = Multislice(1, graphene.THERMAL_SIGMA_NM, tile_nodes=6)
+
+
+@pytest.fixture(scope="module")
+def atoms():
+    """A patch of 2.4 nm around a silicon atom and a vacancy or two."""
+    specimen = graphene.generate(2, "easy", 4.0)
+    whole = specimen.atoms()
+    corner = np.asarray(whole.info["corner_yx_nm"])
+    yx = whole.positions[:, [1, 0]] / 10 + corner
+    patch = whole[(np.abs(yx) <= 1.2).all(axis=1)]
+    low = yx[(np.abs(yx) <= 1.2).all(axis=1)].min(axis=0)
+    patch.positions[:, :2] -= ((low - corner) * 10)[::-1]
+    patch.set_cell([24.0, 24.0, whole.cell[2, 2]])
+    patch.info = {"corner_yx_nm": (float(low[0]), float(low[1]))}
+    return patch
+
+
+def plain_full_cell(atoms, grid, sampling_nm):
+    """abTEM as anyone would call it: one potential on a fine grid, one scan."""
+    import abtem
+    import dask
+
+    (moved,) = abtem.FrozenPhonons(
+        atoms, 1, sigmas={k: 10 * v for k, v in graphene.THERMAL_SIGMA_NM.items()}, seed=0
+    ).to_atoms_ensemble()
+    first = (np.asarray(grid.origin_yx_nm) - atoms.info["corner_yx_nm"]) * 10.0 + 3.0
+    moved.positions[:, :2] += 3.0  # vacuum around the patch, as the tiles see it
+    moved.set_cell([30.0, 30.0, moved.cell[2, 2]])
+    span = np.asarray(grid.shape_yx) * grid.sampling_nm * 10.0
+    gpts = smooth_number(int(np.ceil(30.0 / (10 * sampling_nm))))
+    with dask.config.set(scheduler="synchronous"):
+        potential = abtem.Potential(
+            moved, gpts=gpts, slice_thickness=5.0, projection="infinite"
+        ).build(lazy=False)
+        probe = abtem.Probe(energy=60e3, semiangle_cutoff=30.0)
+        probe.grid.match(potential)
+        scan = abtem.GridScan(
+            start=(first[1], first[0]),
+            end=(first[1] + span[1], first[0] + span[0]),
+            gpts=grid.shape_yx[::-1],
+            endpoint=False,
+        )
+        measured = probe.scan(
+            potential, scan, abtem.AnnularDetector(60.0, 120.0), max_batch=16, lazy=False
+        )
+    return np.asarray(measured.array).T
+
+
+def test_tiles_agree_with_a_plain_full_cell(atoms):
+    """Correlation >= 0.999 with abTEM on a fine grid, for the same phonon configuration."""
+    grid = Grid((-0.35, -0.25), (14, 10), 0.05)
+    tiled = render(atoms, grid, OPTICS, SETTINGS)["haadf"]
+    whole = plain_full_cell(atoms, grid, sampling_nm=0.003)
+    assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] >= 0.999
+    assert tiled.mean() == pytest.approx(whole.mean(), rel=0.03)
+
+
+def test_an_atom_is_as_bright_between_grid_points_as_on_them():
+    """abTEM's own projection loses a third there; see projection.py."""
+    from ase import Atoms
+
+    peaks = []
+    for offset in (0.0, 0.013, 0.029, 0.041):  # Å; the grid is about 0.13 Å
+        atom = Atoms("C", [[10.0 + offset, 10.0 + 2 * offset, 2.0]], cell=[20, 20, 4])
+        atom.info["corner_yx_nm"] = (0.0, 0.0)
+        over = Grid((1.0 + 0.2 * offset, 1.0 + 0.1 * offset), (1, 1), 0.05)
+        still = Multislice(1, {"C": 0.0}, tile_nodes=1)
+        peaks.append(float(render(atom, over, OPTICS, still)["haadf"][0, 0]))
+    assert peaks == pytest.approx([peaks[0]] * 4, rel=0.01)
+
+
+def test_an_interrupted_simulation_goes_on(atoms, tmp_path):
+    grid = Grid((-0.3, -0.3), (12, 6), 0.05)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done, total):
+        raise Killed
+
+    with pytest.raises(Killed):
+        render(atoms, grid, OPTICS, SETTINGS, tmp_path, kill)
+    first = (tmp_path / "row-00000.npy").stat().st_mtime_ns
+    rows = []
+    resumed = render(atoms, grid, OPTICS, SETTINGS, tmp_path, lambda d, t: rows.append((d, t)))
+    assert rows == [(1, 2), (2, 2)]
+    assert (tmp_path / "row-00000.npy").stat().st_mtime_ns == first, "a finished row was repeated"
+    fresh = render(atoms, grid, OPTICS, SETTINGS)
+    assert np.array_equal(resumed["haadf"], fresh["haadf"])
+
+
+def test_another_simulation_may_not_use_the_folder(atoms, tmp_path):
+    grid = Grid((-0.3, -0.3), (2, 2), 0.05)
+    settings = Multislice(1, graphene.THERMAL_SIGMA_NM, tile_nodes=2)
+    render(atoms, grid, OPTICS, settings, tmp_path)
+    other = Multislice(1, graphene.THERMAL_SIGMA_NM, phonon_seed=1, tile_nodes=2)
+    with pytest.raises(ValueError, match="holds another simulation"):
+        render(atoms, grid, OPTICS, other, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("least", "number"), [(1, 2), (7, 8), (11, 12), (178, 180), (181, 192), (223, 240)]
+)
+def test_smooth_numbers(least, number):
+    assert smooth_number(least) == number
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"energy_kev": 0.0}, "energy_kev is 0.0"),
+        ({"semiangle_mrad": -1.0}, "semiangle_mrad is -1.0"),
+        ({"source_fwhm_nm": -0.1}, "source_fwhm_nm is -0.1"),
+    ],
+)
+def test_bad_optics(change, sentence):
+    good = {
+        "energy_kev": 60.0,
+        "semiangle_mrad": 30.0,
+        "beam_current_pa": 1.0,
+        "source_fwhm_nm": 0.0,
+    }
+    with pytest.raises(ValueError, match=sentence):
+        Optics(**{**good, **change})
+
+
+def test_wavelength():
+    """4.87 pm at 60 kV and 2.51 pm at 200 kV, as every table has it."""
+    assert OPTICS.wavelength_nm == pytest.approx(4.866e-3, rel=1e-3)
+    assert Optics(200.0, 20.0, 1.0, 0.0).wavelength_nm == pytest.approx(2.508e-3, rel=1e-3)

@@ -1,0 +1,85 @@
+"""Electrons are counted as they come: Poisson, at the dose that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stemscout.hardware import CostModel, LimitError, ScanRequest
+from stemscout.simulators.scan import sample, scan_batch
+from stemscout.simulators.simulated import SimulatedMicroscope
+
+REQUEST = ScanRequest((0.5, -0.5), (1.5, 1.5), (64, 64), 24.0)
+
+
+@pytest.fixture
+def microscope(world):
+    m = SimulatedMicroscope(world, 7)
+    m.open()
+    return m
+
+
+def test_counts_are_poisson(world):
+    rngs = [np.random.default_rng(k) for k in range(200)]
+    frames = scan_batch([world] * 200, [REQUEST] * 200, rngs)
+    counts = np.array([f["haadf"] for f in frames])
+    expected = np.empty((64, 64))
+    sample(world, "haadf", REQUEST, (0.0, 0.0), expected)
+    expected *= world.optics.electrons_per_us * REQUEST.dwell_us
+    assert (counts == np.rint(counts)).all()
+    # 4096 pixels times 200 frames: the mean is known to 0.07 % and the variance to 0.2 %.
+    assert counts.mean() == pytest.approx(expected.mean(), rel=0.005)
+    assert counts.var(axis=0, ddof=1).mean() == pytest.approx(expected.mean(), rel=0.01)
+
+
+def test_dose_scales_with_dwell(microscope):
+    short = microscope.acquire(REQUEST).image.sum()
+    long = microscope.acquire(replace(REQUEST, dwell_us=240.0)).image.sum()
+    assert long / short == pytest.approx(10.0, rel=0.1)
+
+
+def test_batch_is_the_single_case_repeated(world):
+    other = replace(REQUEST, centre_yx_nm=(-1.0, 1.0))
+    together = scan_batch(
+        [world, world], [REQUEST, other], [np.random.default_rng(k) for k in (1, 2)]
+    )
+    for k, request in enumerate((REQUEST, other)):
+        (alone,) = scan_batch([world], [request], [np.random.default_rng(k + 1)])
+        assert np.array_equal(together[k]["haadf"], alone["haadf"])
+
+
+def test_charge_and_time_are_those_of_the_cost_model(world):
+    costs = CostModel(flyback_us=50.0)
+    m = SimulatedMicroscope(world, 0, costs=costs)
+    m.open()
+    frame = m.acquire(REQUEST)
+    assert frame.charge_e == costs.charge_e(REQUEST, world.optics.beam_current_pa)
+    assert frame.time_s == costs.time_s(REQUEST)
+
+
+def test_the_true_exposure_is_recorded(microscope):
+    microscope.acquire(REQUEST)
+    exposure = microscope.last_exposure
+    # 80 pA for 24 µs on (15/64 Å)².
+    assert exposure.dose_e_per_a2 == pytest.approx(80 * 6.2415 * 24 / (15 / 64) ** 2, rel=1e-4)
+    inside = exposure.covers(np.array([[0.5, -0.5], [1.25, 0.25], [1.26, 0.0], [0.0, 0.3]]))
+    assert inside.tolist() == [True, True, False, False]
+
+
+def test_shifted_beyond_the_world_is_refused(microscope):
+    microscope.set_beam_shift((3.5, 0.0))
+    with pytest.raises(LimitError, match="beyond the field"):
+        microscope.acquire(REQUEST)
+
+
+def test_same_generator_same_frames(world):
+    def frames():
+        m = SimulatedMicroscope(world, 5)
+        m.open()
+        return [m.acquire(REQUEST).image for _ in range(3)]
+
+    first, second = frames(), frames()
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not np.array_equal(first[0], first[1]), "noise must be fresh in each frame"

@@ -1,0 +1,267 @@
+"""The pictures of a run.  Each function takes plain data and returns a PNG file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..agents.agent import Explanation, FieldMap
+from ..agents.experiment import Step
+from ..envs.episode import Episode
+from ..envs.mosaic import Mosaic
+from ..simulators.specimens import Specimen
+from . import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Bools = NDArray[np.bool_]
+CELLS_MOST = 1200
+
+
+def _extent(field_yx_nm: tuple[float, float]) -> tuple[float, float, float, float]:
+    h, w = field_yx_nm[0] / 2, field_yx_nm[1] / 2
+    return (-w, w, h, -h)
+
+
+def _show_mosaic(axes: Axes, episode: Episode) -> None:
+    """The specimen as seen: grey where measured, dark blue elsewhere."""
+    field = episode.field_yx_nm
+    pitch = episode.reference.fov_yx_nm[0] / episode.reference.shape_yx[0]
+    cells = [min(CELLS_MOST, max(1, round(side / pitch))) for side in field]
+    mosaic = Mosaic(field, (cells[0], cells[1]))
+    for frame in episode.history:
+        mosaic.add(frame, episode.display(frame))
+    image = np.ma.masked_where(~mosaic.measured, mosaic.total / np.maximum(mosaic.count, 1))
+    axes.set_facecolor(style.UNSEEN)
+    shown = np.asarray(image.compressed())
+    low, high = np.percentile(shown, [0.5, 99.8]) if len(shown) else (0.0, 1.0)
+    axes.imshow(
+        image,
+        cmap=style.MICROGRAPH,
+        extent=_extent(field),
+        vmin=low,
+        vmax=max(high, low + 1e-9),
+        interpolation="antialiased",
+    )
+    style.nm_axes(axes)
+    style.scale_bar(axes, field[1])
+
+
+def _show_path(fig: Figure, axes: Axes, episode: Episode) -> None:
+    from matplotlib.collections import LineCollection, PatchCollection
+    from matplotlib.patches import Rectangle
+
+    centres = np.array([f.region.centre_yx_nm for f in episode.history]).reshape(-1, 2)
+    order = np.arange(1, len(centres) + 1)
+    boxes = PatchCollection(
+        [
+            Rectangle((x - w / 2, y - h / 2), w, h)
+            for (y, x), (h, w) in zip(
+                centres, (f.region.fov_yx_nm for f in episode.history), strict=True
+            )
+        ],
+        cmap=style.ORDER,
+        facecolor="none",
+        linewidth=0.9,
+    )
+    boxes.set_array(order)
+    colours = boxes.get_cmap()(boxes.norm(order)) if len(order) > 1 else ["white"]
+    boxes.set(facecolor="none", edgecolor=colours)
+    links = np.stack([centres[:-1, ::-1], centres[1:, ::-1]], axis=1)
+    lines = LineCollection(list(links), colors="white", linewidths=0.5, alpha=0.55)
+    axes.add_collection(lines)
+    axes.add_collection(boxes)
+    axes.plot(*centres[0, ::-1], "o", ms=5, mfc="white", mec="black", mew=0.7, label="first frame")
+    axes.plot(*centres[-1, ::-1], "s", ms=5, mfc="white", mec="black", mew=0.7, label="last frame")
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    mappable = ScalarMappable(Normalize(1, max(2, len(order))), style.ORDER)
+    style.colour_bar(fig, mappable, axes, "frame number")
+    _legend_below(axes)
+
+
+def _legend_below(axes: Axes, columns: int = 2) -> None:
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(0, -0.14),
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        borderaxespad=0,
+        handletextpad=0.4,
+        columnspacing=1.0,
+    )
+
+
+def _show_truth(axes: Axes, specimen: Specimen, seen: Bools) -> None:
+    for k, feature_class in enumerate(specimen.classes):
+        colour = style.CLASS_COLOURS[k % len(style.CLASS_COLOURS)]
+        for found, face in ((True, colour), (False, "none")):
+            chosen = (specimen.feature_class == k) & (seen == found)
+            yx = specimen.feature_yx_nm[chosen]
+            word = "seen" if found else "missed"
+            axes.plot(
+                yx[:, 1],
+                yx[:, 0],
+                "o",
+                ms=6,
+                mfc=face,
+                mec=colour,
+                mew=1.4,
+                label=f"{feature_class.name}, {word} ({len(yx)})",
+            )
+    _legend_below(axes)
+
+
+def specimen_seen(
+    episode: Episode, specimen: Specimen | None = None, seen: Bools | None = None
+) -> bytes:
+    """The specimen as the agent has seen it, the path over it, and the truth where it is known."""
+    panels = 2 if specimen is None else 3
+    height, width = episode.field_yx_nm
+    tall = min(1.6, max(0.5, height / width))
+    with style.figure(5.0 * panels, 4.6 * tall + 0.4) as fig:
+        axes = fig.subplots(1, panels, squeeze=False)[0]
+        for ax in axes:
+            _show_mosaic(ax, episode)
+        axes[0].set_title("The specimen as seen")
+        axes[1].set_title("The path over it")
+        if episode.history:
+            _show_path(fig, axes[1], episode)
+        if specimen is not None and seen is not None:
+            axes[2].set_title("The truth, for comparison")
+            _show_truth(axes[2], specimen, seen)
+        return style.png(fig)
+
+
+def _show_map(fig: Figure, axes: Axes, title: str, field: FieldMap, cmap: str) -> None:
+    step = [np.diff(a).min() / 2 if len(a) > 1 else 0.5 for a in (field.y_nm, field.x_nm)]
+    image = axes.pcolormesh(
+        _edges(field.x_nm, step[1]), _edges(field.y_nm, step[0]), field.values, cmap=cmap
+    )
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.set_title(title)
+    style.nm_axes(axes)
+    style.colour_bar(fig, image, axes, field.unit)
+
+
+def _edges(positions: NDArray[np.float64], half_step: float) -> NDArray[np.float64]:
+    middle = (positions[1:] + positions[:-1]) / 2
+    return np.concatenate([[positions[0] - half_step], middle, [positions[-1] + half_step]])
+
+
+def beliefs(explanation: Explanation, step: Step) -> bytes | None:
+    """Posterior mean, uncertainty and acquisition at a step; None without a belief."""
+    if not explanation.maps:
+        return None
+    colours = (style.BELIEF, style.UNCERTAINTY, "magma")
+    with style.figure(4.6 * len(explanation.maps), 4.0) as fig:
+        row = fig.subplots(1, len(explanation.maps), squeeze=False)[0]
+        for k, (name, field) in enumerate(explanation.maps.items()):
+            _show_map(fig, row[k], name[0].upper() + name[1:], field, colours[k % 3])
+            y, x = step.request.centre_yx_nm
+            row[k].plot(x, y, "P", ms=9, mfc="#ff5555", mec="white", mew=1.0)
+        fig.suptitle("+  the frame chosen by them", x=0.01, ha="left", fontsize=9, color="#c33")
+        return style.png(fig)
+
+
+def components(explanation: Explanation) -> bytes | None:
+    """The components with the chosen one marked; None without any."""
+    pictures = explanation.components
+    if pictures is None:
+        return None
+    half, unit = explanation.reach
+    with style.figure(3.0 * len(pictures), 2.9) as fig:
+        row = fig.subplots(1, len(pictures), squeeze=False)[0]
+        for k, (axes, picture) in enumerate(zip(row, pictures, strict=True)):
+            limit = float(np.abs(picture).max()) or 1.0
+            signed = picture.min() < 0
+            image = axes.imshow(
+                picture,
+                cmap="RdBu_r" if signed else style.BELIEF,
+                vmin=-limit if signed else 0.0,
+                vmax=limit,
+                extent=(-half, half, half, -half),
+            )
+            chosen = k == explanation.chosen
+            axes.set_title(f"{k}, chosen" if chosen else f"{k}", color="#b34700" if chosen else "k")
+            for spine in axes.spines.values():
+                spine.set(visible=True, color="#d55e00" if chosen else "#888888")
+                spine.set_linewidth(3.0 if chosen else 0.6)
+            axes.set_xlabel(f"x frequency ({unit})")
+            if k == 0:
+                axes.set_ylabel(f"y frequency ({unit})")
+            style.colour_bar(fig, image, axes, "loading" if k == len(pictures) - 1 else "")
+        return style.png(fig)
+
+
+def discovery(
+    charge: NDArray[np.float64], recall: NDArray[np.float64], budget: float, name: str
+) -> bytes:
+    """Seen recall against charge, as the step function that it is."""
+    with style.figure(5.2, 3.4) as fig:
+        axes = fig.subplots()
+        x = np.concatenate([[0.0], charge, [budget]])
+        y = np.concatenate([[0.0], recall, [recall[-1] if len(recall) else 0.0]])
+        axes.step(x, y, where="post", lw=1.8, color="#0072b2", label=name)
+        axes.plot([0, 1], [0, 1], ls=":", lw=1.0, color="#777777", label="in proportion to area")
+        axes.set(
+            xlim=(0, budget),
+            ylim=(0, 1.02),
+            xlabel="charge spent (rasters of the field)",
+            ylabel="features seen (share of all)",
+        )
+        axes.legend(frameon=False, loc="best")
+        return style.png(fig)
+
+
+def targets(steps: Sequence[Step]) -> bytes | None:
+    """The target of each frame, by what the agent knew right after it."""
+    values = [(s.index + 1, s.target) for s in steps if s.target is not None]
+    if not values:
+        return None
+    with style.figure(5.2, 3.4) as fig:
+        axes = fig.subplots()
+        index, target = np.array(values, dtype=np.float64).T
+        axes.plot(index, target, "o", ms=3.5, color="#0072b2", alpha=0.8)
+        axes.plot(
+            index, np.maximum.accumulate(target), lw=1.2, color="#d55e00", label="best so far"
+        )
+        axes.set(xlabel="frame number", ylabel="target (component score)")
+        axes.legend(frameon=False, loc="best")
+        return style.png(fig)
+
+
+def frames(episode: Episode, steps: Sequence[Step], most: int = 6) -> bytes | None:
+    """The frames with the highest target, or the last ones where there is none."""
+    if not steps:
+        return None
+    known = [s for s in steps if s.target is not None]
+    best = sorted(known, key=lambda s: -(s.target or 0.0))[:most] or list(steps[-most:])
+    values = np.concatenate([episode.display(s.frame).ravel() for s in steps])
+    low, high = np.percentile(values, [0.5, 99.8])
+    with style.figure(2.25 * len(best), 2.6) as fig:
+        row = fig.subplots(1, len(best), squeeze=False)[0]
+        for axes, step in zip(row, best, strict=True):
+            width = step.frame.region.fov_yx_nm[1]
+            height = step.frame.region.fov_yx_nm[0]
+            axes.imshow(
+                episode.display(step.frame),
+                cmap=style.MICROGRAPH,
+                vmin=low,
+                vmax=max(high, low + 1e-9),
+                extent=(0, width, height, 0),
+            )
+            axes.set_xticks([])
+            axes.set_yticks([])
+            style.scale_bar(axes, width)
+            value = "" if step.target is None else f": {step.target:.3g}"
+            axes.set_title(f"frame {step.index + 1}{value}")
+        return style.png(fig)

@@ -1,0 +1,155 @@
+"""The run's report: one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..agents.experiment import Step
+from ..envs.episode import Episode
+from ..simulators.specimens import Specimen
+from . import figures, style
+
+TEMPLATE = Path(__file__).parent / "report.html.j2"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture on the page, what it shows, and the words under it."""
+
+    title: str
+    image: str
+    caption: str
+    narrow: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """What the truth says of a run; plain data, so that the page needs no scoring."""
+
+    specimen: Specimen
+    seen: NDArray[np.bool_]
+    charge: NDArray[np.float64]
+    recall: NDArray[np.float64]
+
+
+def render(
+    title: str,
+    facts: Mapping[str, str],
+    episode: Episode,
+    steps: Sequence[Step],
+    agent: str,
+    command: str,
+    discovery: Discovery | None = None,
+) -> str:
+    """The page as HTML.
+
+    Args:
+        title: the heading.
+        facts: what stands in the box at the top, in order.
+        episode: as it ended.
+        steps: of the experiment.
+        agent: its name.
+        command: what repeats the run.
+        discovery: where truth exists.
+    """
+    from jinja2 import Environment, select_autoescape
+
+    environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        title=title,
+        facts=facts,
+        figures=_figures(episode, steps, agent, discovery),
+        steps=steps,
+        command=command,
+        last=steps[-1].explanation.sentence if steps else "no frame was taken",
+    )
+
+
+def _figures(
+    episode: Episode, steps: Sequence[Step], agent: str, discovery: Discovery | None
+) -> list[Figure]:
+    found: list[Figure] = []
+
+    def add(title: str, image: bytes | None, caption: str, narrow: bool = False) -> None:
+        if image is not None:
+            found.append(Figure(title, style.data_uri(image), caption, narrow))
+
+    if discovery is None:
+        picture = figures.specimen_seen(episode)
+    else:
+        picture = figures.specimen_seen(episode, discovery.specimen, discovery.seen)
+    add(
+        "The specimen",
+        picture,
+        "Left: every frame where it was taken, as the agent has seen it; dark blue was never "
+        "scanned. Beside it the frames in the order of the path. The truth, where it is shown, was "
+        "hidden from the agent.",
+    )
+    believing = [s for s in steps if s.explanation.maps]
+    if believing:
+        add(
+            "What the agent believed at its last decision",
+            figures.beliefs(believing[-1].explanation, believing[-1]),
+            "Posterior mean and standard deviation of the target, and the acquisition function "
+            "whose maximum chose the last frame, at every candidate position.",
+        )
+    learned = [s for s in steps if s.explanation.components is not None]
+    if learned:
+        add(
+            "What the agent looks for",
+            figures.components(learned[-1].explanation),
+            "Components of the windowed Fourier magnitudes, fitted on the frames of this run only. "
+            "The chosen one is the target.",
+        )
+    if discovery is not None:
+        budget = episode.budget.total
+        add(
+            "Discovery",
+            figures.discovery(discovery.charge, discovery.recall, budget, agent),
+            "Share of all features that received the dose they need, against the charge spent.",
+            narrow=True,
+        )
+    add(
+        "The target along the way",
+        figures.targets(steps),
+        "The component's score in each frame, by what the agent knew right after it.",
+        narrow=True,
+    )
+    add(
+        "Frames",
+        figures.frames(episode, steps),
+        "Those with the highest target, or the last ones where there is no target.",
+    )
+    return found
+
+
+def facts_of(summary: Mapping[str, Any]) -> dict[str, str]:
+    """The box at the top of the page, from a run's summary."""
+    spent, scores = summary["spent"], summary["scores"]
+    facts = {
+        "agent": summary["agent"]["name"],
+        "microscope": summary["microscope"],
+        "seed": str(summary["seed"]),
+        "frames": str(spent["frames"]),
+        "charge": f"{spent['rasters']:.3f} of {summary['budget']['rasters']:.3f} rasters",
+        "electrons": f"{spent['charge_e']:.3g}",
+        "instrument time": f"{spent['time_s']:.1f} s",
+        "decision": f"{spent['latency_ms_median']:.1f} ms (median)",
+        "ended": summary["ended"],
+    }
+    if scores.get("seen") is not None:
+        facts["features seen"] = f"{scores['seen']:.0%}"
+        facts["area under the curve"] = f"{scores['seen_area']:.3f}"
+    if scores.get("flagged") is not None:
+        facts["flagged (average precision)"] = (
+            f"{scores['flagged']['average_precision']:.2f}, "
+            f"prevalence {scores['flagged']['prevalence']:.2f}"
+        )
+    return facts
