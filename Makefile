@@ -15,12 +15,14 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# mypy wants the package under its own name, and the root's folder may be called anything.
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	rm -rf build/typed && mkdir -p build/typed && ln -s ../.. build/typed/stemscout
-	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p stemscout
+	typed=$$(mktemp -d) && ln -s "$$PWD" "$$typed/stemscout" && here="$$PWD" && cd "$$typed" \
+		&& "$$here/$(BIN)/mypy" --config-file "$$here/pyproject.toml" -p stemscout; \
+		status=$$?; rm -rf "$$typed"; exit $$status
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/pictures.py

@@ -46,8 +46,36 @@ bench = typer.Typer(
 )
 app.add_typer(bench, name="bench", rich_help_panel="Measure")
 
+
+def _number(text: str | float) -> float:
+    """A number, or a sentence that holds what was given instead."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+def _whole(text: str | int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise typer.BadParameter(f"{text!r} is not an integer >= 0")
+    return number
+
+
+def Number(help: str) -> Any:
+    return typer.Option(parser=_number, metavar="NUMBER", help=help)
+
+
 RUN, LOOK, WORLDS = "Run an experiment", "See what there is", "Specimens"
-Seed = Annotated[int, typer.Option(min=0, help="An integer from 0; the same one repeats the run.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        parser=_whole, metavar="INTEGER", help="An integer from 0; the same one repeats the run."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; it must be new or empty.")]
 
@@ -96,11 +124,11 @@ def run(
         typer.Option(help="Your own micrograph: .npy, PNG, TIFF, or what RosettaSciIO reads."),
     ] = None,
     pixel_nm: Annotated[
-        float | None, typer.Option(help="Pixel size of the image in nm, where the file says none.")
+        float | None, Number("Pixel size of the image in nm, where the file says none.")
     ] = None,
     agent: Annotated[str, typer.Option(help="Who decides; see `agents`.")] = "linear-bo",
     budget: Annotated[
-        float, typer.Option(help="Charge in rasters of the whole field, above 0 and at most 1.")
+        float, Number("Charge in rasters of the whole field, above 0 and at most 1.")
     ] = 0.4,
     seed: Seed = 0,
     out: Out = None,
@@ -114,7 +142,12 @@ def run(
         str | None, typer.Option(help="Specimens: train, validation or test (default); with --env.")
     ] = None,
     component: Annotated[
-        int | None, typer.Option(help="Component to pursue; the largest variance by default.")
+        int | None,
+        typer.Option(
+            parser=_whole,
+            metavar="INTEGER",
+            help="Component to pursue; the largest variance by default.",
+        ),
     ] = None,
     decomposition: Annotated[
         str | None, typer.Option(help="pca (default), svd, nmf or ica; for linear-bo.")
@@ -187,7 +220,7 @@ def worlds(as_json: AsJson = False) -> None:
 def simulate(
     specimen: Annotated[str, typer.Argument(help="A kind of specimen: graphene.")],
     seed: Seed = 0,
-    fov_nm: Annotated[float, typer.Option(help="Side of the square field in nm.")] = 16.0,
+    fov_nm: Annotated[float, Number("Side of the square field in nm.")] = 16.0,
     difficulty: Annotated[str, typer.Option(help="easy, medium or hard.")] = "medium",
     renderer: Annotated[str, typer.Option(help="fast, or abtem: minutes to hours.")] = "fast",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",

@@ -124,7 +124,7 @@ def flagged_frames(
             for y, x in centres
         ]
     )
-    shows = inside.all(axis=2).any(axis=1)
+    shows = np.any(inside.all(axis=2), axis=1)
     empty = ~inside.any(axis=(1, 2))
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(9, 0)))
     chosen = [rng.permutation(np.flatnonzero(kind))[:FLAGGED_EACH] for kind in (shows, empty)]

@@ -30,10 +30,11 @@ class PhaseProjection(ScatteringFactorProjectionIntegrals):  # type: ignore[misc
     ) -> np.ndarray:
         """The projected potential (gpts) of one slice in V Å, by structure factors."""
         kx, ky = (np.fft.fftfreq(n, d) for n, d in zip(gpts, sampling, strict=True))
+        factors: Any = self.get_scattering_factor
         spectrum = np.zeros(gpts, dtype=np.complex128)
         for number in np.unique(atoms.numbers):
             x, y = atoms.positions[atoms.numbers == number, :2].T
-            factor = self.get_scattering_factor(chemical_symbols[number], gpts, sampling, device)
+            factor = factors(chemical_symbols[number], gpts, sampling, device)
             phases = np.exp(-2j * np.pi * np.outer(kx, x)) @ np.exp(-2j * np.pi * np.outer(y, ky))
             spectrum += factor * phases
         potential = np.fft.ifft2(spectrum).real / (sampling[0] * sampling[1])

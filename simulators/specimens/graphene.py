@@ -73,7 +73,7 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility graphene`.  The optics and the image of a
 # defect are the same at every difficulty, and so is the need.
-NEED_E_PER_A2 = {"silicon": 5_500.0, "vacancy": 82_000.0}
+NEED_E_PER_A2 = {"silicon": 4_000.0, "vacancy": 61_000.0}
 
 CLASSES = (
     FeatureClass("silicon", 0.20, 0.10, 0.05, NEED_E_PER_A2["silicon"]),

@@ -29,9 +29,9 @@ def test_windows_are_crops_in_raster_order(side, step):
     rows = len(range(0, 20 - side + 1, step))
     columns = len(range(0, 24 - side + 1, step))
     assert cut.shape == (2, rows * columns, side, side)
-    assert np.array_equal(cut[1, columns if rows > 1 else 0][:2, :2], images[1][
-        step if rows > 1 else 0 :, :
-    ][:2, :2])
+    assert np.array_equal(
+        cut[1, columns if rows > 1 else 0][:2, :2], images[1][step if rows > 1 else 0 :, :][:2, :2]
+    )
 
 
 def test_windows_larger_than_the_frame_are_refused():
@@ -114,7 +114,10 @@ def test_odd_frames_of_a_recording(perception):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"decomposition": "magic"}, "unknown decomposition 'magic'; there are: pca, svd, nmf, ica"),
+        (
+            {"decomposition": "magic"},
+            "unknown decomposition 'magic'; there are: pca, svd, nmf, ica",
+        ),
         ({"n_components": 0}, "0 components"),
         ({"window": 0.0}, "window 0.0"),
         ({"overlap": 1.0}, "overlap 1.0"),

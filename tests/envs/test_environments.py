@@ -218,14 +218,21 @@ def test_spawned_workers():
         assert same({key: observation[key][k] for key in observation}, alone)
 
 
-def test_ppo_trains_for_a_few_hundred_steps():
+def test_ppo_trains_for_a_few_hundred_steps_and_runs_as_an_agent():
     import torch
     from stable_baselines3 import PPO
+
+    from stemscout.agents.experiment import Experiment
+    from stemscout.agents.learned.policy import PolicyAgent
 
     torch.set_num_threads(1)
     env = gym.make("StemScout/GrapheneDefects-v0", difficulty="easy", budget=0.1)
     model = PPO("MultiInputPolicy", env, n_steps=128, batch_size=64, n_epochs=1, seed=0)
     model.learn(256)
     assert model.num_timesteps == 256
-    action, _ = model.predict(env.reset(seed=1)[0], deterministic=True)
-    assert env.action_space.contains(action)
+    bare = make_env("StemScout/GrapheneDefects-v0", difficulty="easy", budget=0.05, split="test")
+    steps = Experiment(bare, PolicyAgent(model), seed=0).run()
+    assert len(steps) == 12
+    model.action_space = gym.spaces.Discrete(3)
+    with pytest.raises(ValueError, match="the model acts in Discrete"):
+        Experiment(bare, PolicyAgent(model), seed=0).run()

@@ -121,7 +121,9 @@ def test_mosaic_holds_the_mean_of_the_measured_pixels(frames):
 def test_rows_that_were_not_scanned_do_not_count():
     mosaic = Mosaic((2.0, 2.0), (4, 4))
     request = ScanRequest((0.0, 0.0), (2.0, 2.0), (4, 4), 1.0)
-    mosaic.add(Frame(request, request.region, {}, 2, 0.0, 0.0, State()), np.ones((4, 4), np.float32))
+    mosaic.add(
+        Frame(request, request.region, {}, 2, 0.0, 0.0, State()), np.ones((4, 4), np.float32)
+    )
     assert mosaic.measured.tolist() == [[True] * 4] * 2 + [[False] * 4] * 2
 
 
@@ -142,7 +144,7 @@ class TestEpisode:
         env.reset(seed=0)
         with pytest.raises(LimitError):
             env.episode.take(ScanRequest((12.0, 0.0), (1.5, 1.5), (64, 64), 24.0))
-        with pytest.raises(BudgetError, match="rasters are left|are left"):
+        with pytest.raises(BudgetError, match="are left"):
             env.episode.take(ScanRequest((0.0, 0.0), (20.0, 20.0), (4000, 4000), 1000.0))
         assert env.episode.budget.spent == 0.0
 
@@ -166,7 +168,9 @@ class TestRecordedSource:
         from stemscout.envs.registration import make_env
 
         small = np.random.default_rng(0).random((255, 400))
-        with pytest.raises(ValueError, match="255 x 400 px; its shorter side must have at least 256"):
+        with pytest.raises(
+            ValueError, match="255 x 400 px; its shorter side must have at least 256"
+        ):
             make_env("StemScout/Recorded-v0", image=small, pixel_nm=0.05)
 
     def test_a_pixel_size_is_needed(self, lattice_image):

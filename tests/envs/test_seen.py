@@ -63,9 +63,7 @@ def test_rotated_footprints():
     assert not is_seen(exposure(side=0.9, angle=np.pi / 4))
 
 
-@given(
-    frames=st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(1, 80)), max_size=8)
-)
+@given(frames=st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(1, 80)), max_size=8))
 def test_what_was_seen_stays_seen(frames):
     exposures = [exposure(y=y, x=x, dose=d) for y, x, d in frames]
     states = [is_seen(*exposures[:n]) for n in range(len(exposures) + 1)]

@@ -46,8 +46,11 @@ def test_signs():
     assert np.allclose(specimen_from_scan((0.0, 0.0), moved), (-1.0, 2.0))
 
 
-def reached(target, state=State(), shift_half=3.0, stage_half=100.0):
-    return reach(target, state, (5.0, 5.0), shift_half, stage_half, COSTS)
+AT_REST = State()
+
+
+def reached(target, state=AT_REST):
+    return reach(target, state, (5.0, 5.0), 3.0, 100.0, COSTS)
 
 
 def test_scan_offset_comes_first_and_is_free():

@@ -72,7 +72,7 @@ def test_features_are_enough_inside_and_apart(seed, difficulty, field):
 def test_context_discs_fit_a_third_of_the_frame():
     for c in graphene.CLASSES:
         assert c.context_radius_nm <= graphene.FRAME_NM / 3
-        assert graphene.FRAME_NM / graphene.FRAME_PX <= c.max_pixel_nm
+        assert c.max_pixel_nm >= graphene.FRAME_NM / graphene.FRAME_PX
 
 
 def test_atoms_describe_the_same_specimen(specimen):

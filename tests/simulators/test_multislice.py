@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stemscout.simulators.grid import Grid
-from stemscout.simulators.multislice import Multislice, potential_sampling_nm, render, smooth_number
+from stemscout.simulators.multislice import Multislice, render, smooth_number
 from stemscout.simulators.optics import Detector, Optics
 from stemscout.simulators.specimens import graphene
 

@@ -11,8 +11,8 @@ import pytest
 from stemscout.hardware import ScanRequest, Unsupported
 from stemscout.simulators import fast
 from stemscout.simulators.scan import sample
-from stemscout.simulators.visibility import need_e_per_a2
 from stemscout.simulators.specimens import graphene
+from stemscout.simulators.visibility import need_e_per_a2
 from stemscout.simulators.world import (
     SHIPPED,
     Recipe,

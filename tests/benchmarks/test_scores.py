@@ -1,0 +1,150 @@
+"""Scores of one run, held against hand calculation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stemscout.agents.agent import Agent
+from stemscout.agents.catalogue import make_agent
+from stemscout.agents.experiment import Experiment
+from stemscout.benchmarks.scores import Curve, flagged, flagged_frames, seen_curve
+from stemscout.benchmarks.suite import load_suite, run_suite
+from stemscout.envs import seen
+
+CURVE = Curve(np.array([0.1, 0.2, 0.3]), np.array([0.0, 0.5, 1.0]), 0.4)
+
+
+def test_area_is_that_of_the_steps():
+    # 0 until 0.2, a half until 0.3, all until 0.4.
+    assert CURVE.area() == pytest.approx((0.1 * 0.5 + 0.1 * 1.0) / 0.4)
+    assert CURVE.area(0.3) == pytest.approx(0.1 * 0.5 / 0.3)
+    assert CURVE.area(0.1) == 0.0
+    assert CURVE.area(1.0) == pytest.approx((0.1 * 0.5 + 0.7) / 1.0), "flat beyond the end"
+
+
+def test_charge_to_a_share():
+    assert CURVE.charge_to(0.5) == 0.2
+    assert CURVE.charge_to(0.6) == 0.3
+    assert Curve(np.array([0.1]), np.array([0.4]), 0.4).charge_to(0.5) is None
+
+
+def test_the_curve_is_the_sum_of_the_rewards(graphene):
+    experiment = Experiment(graphene(budget=0.3), make_agent("random"), seed=2)
+    experiment.run()
+    episode = experiment.env.episode
+    curve = seen_curve(episode, experiment.env.truth)
+    assert curve.recall == pytest.approx(np.cumsum(episode.gains))
+    assert curve.charge[-1] == pytest.approx(episode.budget.spent)
+
+
+class Knows(Agent):
+    """Its target is the truth, or its opposite, or nothing."""
+
+    name = "knows"
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def reset(self, context, seed):
+        pass
+
+    def act(self, observation):
+        return None
+
+    def observe(self, frame):
+        pass
+
+    def target(self, frames):
+        if self.sign == 0:
+            return None
+        points = self.wanted.points_yx_nm
+        half = np.asarray(frames[0].region.fov_yx_nm) / 2 + 1e-9
+        shows = [
+            (np.abs(points - f.region.centre_yx_nm) <= half).all(axis=(1, 2)).any() for f in frames
+        ]
+        return self.sign * np.array(shows, dtype=float)
+
+
+def test_flagged_rewards_a_perfect_target_and_punishes_its_opposite(graphene):
+    env = graphene()
+    env.reset(seed=1)
+    scores = {}
+    for sign in (1, -1, 0):
+        agent = Knows(sign)
+        agent.wanted = seen.targets(env.truth)
+        scores[sign] = flagged(agent, env.episode.microscope, env.source.reference)
+    assert scores[1].average_precision == 1.0
+    assert scores[-1].average_precision == pytest.approx(scores[1].prevalence)
+    assert scores[0] is None, "an agent without a target has no score, not zero"
+
+
+def test_flagged_frames_are_the_same_for_every_agent_and_truly_of_two_kinds(graphene):
+    env = graphene()
+    env.reset(seed=1)
+    centres, labels = flagged_frames(env.truth, env.source.reference, 0)
+    again, _ = flagged_frames(env.truth, env.source.reference, 0)
+    assert centres == again
+    assert labels.sum() == (~labels).sum() == 32
+    points = seen.targets(env.truth).points_yx_nm
+    for centre, label in zip(centres, labels, strict=True):
+        inside = (np.abs(points - centre) <= 0.75 + 1e-9).all(axis=2)
+        assert inside.all(axis=1).any() if label else not inside.any()
+
+
+def test_linear_bo_flags_better_than_chance(graphene):
+    experiment = Experiment(graphene(budget=0.1, difficulty="easy"), make_agent("linear-bo"), 0)
+    experiment.run()
+    env = experiment.env
+    result = flagged(experiment.agent, env.episode.microscope, env.source.reference)
+    assert result.average_precision > result.prevalence + 0.1
+
+
+@pytest.mark.parametrize("name", ["smoke", "half"])
+def test_suites_of_the_package_are_valid(name):
+    assert {a["name"] for a in load_suite(name).agents} >= {"linear-bo", "grid", "random", "raster"}
+
+
+def test_a_suite_runs_and_the_oracle_wins(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "environment: StemScout/GrapheneDefects-v0\ndifficulty: easy\nsplit: validation\n"
+        "budget: 0.1\nseeds: [0]\nagents:\n  - name: random\n  - name: oracle\n"
+    )
+    rows = run_suite(load_suite(str(path)))
+    assert [r.agent for r in rows] == ["random", "oracle"]
+    assert rows[1].seen_area > rows[0].seen_area
+
+
+GOOD = {
+    "environment": "StemScout/GrapheneDefects-v0",
+    "difficulty": "easy",
+    "split": "test",
+    "budget": 0.1,
+    "seeds": [0],
+    "agents": [{"name": "grid"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"colour": "red"}, "it must hold"),
+        ({"environment": "Go-v0"}, "unknown environment 'Go-v0'"),
+        ({"agents": [{"name": "chess"}]}, "unknown agent 'chess'"),
+        ({"agents": [{"name": "grid"}, {"name": "grid"}]}, "names an agent twice"),
+        ({"agents": [{"name": "grid", "speed": 3}]}, "grid has no option speed"),
+    ],
+)
+def test_bad_suites(tmp_path, change, sentence):
+    import yaml
+
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, **change}))
+    with pytest.raises(ValueError, match=sentence):
+        load_suite(str(path))
+
+
+def test_unknown_suites_list_the_known():
+    with pytest.raises(ValueError, match="unknown suite 'all'; there are: half, smoke"):
+        load_suite("all")
