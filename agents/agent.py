@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ..envs.actions import ActionCodec
 from ..envs.reference import ReferenceFrame
-from ..hardware.limits import Limits
-from ..hardware.microscope import YX, Frame, ScanRequest
+from ..hardware.microscope import YX, Frame, Limits, ScanRequest
 from ..simulators.specimens import Specimen
 
 Floats = NDArray[np.float64]

@@ -27,7 +27,9 @@ class Perception(Protocol):
         """What of images (n, rows, columns) is kept, computed once for each: (n, ...)."""
         ...
 
-    def fit(self, features: Floats) -> None: ...
+    def fit(self, features: Floats, shares: Floats) -> None:
+        """Learn from frames that stand for ``shares`` (n,) of the field."""
+        ...
 
     def describe(self, features: Floats) -> Floats:
         """Descriptors (n, d)."""
@@ -221,9 +223,16 @@ class Workflow(Navigated):
         if len(self.seen) < 2:
             return False
         if self._fitted != len(self.seen):
-            self.perception.fit(np.array(self.seen))
+            self.perception.fit(np.array(self.seen), self._shares())
             self._fitted = len(self.seen)
         return True
+
+    def _shares(self) -> Floats:
+        """The share (n,) of the field that is nearer to each frame than to any other."""
+        from scipy.spatial import cKDTree
+
+        _, nearest = cKDTree(self._measured()).query(self.navigator.candidates.centres_yx_nm)
+        return np.bincount(nearest, minlength=len(self.seen)) / len(nearest)
 
     def _features(self, frames: Sequence[Frame]) -> Floats:
         """Of frames; those already taken in are not computed again."""

@@ -108,7 +108,9 @@ class RecordedSource:
     ) -> None:
         if isinstance(image, str | Path):
             recorded = read_image(image)
-            values, pixel_nm = recorded.image, pixel_nm or recorded.pixel_nm
+            values = recorded.image
+            pixel_nm = recorded.pixel_nm if pixel_nm is None else pixel_nm
+            options.setdefault("name", Path(image).name)
         else:
             values = np.asarray(image)
         if pixel_nm is None:

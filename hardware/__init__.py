@@ -9,11 +9,12 @@ from .errors import (
     MicroscopeError,
     Unsupported,
 )
-from .limits import Limits, check
+from .limits import check
 from .microscope import (
     BeamShift,
     Capabilities,
     Frame,
+    Limits,
     Microscope,
     ScanRegion,
     ScanRequest,

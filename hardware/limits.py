@@ -1,48 +1,15 @@
-"""What an instrument accepts, and the one function that says so."""
+"""The one function that says whether an instrument accepts a request."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite
 
 from .coordinates import corners
 from .costs import ELECTRONS_PER_PA_US
 from .errors import LimitError, Unsupported
-from .microscope import YX, BeamShift, ScanRequest, StageMove
+from .microscope import BeamShift, Limits, Range, ScanRequest, StageMove
 
 SLACK_NM = 1e-6  # rounding in unit conversions; far below any instrument's precision
-
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Every range is inclusive; None means that there is no such limit.
-
-    Attributes:
-        field_yx_nm: the scan may reach half of it to either side of the axis.
-        fov_nm: field of view along either axis.
-        pixel_nm: pixel pitch along either axis.
-        shape_px: pixels along either axis.
-        dwell_us: dwell time.
-        rotation_rad: rotation of the scan.
-        stage_nm, beam_shift_nm: along either axis.
-        detectors: names that may be asked for.
-        max_dose_e_per_a2: dose of a single frame.
-        max_dose_rate_e_per_a2_s: beam current over the area of a frame.
-    """
-
-    field_yx_nm: YX
-    fov_nm: Range
-    pixel_nm: Range
-    shape_px: tuple[int, int]
-    dwell_us: Range
-    detectors: tuple[str, ...]
-    rotation_rad: Range = (-6.283185307179586, 6.283185307179586)
-    stage_nm: Range = (0.0, 0.0)
-    beam_shift_nm: Range = (0.0, 0.0)
-    max_dose_e_per_a2: float | None = None
-    max_dose_rate_e_per_a2_s: float | None = None
 
 
 def check(

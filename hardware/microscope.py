@@ -18,15 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .limits import Limits
-
 YX = tuple[float, float]
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,36 @@ class State:
     blanked: bool = False
     beam_current_pa: float | None = None
     current_source: Literal["measured", "declared"] | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every range is inclusive; None means that there is no such limit.
+
+    Attributes:
+        field_yx_nm: the scan may reach half of it to either side of the axis.
+        fov_nm: field of view along either axis.
+        pixel_nm: pixel pitch along either axis.
+        shape_px: pixels along either axis.
+        dwell_us: dwell time.
+        rotation_rad: rotation of the scan.
+        stage_nm, beam_shift_nm: along either axis.
+        detectors: names that may be asked for.
+        max_dose_e_per_a2: dose of a single frame.
+        max_dose_rate_e_per_a2_s: beam current over the area of a frame.
+    """
+
+    field_yx_nm: YX
+    fov_nm: Range
+    pixel_nm: Range
+    shape_px: tuple[int, int]
+    dwell_us: Range
+    detectors: tuple[str, ...]
+    rotation_rad: Range = (-6.283185307179586, 6.283185307179586)
+    stage_nm: Range = (0.0, 0.0)
+    beam_shift_nm: Range = (0.0, 0.0)
+    max_dose_e_per_a2: float | None = None
+    max_dose_rate_e_per_a2_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

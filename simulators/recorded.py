@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from ..hardware.coordinates import deflection, pixel_offsets_nm
 from ..hardware.costs import CostModel
-from ..hardware.limits import Limits
-from ..hardware.microscope import YX, Capabilities, ScanRegion, ScanRequest
+from ..hardware.microscope import YX, Capabilities, Limits, ScanRegion, ScanRequest
 from .virtual import F32, VirtualMicroscope
 
 DETECTOR = "recorded"
@@ -33,6 +32,7 @@ class RecordedMicroscope(VirtualMicroscope):
         electrons: where given, Poisson noise is added as if full scale were
             this many electrons.
         rng: where that noise comes from.
+        name: how the recording is called.
 
     Raises:
         ValueError: an image of other dimensions, with values that are not
@@ -48,6 +48,7 @@ class RecordedMicroscope(VirtualMicroscope):
         beam_current_pa: float = 50.0,
         electrons: float | None = None,
         rng: np.random.Generator | int = 0,
+        name: str = "recorded image",
     ) -> None:
         values = _checked(image)
         if not (np.isfinite(pixel_nm) and pixel_nm > 0):
@@ -72,7 +73,7 @@ class RecordedMicroscope(VirtualMicroscope):
         )
         self.full_scale = full_scale or _range(image)
         capabilities = Capabilities(
-            name=f"recorded image, {rows} x {columns} px of {self.pixel_nm:g} nm",
+            name=f"{name}, {rows} x {columns} px of {self.pixel_nm:g} nm",
             limits=limits,
             detectors=(DETECTOR,),
             full_scale={DETECTOR: self.full_scale},

@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 F32 = NDArray[np.float32]
 
 
-def spline_coefficients(image: F32) -> F32:
-    """Coefficients (h, w) of the cubic B-spline through ``image`` (h, w)."""
-    from scipy.ndimage import spline_filter
-
-    return np.ascontiguousarray(spline_filter(image, order=3, mode="mirror"), dtype=np.float32)
-
-
 def scan_batch(
     worlds: Sequence[World],
     requests: Sequence[ScanRequest],
@@ -101,6 +94,43 @@ def _weights(t: float) -> tuple[float, float, float, float]:
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def _sample(c, y0, x0, down_y, down_x, right_y, right_x, out):  # type: ignore[no-untyped-def]
+    if down_x == 0.0 and right_y == 0.0:
+        _sample_upright(c, y0, x0, down_y, right_x, out)
+    else:
+        _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, out)
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _sample_upright(c, y0, x0, down_y, right_x, out):  # type: ignore[no-untyped-def]
+    """Rows and columns separate: each row of nodes is combined once, then read along x."""
+    rows, columns = out.shape
+    top, side = c.shape[0] - 4, c.shape[1] - 4
+    first = np.empty(columns, np.int64)
+    weights = np.empty((columns, 4))
+    for j in range(columns):
+        x = x0 + j * right_x
+        ix = int(np.floor(x))
+        first[j] = min(max(ix - 1, 0), side)
+        weights[j] = _weights(x - ix)
+    left, right = first.min(), first.max() + 4
+    line = np.empty(right - left)
+    for i in range(rows):
+        y = y0 + i * down_y
+        iy = int(np.floor(y))
+        a = min(max(iy - 1, 0), top)
+        w0, w1, w2, w3 = _weights(y - iy)
+        for b in range(left, right):
+            line[b - left] = w0 * c[a, b] + w1 * c[a + 1, b] + w2 * c[a + 2, b] + w3 * c[a + 3, b]
+        for j in range(columns):
+            b = first[j] - left
+            value = 0.0
+            for k in range(4):
+                value += weights[j, k] * line[b + k]
+            out[i, j] = max(value, 0.0)
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, out):  # type: ignore[no-untyped-def]
     rows, columns = out.shape
     top, side = c.shape[0] - 4, c.shape[1] - 4
     for i in range(rows):
@@ -112,11 +142,6 @@ def _sample(c, y0, x0, down_y, down_x, right_y, right_x, out):  # type: ignore[n
             a, b = min(max(iy - 1, 0), top), min(max(ix - 1, 0), side)
             value = 0.0
             for k in range(4):
-                line = c[a + k]
-                value += wy[k] * (
-                    wx[0] * line[b]
-                    + wx[1] * line[b + 1]
-                    + wx[2] * line[b + 2]
-                    + wx[3] * line[b + 3]
-                )
+                for n in range(4):
+                    value += wy[k] * wx[n] * c[a + k, b + n]
             out[i, j] = max(value, 0.0)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..hardware.costs import CostModel
-from ..hardware.limits import Limits
-from ..hardware.microscope import YX, Capabilities, ScanRegion, ScanRequest
+from ..hardware.microscope import YX, Capabilities, Limits, ScanRegion, ScanRequest
 from .scan import scan_batch
 from .specimens import specimen_module
 from .virtual import F32, VirtualMicroscope

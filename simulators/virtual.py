@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from ..hardware.coordinates import corners
 from ..hardware.costs import ELECTRONS_PER_PA_US, CostModel
 from ..hardware.errors import AbortedError, ConnectionLost, LimitError
-from ..hardware.limits import SLACK_NM, Limits, check
+from ..hardware.limits import SLACK_NM, check
 from ..hardware.microscope import (
     YX,
     BeamShift,
     Capabilities,
     Frame,
+    Limits,
     ScanRegion,
     ScanRequest,
     StageMove,

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ..hardware.microscope import ScanRequest
 from .grid import Grid
-from .scan import sample, spline_coefficients
+from .scan import sample
 from .specimens import specimen_module
 from .specimens.specimen import Specimen
-from .world import Recipe, World, render_fast
+from .world import Recipe, World, render_fast, spline_coefficients
 
 D_PRIME = 5.0
 SITES = 12

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from .grid import PAD, Grid
 from .optics import Detector, Optics
-from .scan import spline_coefficients
 from .specimens import specimen_module
 from .specimens.specimen import FeatureClass, Specimen
 
@@ -106,6 +105,13 @@ class World:
         whole = correlate1d(self.coefficients[detector], weights, axis=0, mode="mirror")
         whole = correlate1d(whole, weights, axis=1, mode="mirror")
         return np.asarray(whole[PAD:-PAD, PAD:-PAD], dtype=np.float32)
+
+
+def spline_coefficients(image: F32) -> F32:
+    """Coefficients (h, w) of the cubic B-spline through ``image`` (h, w)."""
+    from scipy.ndimage import spline_filter
+
+    return np.ascontiguousarray(spline_filter(image, order=3, mode="mirror"), dtype=np.float32)
 
 
 def specimen_seed(seed: int, split: str, episode: int = 0) -> tuple[int, tuple[int, int, int]]:

@@ -120,7 +120,7 @@ def _figures(
         "The target along the way",
         figures.targets(steps),
         "The component's score in each frame, by what the agent knew right after it.",
-        narrow=True,
+        narrow=discovery is not None,
     )
     add(
         "Frames",

@@ -66,12 +66,17 @@ class LinearPerception:
         step = max(1, round(side * (1 - self.overlap)))
         return fourier_magnitude(windows(images, side, step))
 
-    def fit(self, features: Floats) -> None:
-        """Learn the components from all windows (n, k, s, s) seen so far.
+    def fit(self, features: Floats, shares: Floats) -> None:
+        """Learn the components from all windows seen so far.
 
-        Components are put in the order of the variance they bring to whole
-        frames, and signed so that the longer tail is positive: what is rare is
-        what is looked for.
+        Components are put in the order of the variance that they have over the
+        field, and signed so that their longer tail there is positive: what is
+        rare is what is looked for.  ``shares`` makes up for a search that has
+        looked mostly where it found something.
+
+        Args:
+            features: (n, k, s, s) of n frames.
+            shares: (n,) of the field that each frame stands for; they add up to 1.
         """
         samples = features.reshape(-1, features.shape[-2] * features.shape[-1])
         count = min(self.n_components, *samples.shape)
@@ -85,12 +90,10 @@ class LinearPerception:
         self._patterns = self.model.mixing_.T if name == "ica" else self.model.components_
         length = np.linalg.norm(self._patterns, axis=1)
         frames = (scores * length).reshape(len(features), -1, count).mean(axis=1)
-        centred = frames - frames.mean(axis=0)
-        skew = (centred**3).sum(axis=0)
-        self._sign = (
-            np.where(skew < 0, -1.0, 1.0) if self.decomposition != "nmf" else np.ones(count)
-        )
-        self._order = np.argsort(-frames.var(axis=0), kind="stable")
+        centred = frames - shares @ frames
+        signed = np.where(shares @ centred**3 < 0, -1.0, 1.0)
+        self._sign = np.ones(count) if self.decomposition == "nmf" else signed
+        self._order = np.argsort(-(shares @ centred**2), kind="stable")
 
     def describe(self, features: Floats) -> Floats:
         """How much of each component (n, components) the frames (n, k, s, s) hold."""

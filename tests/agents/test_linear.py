@@ -60,9 +60,13 @@ def frames():
     return np.concatenate([lattice(8.0, 20, 1), lattice(5.0, 5, 2)])
 
 
-def fitted(perception, frames):
+def even(count):
+    return np.full(count, 1 / count)
+
+
+def fitted(perception, frames, shares=None):
     features = perception.features(frames)
-    perception.fit(features)
+    perception.fit(features, even(len(frames)) if shares is None else shares)
     return perception.describe(features)
 
 
@@ -77,6 +81,15 @@ def test_the_rare_phase_is_the_positive_one(perception, frames):
         pytest.skip("NMF abundances are positive as they are")
     scores = fitted(perception, frames)[:, 0]
     assert scores[20:].mean() > scores[:20].mean()
+
+
+def test_what_is_rare_in_the_field_stays_rare_when_the_search_has_found_it(perception, frames):
+    """Sixty-five frames of the rare phase, but they stand for a fifth of the field."""
+    many = np.concatenate([frames, lattice(5.0, 60, 3)])
+    shares = np.concatenate([np.full(20, 0.8 / 20), np.full(65, 0.2 / 65)])
+    scores = fitted(perception, many, shares)[:, 0]
+    if perception.decomposition != "nmf":
+        assert scores[20:].mean() > scores[:20].mean()
 
 
 def test_components_come_in_the_order_of_variance(perception, frames):
@@ -94,14 +107,14 @@ def test_same_seed_same_scores(frames):
 
 def test_fewer_frames_than_components(perception):
     features = perception.features(lattice(8.0, 1, 0, size=8))
-    perception.fit(features)
+    perception.fit(features, even(len(features)))
     assert np.isfinite(perception.describe(features)).all()
     assert len(perception.components) <= 4
 
 
 def test_constant_frames_do_no_harm(perception):
     features = perception.features(np.ones((3, 16, 16)))
-    perception.fit(features)
+    perception.fit(features, even(len(features)))
     assert np.isfinite(perception.describe(features)).all()
 
 
