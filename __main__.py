@@ -9,6 +9,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -234,8 +235,8 @@ def simulate(
 
     from .simulators.world import (
         RENDERERS,
-        SETTINGS,
         Recipe,
+        multislice_settings,
         open_world,
         render_abtem,
         save_world,
@@ -270,7 +271,13 @@ def simulate(
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["stemscout", *sys.argv[1:]])
-    save_world(world, path, {"command": command, **SETTINGS[renderer]})
+    settings: dict[str, Any] = {"command": command}
+    if renderer == "abtem":
+        settings |= {
+            "multislice": asdict(multislice_settings(specimen)),
+            "versions": {name: version(name) for name in ("stemscout", "abtem", "ase", "numpy")},
+        }
+    save_world(world, path, settings)
     path.with_suffix(".png").write_bytes(picture(world))
     print(
         f"{path} and {path.with_suffix('.png').name}: {len(world.specimen.feature_class)} features"
@@ -372,12 +379,15 @@ def _progress(configuration: dict[str, Any]) -> Iterator[Any]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f}% of the charge spent, frame {task.fields[frame]}"),
+        TextColumn("{task.fields[left]:.3f} rasters of charge left, frame {task.fields[frame]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=_console(), transient=True) as bar:
-        task = bar.add_task(configuration["agent"], total=configuration["budget"], frame=0)
-        yield lambda step: bar.update(task, completed=step.spent, frame=step.index + 1)
+        total = configuration["budget"]
+        task = bar.add_task(configuration["agent"], total=total, frame=0, left=total)
+        yield lambda step: bar.update(
+            task, completed=step.spent, frame=step.index + 1, left=max(0.0, total - step.spent)
+        )
 
 
 def _console() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +118,8 @@ class Agent(ABC):
     """
 
     name: str = "agent"
-    needs: ClassVar[Needs] = Needs()
-    privileged: ClassVar[bool] = False
+    needs: Needs = Needs()
+    privileged: bool = False
 
     @abstractmethod
     def reset(self, context: Context, seed: int) -> None:

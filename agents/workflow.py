@@ -78,7 +78,7 @@ class Navigated(Agent):
     def __init__(self, navigator: Navigator, name: str = "", privileged: bool = False) -> None:
         self.navigator = navigator
         self.name = name or navigator.name
-        self.privileged = privileged  # type: ignore[misc]
+        self.privileged = privileged
 
     def reset(self, context: Context, seed: int) -> None:
         self.context = context
@@ -121,7 +121,7 @@ class Navigated(Agent):
         if exploration is not None:
             self.navigator.steer(exploration)
         if forbid is not None:
-            self.forbidden = [tuple(r) for r in forbid]  # type: ignore[misc]
+            self.forbidden = list(forbid)
 
     def save(self) -> dict[str, Any]:
         return {"navigator": self.navigator.save(), "forbidden": self.forbidden}

@@ -70,7 +70,7 @@ class Mosaic:
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _add(values, y0, x0, down_y, down_x, right_y, right_x, total, count):  # type: ignore[no-untyped-def]
+def _add(values, y0, x0, down_y, down_x, right_y, right_x, total, count):
     rows, columns = total.shape
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
@@ -82,7 +82,7 @@ def _add(values, y0, x0, down_y, down_x, right_y, right_x, total, count):  # typ
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _quantise(total, count, out):  # type: ignore[no-untyped-def]
+def _quantise(total, count, out):
     for a in range(total.shape[0]):
         for b in range(total.shape[1]):
             if count[a, b] > 0:

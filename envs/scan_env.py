@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -39,7 +39,7 @@ class ScanEnv(gym.Env[Any, Any]):
         render_mode: ``rgb_array`` or ``human``.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: dict[str, Any] = {
         "render_modes": ["rgb_array", "human"],
         "render_fps": 10,
     }

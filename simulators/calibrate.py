@@ -13,6 +13,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ def _peak_errors(
     return errors
 
 
-def calibrate(name: str, folder: Path | None = None) -> dict[str, object]:
+def calibrate(name: str, folder: Path | None = None) -> dict[str, Any]:
     """Simulate the calibration cell of a specimen, fit, and return the table."""
     module = specimen_module(name)
     specimen = module.generate(SEED, DIFFICULTY, CELL_NM)
@@ -126,7 +127,7 @@ def main() -> None:
     path = Path(__file__).parent / "calibration" / f"{arguments.specimen}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(table, indent=1) + "\n")
-    print(f"{path.name}: {json.dumps(table['provenance']['fit'], indent=1)}")  # type: ignore[index]
+    print(f"{path.name}: {json.dumps(table['provenance']['fit'], indent=1)}")
 
 
 if __name__ == "__main__":

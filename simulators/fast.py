@@ -98,7 +98,7 @@ def _tables(specimen: str, detector: str, sampling_nm: float) -> F32:
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _add_atoms(nodes, kind, tables, out):  # type: ignore[no-untyped-def]
+def _add_atoms(nodes, kind, tables, out):
     phases, side = tables.shape[1], tables.shape[3]
     half = side // 2
     height, width = out.shape

@@ -16,7 +16,7 @@ from abtem.integrals import ScatteringFactorProjectionIntegrals
 from ase.data import chemical_symbols
 
 
-class PhaseProjection(ScatteringFactorProjectionIntegrals):  # type: ignore[misc,unused-ignore]
+class PhaseProjection(ScatteringFactorProjectionIntegrals):
     """``abtem.Potential(..., integrator=PhaseProjection())``."""
 
     def integrate_on_grid(

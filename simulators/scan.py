@@ -93,7 +93,7 @@ def _weights(t: float) -> tuple[float, float, float, float]:
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _sample(c, y0, x0, down_y, down_x, right_y, right_x, out):  # type: ignore[no-untyped-def]
+def _sample(c, y0, x0, down_y, down_x, right_y, right_x, out):
     if down_x == 0.0 and right_y == 0.0:
         _sample_upright(c, y0, x0, down_y, right_x, out)
     else:
@@ -101,7 +101,7 @@ def _sample(c, y0, x0, down_y, down_x, right_y, right_x, out):  # type: ignore[n
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _sample_upright(c, y0, x0, down_y, right_x, out):  # type: ignore[no-untyped-def]
+def _sample_upright(c, y0, x0, down_y, right_x, out):
     """Rows and columns separate: each row of nodes is combined once, then read along x."""
     rows, columns = out.shape
     top, side = c.shape[0] - 4, c.shape[1] - 4
@@ -130,7 +130,7 @@ def _sample_upright(c, y0, x0, down_y, right_x, out):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, out):  # type: ignore[no-untyped-def]
+def _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, out):
     rows, columns = out.shape
     top, side = c.shape[0] - 4, c.shape[1] - 4
     for i in range(rows):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grid import PAD, Grid
+from .multislice import Multislice
 from .optics import Detector, Optics
 from .specimens import specimen_module
 from .specimens.specimen import FeatureClass, Specimen
@@ -26,14 +27,6 @@ SPLITS = ("train", "validation", "test")
 RENDERERS = ("fast", "abtem")
 SHIPPED = Path(__file__).parent / "worlds"
 CONFIGURATIONS = 4
-SETTINGS = {
-    "fast": {"sampling_nm": SAMPLING_NM},
-    "abtem": {
-        "sampling_nm": SAMPLING_NM,
-        "phonon_configurations": CONFIGURATIONS,
-        "phonon_seed": 0,
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -151,15 +144,20 @@ def render_abtem(
     progress: Callable[[int, int], None] | None = None,
 ) -> World:
     """Generate a specimen and simulate it with abTEM; ``folder`` keeps finished rows."""
-    from .multislice import Multislice, render
+    from .multislice import render
 
     module = specimen_module(recipe.specimen)
     specimen = module.generate(recipe.seed, recipe.difficulty, recipe.field_nm)
     grid = Grid.over(specimen.field_yx_nm, SAMPLING_NM)
-    settings = Multislice(CONFIGURATIONS, module.THERMAL_SIGMA_NM)
+    settings = multislice_settings(recipe.specimen)
     images = render(specimen.atoms(), grid, module.OPTICS, settings, folder, progress)
     images = {name: images[name] for name in recipe.detectors}
     return _world(recipe, specimen, module.OPTICS, grid, images)
+
+
+def multislice_settings(specimen: str) -> Multislice:
+    """How the abtem renderer simulates a kind of specimen."""
+    return Multislice(CONFIGURATIONS, specimen_module(specimen).THERMAL_SIGMA_NM)
 
 
 def _world(
@@ -211,7 +209,7 @@ def save_world(world: World, path: Path, settings: Mapping[str, Any]) -> None:
         "seed": s.seed,
         "settings": dict(settings),
     }
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
         "positions_yx_nm": s.positions_yx_nm,
         "height_nm": s.height_nm,
@@ -222,7 +220,7 @@ def save_world(world: World, path: Path, settings: Mapping[str, Any]) -> None:
     arrays |= {f"coefficients_{k}": v for k, v in world.coefficients.items()}
     part = path.with_suffix(".part")
     with part.open("wb") as handle:
-        np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(handle, **arrays)
     part.replace(path)
 
 

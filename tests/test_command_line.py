@@ -162,6 +162,14 @@ def test_simulate_writes_a_world_and_its_picture(tmp_path):
     assert stemscout("simulate", "graphene", "--out", out).returncode == 2
 
 
+def test_timings_are_figures_by_part():
+    parts = json.loads(stemscout("bench", "throughput", "--json").stdout)
+    assert parts["step"] > parts["frame (acquire)"] > 0
+    assert parts["NumPy's Poisson draw of one frame"] > 0
+    times = json.loads(stemscout("bench", "navigation", "--json").stdout)
+    assert times["after 200 observations"] > times["after 50 observations"] > 0
+
+
 def refused(done, *sentences):
     """Exit code 2, one sentence on standard error, nothing on standard output."""
     assert done.returncode == 2, (done.stdout, done.stderr)

@@ -39,7 +39,7 @@ class PolicyAgent(Agent):
         name: str = "learned",
     ) -> None:
         self.model = model
-        self.needs = needs or Needs()  # type: ignore[misc]
+        self.needs = needs or Needs()
         self.deterministic = deterministic
         self.name = name
 

@@ -37,7 +37,7 @@ def test_what_rosettasciio_reads_with_its_calibration(tmp_path):
     signal = {
         "data": VALUES,
         "axes": axes,
-        "metadata": {"General": {}, "Signal": {"signal_type": ""}},
+        "metadata": {"General": {"title": "made by a test"}, "Signal": {"signal_type": ""}},
         "original_metadata": {},
         "attributes": {"_lazy": False, "ragged": False},
         "package_info": {"package": "test", "package_version": "0"},
