@@ -106,16 +106,21 @@ class SkoptGP:
         kernel = ConstantKernel(1.0, (0.01, 100.0)) * Matern(
             length_scale=float(np.sqrt(least * most)), length_scale_bounds=(least, most), nu=2.5
         )
+        seed = int(self.rng.integers(2**31))
         optimizer = Optimizer(
             [Real(float(low[a]), float(low[a]) + span) for a in (0, 1)],
             base_estimator=GaussianProcessRegressor(
-                kernel=kernel, normalize_y=True, noise="gaussian", n_restarts_optimizer=1
+                kernel=kernel,
+                normalize_y=True,
+                noise="gaussian",
+                n_restarts_optimizer=1,
+                random_state=seed,  # skopt seeds only estimators that it makes itself
             ),
             n_initial_points=min(self.seed_frames, len(targets)),
             acq_func="EI",
             acq_optimizer="sampling",
             acq_optimizer_kwargs={"n_points": 1},
-            random_state=int(self.rng.integers(2**31)),
+            random_state=seed,
         )
         scale = float(np.std(targets))
         inside = np.clip(measured_yx_nm, low, low + span)

@@ -102,6 +102,19 @@ class TestSkoptGP:
             centres, targets = np.vstack([centres, new]), np.append(targets, bump(*new))
         assert targets.max() > 0.9
 
+    def test_beliefs_depend_on_the_seed_alone(self):
+        """Restarts of the likelihood's optimiser included."""
+        beliefs = []
+        for _ in range(3):
+            navigator = ready(SkoptGP(), seed=5)
+            centres, targets = measured(navigator, 25, bump)
+            targets = targets + np.random.default_rng(1).normal(0, 0.5, len(targets))
+            np.random.random()  # noqa: NPY002  the global generator must not matter
+            maps = navigator.decide(centres, targets, anywhere(navigator)).maps
+            beliefs.append(np.concatenate([values for values, _ in maps.values()]))
+        assert np.allclose(beliefs[0], beliefs[1], rtol=1e-9, atol=1e-12)
+        assert np.allclose(beliefs[0], beliefs[2], rtol=1e-9, atol=1e-12)
+
     def test_mean_and_sigma_are_those_of_the_data(self):
         navigator = ready(SkoptGP())
         centres, targets = measured(navigator, 40, bump)
