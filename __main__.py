@@ -165,6 +165,8 @@ def run(
             raise ValueError(f"{', '.join(given)} only goes with --env; an image is what it is")
         env, options = "StemScout/Recorded-v0", {"image": str(image), "pixel_nm": pixel_nm}
     else:
+        if str(env).endswith("/Recorded-v0"):
+            raise ValueError("a recording is given by --image and --pixel-nm, not by --env")
         if pixel_nm is not None:
             raise ValueError("--pixel-nm only goes with --image")
         options = {k: v for k, v in simulated.items() if v is not None}
@@ -234,6 +236,7 @@ def simulate(
     from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
     from .simulators.world import (
+        LARGEST_FIELD_NM,
         RENDERERS,
         Recipe,
         multislice_settings,
@@ -246,6 +249,8 @@ def simulate(
 
     if renderer not in RENDERERS:
         raise ValueError(f"unknown renderer {renderer!r}; there are: {', '.join(RENDERERS)}")
+    if not 0 < fov_nm <= LARGEST_FIELD_NM:
+        raise ValueError(f"a field of {fov_nm} nm; up to {LARGEST_FIELD_NM:g} nm is supported")
     path = out or Path(f"{specimen}-{difficulty}.npz")
     if path.suffix != ".npz":
         raise ValueError(f"--out {str(path)!r} must end in .npz")
@@ -357,11 +362,16 @@ def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
 
 @contextmanager
 def _interruptible(experiment: Experiment) -> Iterator[None]:
-    """The first Ctrl-C stops at the next frame; a second one at once."""
+    """The first Ctrl-C stops at the next frame; the third one at once."""
+    pressed = 0
 
     def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, before)
-        _console().print("Stopping after this frame; everything so far will be written.")
+        nonlocal pressed
+        pressed += 1
+        if pressed > 2:
+            raise KeyboardInterrupt
+        again = "" if pressed == 1 else " Once more leaves without."
+        _console().print(f"Stopping after this frame, then writing everything.{again}")
         experiment.stop()
 
     before = signal.signal(signal.SIGINT, stop)
@@ -445,6 +455,12 @@ def main() -> None:
             traceback.print_exc()
         print(f"stemscout: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except Exception as error:  # ours to mend; still no page of code at the command line
+        if debug:
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {error}"
+        print(f"stemscout: unexpected {what}; --debug shows where", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -167,6 +167,11 @@ class Agent(ABC):
         """
         raise ValueError(f"{self.name} cannot be steered")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that was chosen before the run, as JSON."""
+        return {}
+
     def save(self) -> dict[str, Any]:
         """State beyond the frames seen, as arrays and JSON."""
         return {}

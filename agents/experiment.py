@@ -71,6 +71,7 @@ class Experiment:
         self._wishes: list[dict[str, Any]] = []
 
     def __iter__(self) -> Iterator[Step]:
+        self.steps = []
         options = {} if self.specimen is None else {"specimen": self.specimen}
         observation, _ = self.env.reset(seed=self.seed, options=options)
         self.agent.reset(self.context(), self.seed)

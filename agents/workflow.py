@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +12,6 @@ from ..hardware.coordinates import specimen_from_scan
 from ..hardware.microscope import YX, Frame
 from .agent import Agent, Context, Explanation, Floats, touches
 from .navigation.navigator import Decision, Navigator
-
-Scalarizer = Callable[[Floats], Floats]
 
 
 class Perception(Protocol):
@@ -36,6 +34,16 @@ class Perception(Protocol):
         ...
 
     @property
+    def largest(self) -> int:
+        """The descriptor that varies most over the field."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that was chosen before the run, as JSON."""
+        ...
+
+    @property
     def components(self) -> Floats | None:
         """Pictures of the descriptors (d, rows, columns)."""
         ...
@@ -46,25 +54,30 @@ class Perception(Protocol):
 
 
 class Component:
-    """The scalarizer of the linear workflow: one component, chosen by a person or by default.
+    """The scalarizer of the linear workflow: one component.
 
     Args:
-        index: which; 0 brings the largest variance.
+        index: chosen by a person; by default the one of the largest variance.
     """
 
     def __init__(self, index: int | None = None) -> None:
+        if index is not None and (isinstance(index, bool) or not isinstance(index, int)):
+            raise ValueError(f"component {index!r}; it must be an integer >= 0")
         if index is not None and index < 0:
             raise ValueError(f"component {index}; it must be at least 0")
         self.index = index
 
-    def __call__(self, descriptors: Floats) -> Floats:
-        index = self.index or 0
+    def __call__(self, descriptors: Floats, largest: int) -> Floats:
+        index = self.chosen(largest)
         if index >= descriptors.shape[1]:
             raise ValueError(
                 f"component {index}, but there are only {descriptors.shape[1]} "
                 f"(0 to {descriptors.shape[1] - 1})"
             )
         return descriptors[:, index]
+
+    def chosen(self, largest: int) -> int:
+        return largest if self.index is None else self.index
 
 
 class Navigated(Agent):
@@ -131,6 +144,10 @@ class Navigated(Agent):
         self.navigator.restore(state["navigator"])
         self.forbidden = [(tuple(a), tuple(b)) for a, b in state["forbidden"]]
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"navigator": {"name": self.navigator.name, **self.navigator.settings}}
+
     def _aim(self, target: Any) -> None:
         raise ValueError(f"{self.name} pursues no target that could be changed")
 
@@ -190,7 +207,8 @@ class Workflow(Navigated):
     def target(self, frames: Sequence[Frame]) -> Floats | None:
         if not self._learned() or not frames:
             return None
-        return self.scalarizer(self.perception.describe(self._features(frames)))
+        descriptors = self.perception.describe(self._features(frames))
+        return self.scalarizer(descriptors, self.perception.largest)
 
     def explain(self) -> Explanation:
         plain = super().explain()
@@ -199,7 +217,7 @@ class Workflow(Navigated):
             plain.sentence,
             plain.maps,
             self.perception.components,
-            self.scalarizer.index or 0,
+            self.scalarizer.chosen(self.perception.largest),
             self.perception.reach(reference.fov_yx_nm[0] / reference.shape_yx[0]),
         )
 
@@ -210,13 +228,20 @@ class Workflow(Navigated):
         super().restore(state, frames)
         self.scalarizer = Component(state["component"])
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        perception = {"name": self.perception.name, **self.perception.settings}
+        component = self.scalarizer.index
+        return {**super().settings, "perception": perception, "component": component}
+
     def _aim(self, target: Any) -> None:
-        self.scalarizer = Component(int(target))
+        self.scalarizer = Component(target)
 
     def _targets(self) -> Floats:
         if not self._learned():
             return super()._targets()
-        return self.scalarizer(self.perception.describe(np.array(self.seen)))
+        descriptors = self.perception.describe(np.array(self.seen))
+        return self.scalarizer(descriptors, self.perception.largest)
 
     def _learned(self) -> bool:
         """Fit to what has been seen, if there is more of it; True once there is anything."""

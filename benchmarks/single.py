@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ..agents.experiment import Experiment, Step
 from ..envs import seen
+from ..hardware.microscope import Microscope
 from ..simulators.simulated import SimulatedMicroscope
 from ..views.folder import RunFolder
 from ..views.report import Discovery, facts_of, render
@@ -34,6 +36,8 @@ def record(
             folder.add(step)
             on_step(step)
         summary = summarise(experiment, configuration)
+        frames = [step.frame for step in experiment.steps]
+        target = experiment.agent.target(frames) if frames else None
     env = experiment.env
     discovery = None
     if env.truth is not None:
@@ -47,7 +51,9 @@ def record(
         steps=experiment.steps,
         agent=experiment.agent.name,
         command=command,
+        target=target,
         discovery=discovery,
+        privileged=experiment.agent.privileged,
     )
     folder.finish({**summary, "command": command}, page)
     return summary
@@ -55,7 +61,8 @@ def record(
 
 def summarise(experiment: Experiment, configuration: Mapping[str, Any]) -> dict[str, Any]:
     """What ``run.json`` says of an experiment that has ended."""
-    episode, steps = experiment.env.episode, experiment.steps
+    env, steps = experiment.env, experiment.steps
+    episode = env.episode
     budget = episode.budget
     if experiment.stopped:
         ended = "stopped by a person"
@@ -70,7 +77,16 @@ def summarise(experiment: Experiment, configuration: Mapping[str, Any]) -> dict[
         "agent": {"name": experiment.agent.name, "privileged": experiment.agent.privileged},
         "microscope": episode.capabilities.name,
         "seed": experiment.seed,
-        "configuration": dict(configuration),
+        "configuration": {
+            **configuration,
+            "source": env.source.settings,
+            "split": env.split,
+            "task": episode.task.name,
+            "terminate_when_done": env.terminate_when_done,
+            "beam_current_pa": episode.beam_current_pa,
+            "agent_settings": experiment.agent.settings,
+            **_world(episode.microscope),
+        },
         "budget": {
             "rasters": budget.total,
             "charge_e": budget.charge_e,
@@ -93,6 +109,13 @@ def summarise(experiment: Experiment, configuration: Mapping[str, Any]) -> dict[
         "ended": ended,
         "scores": _scores(experiment),
     }
+
+
+def _world(microscope: Microscope) -> dict[str, Any]:
+    if not isinstance(microscope, SimulatedMicroscope):
+        return {}
+    recipe = microscope.world.recipe
+    return {"world": {**asdict(recipe), "digest": recipe.digest}}
 
 
 def _scores(experiment: Experiment) -> dict[str, Any]:

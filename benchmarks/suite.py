@@ -62,11 +62,22 @@ def load_suite(name: str) -> Suite:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
         raise ValueError(f"unknown suite {name!r}; there are: {known}; or name a YAML file")
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"suite {name!r} is not readable YAML: {error}") from error
     if not isinstance(data, dict) or set(data) != KEYS:
         given = sorted(data) if isinstance(data, dict) else type(data).__name__
         raise ValueError(f"suite {name!r} holds {given}; it must hold {sorted(KEYS)}")
-    if data["environment"] not in ENVIRONMENTS:
+    if not isinstance(data["agents"], list) or not all(
+        isinstance(a, dict) and isinstance(a.get("name"), str) for a in data["agents"]
+    ):
+        raise ValueError(f"suite {name!r}: agents must be a list of entries with a name")
+    if not data["agents"] or not isinstance(data["seeds"], list) or not data["seeds"]:
+        raise ValueError(f"suite {name!r}: there must be at least one agent and one seed, in lists")
+    if not all(isinstance(s, int) and s >= 0 for s in data["seeds"]):
+        raise ValueError(f"suite {name!r}: seeds {data['seeds']}; they must be integers >= 0")
+    if data["environment"] not in list(ENVIRONMENTS):
         known = ", ".join(ENVIRONMENTS)
         raise ValueError(f"unknown environment {data['environment']!r}; there are: {known}")
     agents = tuple(dict(a) for a in data["agents"])

@@ -40,10 +40,14 @@ class PositionAction:
         self.half_yx_nm = reference.half_range_yx_nm(field_yx_nm)
 
     def decode(self, action: Any) -> ScanRequest:
-        values = np.asarray(action, dtype=np.float64)
-        if values.shape != (2,):
+        try:
+            values = np.asarray(action)
+        except ValueError as error:  # ragged
+            raise ValueError(f"the action {action!r}; it must be y and x in [-1, 1]") from error
+        if values.dtype.kind not in "fiu" or values.shape != (2,):
             raise ValueError(
-                f"an action of shape {values.shape}; it must be (2,): y and x in [-1, 1]"
+                f"an action of type {values.dtype} and shape {values.shape}; it must be two real "
+                "numbers: y and x in [-1, 1]"
             )
         y, x = float(values[0]), float(values[1])
         if not (-1.0 <= y <= 1.0 and -1.0 <= x <= 1.0):  # NaN fails too

@@ -72,6 +72,9 @@ class Budget:
                 f"a budget of {fraction:g} does not pay for one frame; with {frames} frames to the "
                 f"raster it must be at least {1 / frames:.4f}"
             )
+        least = costs.time_s(reference.at((0.0, 0.0)))
+        if time_s is not None and time_s < least:
+            raise BudgetError(f"a time budget of {time_s} s; one frame takes {least:.3g} s")
         return cls(fraction * frames * frame, time_s, frames * frame)
 
     @property

@@ -59,6 +59,8 @@ class ScanEnv(gym.Env[Any, Any]):
         split_index(split)
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}; there are: {', '.join(TASKS)}")
+        if task == "discover" and not source.knows_truth:
+            raise ValueError("the task 'discover' needs the truth; for this microscope: explore")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             known = ", ".join(self.metadata["render_modes"])
             raise ValueError(f"unknown render_mode {render_mode!r}; there are: {known}")
@@ -105,11 +107,10 @@ class ScanEnv(gym.Env[Any, Any]):
             options: ``{"specimen": i}`` shows specimen i of the split, whatever
                 the seed; ``{"split": name}`` changes the split from now on.
         """
-        super().reset(seed=seed)
         options = dict(options or {})
         specimen = options.pop("specimen", None)
-        self.split = options.pop("split", self.split)
-        split_index(self.split)
+        split = options.pop("split", self.split)
+        split_index(split)
         if options:
             raise ValueError(
                 f"unknown options {sorted(options)}; there are: specimen, split "
@@ -117,6 +118,8 @@ class ScanEnv(gym.Env[Any, Any]):
             )
         if specimen is not None and (not isinstance(specimen, int | np.integer) or specimen < 0):
             raise ValueError(f"options['specimen'] is {specimen!r}; it must be an integer >= 0")
+        super().reset(seed=seed)
+        self.split = split
         if seed is not None:
             self._seed, self._episode_number = int(seed), 0
         elif self._seed is None:
@@ -182,7 +185,7 @@ class ScanEnv(gym.Env[Any, Any]):
             self._window = None
 
     def _new_task(self) -> Task:
-        if self._specimen is None or self.task == "explore":
+        if self._specimen is None or self.task != "discover":
             return Explore()
         return Discover(seen.targets(self._specimen))
 

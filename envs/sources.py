@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +36,12 @@ class Source(Protocol):
     field_yx_nm: YX
     reference: ReferenceFrame
     costs: CostModel
+    knows_truth: bool
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides what is scanned, as JSON."""
+        ...
 
     def microscope(self, seed: int, split: str, episode: int, specimen: int | None) -> Microscope:
         """The microscope of episode ``episode`` after ``reset(seed=seed)``."""
@@ -56,6 +64,8 @@ class SpecimenSource:
     one in the package, and the seed varies the noise only.
     """
 
+    knows_truth = True
+
     def __init__(self, specimen: str, difficulty: str = "medium", renderer: str = "fast") -> None:
         if difficulty not in DIFFICULTIES:
             known = ", ".join(DIFFICULTIES)
@@ -74,6 +84,18 @@ class SpecimenSource:
             module.LEVELS[difficulty].dwell_us,
         )
         self.costs = CostModel()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        optics = specimen_module(self.specimen).OPTICS
+        return {
+            "specimen": self.specimen,
+            "difficulty": self.difficulty,
+            "renderer": self.renderer,
+            "field_yx_nm": self.field_yx_nm,
+            "optics": asdict(optics),
+            "costs": asdict(self.costs),
+        }
 
     def microscope(
         self, seed: int, split: str, episode: int, specimen: int | None
@@ -103,9 +125,12 @@ class RecordedSource:
             ``RecordedMicroscope`` and ``read_image`` refuse.
     """
 
+    knows_truth = False
+
     def __init__(
         self, image: str | Path | NDArray[Any], pixel_nm: float | None = None, **options: Any
     ) -> None:
+        self.path = str(Path(image).resolve()) if isinstance(image, str | Path) else None
         if isinstance(image, str | Path):
             recorded = read_image(image)
             values = recorded.image
@@ -132,6 +157,17 @@ class RecordedSource:
             (DETECTOR,),
         )
         self.costs = first.costs
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "sha256": hashlib.sha256(np.ascontiguousarray(self.image).tobytes()).hexdigest(),
+            "pixel_nm": self.pixel_nm,
+            "shape_yx": self.image.shape,
+            "electrons": self.options.get("electrons"),
+            "costs": asdict(self.costs),
+        }
 
     def _new(self, noise: np.random.SeedSequence) -> RecordedMicroscope:
         assert self.pixel_nm is not None

@@ -115,16 +115,21 @@ def reach(
     scan = scan_from_specimen(target_yx_nm, moved, rotation_rad)
     if (np.abs(scan) <= half + 1e-9).all():
         return Reach(_yx(scan), _yx(shift), state.stage_yx_nm, costs.shift_time_s())
-    # Beyond the shift: the stage brings the target to the axis, the shift returns to zero.
-    stage = -np.asarray(target_yx_nm, dtype=np.float64)
-    if (np.abs(stage) > stage_half_nm + 1e-9).any():
+    # Beyond the shift: the stage brings the target towards the axis, as far as it travels.
+    stage = np.clip(-np.asarray(target_yx_nm, dtype=np.float64), -stage_half_nm, stage_half_nm)
+    rest = scan_from_specimen(target_yx_nm, State(stage_yx_nm=_yx(stage)), rotation_rad)
+    excess = deflection(rest - np.clip(rest, -half, half), rotation_rad)
+    if (np.abs(excess) > shift_half_nm + 1e-9).any():
         raise LimitError(
-            f"target ({target_yx_nm[0]:g}, {target_yx_nm[1]:g}) nm; scan, beam shift and stage "
-            f"together reach ±{stage_half_nm:g} nm by stage alone, and not this far"
+            f"target ({target_yx_nm[0]:g}, {target_yx_nm[1]:g}) nm is out of reach: the stage "
+            f"travels ±{stage_half_nm:g} nm, the beam shifts by ±{shift_half_nm:g} nm, and the "
+            f"scan reaches ±({half[0]:g}, {half[1]:g}) nm"
         )
+    moved = State(stage_yx_nm=_yx(stage), beam_shift_yx_nm=_yx(excess))
+    scan = scan_from_specimen(target_yx_nm, moved, rotation_rad)
     distance = stage - np.asarray(state.stage_yx_nm)
     time = costs.stage_time_s(_yx(distance)) + costs.shift_time_s()
-    return Reach((0.0, 0.0), (0.0, 0.0), _yx(stage), time)
+    return Reach(_yx(scan), _yx(excess), _yx(stage), time)
 
 
 def _yx(point: ArrayLike) -> YX:

@@ -44,6 +44,8 @@ def check(
             raise LimitError(f"centre {request.centre_yx_nm} nm; both numbers must be finite")
         _within("field of view", request.fov_yx_nm[axis], limits.fov_nm, "nm")
         _within("frame side", request.shape_yx[axis], limits.shape_px, "px")
+        if request.shape_yx[axis] != int(request.shape_yx[axis]):
+            raise LimitError(f"frame side {request.shape_yx[axis]} px; it must be a whole number")
         _within("pixel size", request.pixel_yx_nm[axis], limits.pixel_nm, "nm")
     _within("dwell", request.dwell_us, limits.dwell_us, "µs")
     _within("rotation", request.rotation_rad, limits.rotation_rad, "rad")

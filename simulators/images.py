@@ -33,18 +33,28 @@ def read_image(path: str | Path) -> Micrograph:
     if not path.is_file():
         raise FileNotFoundError(f"no image file at {str(path)!r}")
     suffix = path.suffix.lower()
+    reader = {".npy": _read_npy, ".png": _read_png, ".tif": _read_tiff, ".tiff": _read_tiff}.get(
+        suffix
+    )
+    if reader is None:
+        return _read_rosetta(path)
     try:
-        if suffix == ".npy":
-            return Micrograph(np.load(path, allow_pickle=False), None)
-        if suffix == ".png":
-            return Micrograph(_read_png(path), None)
-        if suffix in (".tif", ".tiff"):
-            import tifffile
-
-            return Micrograph(tifffile.imread(path), None)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        return Micrograph(reader(path), None)
+    except Exception as error:  # a damaged file makes readers raise whatever they stumble over
         raise ValueError(f"{str(path)!r} cannot be read as an image: {error}") from error
-    return _read_rosetta(path)
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it holds several arrays; save one alone, with numpy.save")
+    return array
+
+
+def _read_tiff(path: Path) -> NDArray[Any]:
+    import tifffile
+
+    return np.asarray(tifffile.imread(path))
 
 
 def _read_png(path: Path) -> NDArray[Any]:
@@ -85,6 +95,12 @@ def _read_rosetta(path: Path) -> Micrograph:
 
 
 def _pixel_nm(axes: list[dict[str, Any]]) -> float | None:
-    unit = str(axes[-1].get("units") or "").strip().lower()
-    scale = axes[-1].get("scale")
-    return float(scale) * UNITS_NM[unit] if unit in UNITS_NM and scale else None
+    sizes = []
+    for axis in axes[-2:]:
+        unit, scale = str(axis.get("units") or "").strip().lower(), axis.get("scale")
+        if unit not in UNITS_NM or not scale:
+            return None
+        sizes.append(float(scale) * UNITS_NM[unit])
+    if abs(sizes[0] / sizes[1] - 1.0) > 0.01:
+        raise ValueError(f"its pixels are {sizes[0]:g} x {sizes[1]:g} nm; they must be square")
+    return sizes[1]

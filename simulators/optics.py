@@ -64,13 +64,6 @@ class Optics:
         """Standard deviation of the Gaussian source."""
         return self.source_fwhm_nm / 2.354820045
 
-    def detector(self, name: str) -> Detector:
-        for detector in self.detectors:
-            if detector.name == name:
-                return detector
-        known = ", ".join(d.name for d in self.detectors)
-        raise ValueError(f"unknown detector {name!r}; there are: {known}")
-
 
 def wavelength_nm(energy_kev: float) -> float:
     """Relativistic electron wavelength in nm: hc / sqrt(E (E + 2 m c²))."""

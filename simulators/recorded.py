@@ -13,6 +13,7 @@ from ..hardware.microscope import YX, Capabilities, Limits, ScanRegion, ScanRequ
 from .virtual import F32, VirtualMicroscope
 
 DETECTOR = "recorded"
+PIXEL_NM = (1e-4, 1e6)  # beyond these somebody gave another unit
 
 
 class RecordedMicroscope(VirtualMicroscope):
@@ -26,7 +27,8 @@ class RecordedMicroscope(VirtualMicroscope):
         image: (rows, columns), finite.
         pixel_nm: side of a pixel.
         full_scale: readings shown black and white; by default the range of an
-            integer type, or the least and greatest value of a float image.
+            8-bit image, or else the least and greatest value of the recording, as
+            its recorder would have set it.
         dwell_us, beam_current_pa: declared; only their product matters, and it
             cancels in relative budgets.
         electrons: where given, Poisson noise is added as if full scale were
@@ -51,10 +53,13 @@ class RecordedMicroscope(VirtualMicroscope):
         name: str = "recorded image",
     ) -> None:
         values = _checked(image)
-        if not (np.isfinite(pixel_nm) and pixel_nm > 0):
-            raise ValueError(f"pixel size {pixel_nm} nm; it must be above 0")
-        if electrons is not None and not electrons > 0:
-            raise ValueError(f"{electrons} electrons at full scale; there must be more than 0")
+        low, high = PIXEL_NM
+        if not low <= pixel_nm <= high:
+            raise ValueError(
+                f"pixel size {pixel_nm} nm; it must be above 0, and between {low:g} and {high:g} nm"
+            )
+        if electrons is not None and not 0 < electrons <= 1e9:
+            raise ValueError(f"{electrons} electrons at full scale; allowed is up to 1e9")
         self.image = values
         self.pixel_nm = float(pixel_nm)
         self.electrons = electrons
@@ -78,7 +83,7 @@ class RecordedMicroscope(VirtualMicroscope):
             detectors=(DETECTOR,),
             full_scale={DETECTOR: self.full_scale},
             region_of_interest="native",
-            can_abort=True,
+            can_abort=False,
             can_blank=True,
             can_blank_while_busy=True,
             units_verified=False,
@@ -135,17 +140,26 @@ def _checked(image: NDArray[Any]) -> F32:
         )
     if image.dtype.kind not in "iufb":
         raise ValueError(f"an image of type {image.dtype}; it must hold real numbers")
-    values = np.array(image, dtype=np.float32)
-    bad = values.size - int(np.isfinite(values).sum())
+    if image.size == 0:
+        raise ValueError(f"an image of shape {image.shape} holds no pixel")
+    bad = image.size - int(np.isfinite(image).sum())
     if bad:
-        raise ValueError(f"{bad} of the image's {values.size} pixels are NaN or infinite")
-    if values.min() == values.max():
-        raise ValueError(f"the image is constant ({values.flat[0]:g}); there is nothing to find")
+        raise ValueError(f"{bad} of the image's {image.size} pixels are NaN or infinite")
+    low, high = float(image.min()), float(image.max())
+    if low == high:
+        raise ValueError(f"the image is constant ({low:g}); there is nothing to find")
+    with np.errstate(over="ignore"):
+        values = np.array(image, dtype=np.float32)
+    if not np.isfinite(values).all() or np.abs(values - image).max() > 1e-3 * (high - low):
+        raise ValueError(
+            f"values from {low:g} to {high:g} lose their contrast in single precision; subtract "
+            "an offset, or rescale them"
+        )
     return values
 
 
 def _range(image: NDArray[Any]) -> tuple[float, float]:
-    if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
+    if image.dtype.kind in "iu" and image.dtype.itemsize == 1:
         info = np.iinfo(image.dtype)
         return float(info.min), float(info.max)
     return float(np.min(image)), float(np.max(image))

@@ -51,7 +51,7 @@ class SimulatedMicroscope(VirtualMicroscope):
             detectors=detectors,
             full_scale={k: (0.0, electrons * white[k]) for k in detectors},
             region_of_interest="native",
-            can_abort=True,
+            can_abort=False,
             can_blank=True,
             can_blank_while_busy=True,
             units_verified=True,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..hardware.coordinates import corners
 from ..hardware.costs import ELECTRONS_PER_PA_US, CostModel
-from ..hardware.errors import AbortedError, ConnectionLost, LimitError
+from ..hardware.errors import ConnectionLost, LimitError
 from ..hardware.limits import SLACK_NM, check
 from ..hardware.microscope import (
     YX,
@@ -45,7 +45,6 @@ class VirtualMicroscope(ABC):
         self.last_exposure: Exposure | None = None
         self._state = State(beam_current_pa=beam_current_pa, current_source="declared")
         self._open = False
-        self._aborted = False
 
     @abstractmethod
     def _scan(self, request: ScanRequest, shift_yx_nm: YX) -> tuple[ScanRegion, dict[str, F32]]:
@@ -83,10 +82,7 @@ class VirtualMicroscope(ABC):
         )
         if shift != (0.0, 0.0):
             self._check_specimen(request, shift)
-        self._aborted = False
         region, data = self._scan(request, shift)
-        if self._aborted:
-            raise AbortedError("the acquisition was aborted; its frame is discarded")
         charge = 0.0
         if state.blanked:
             data = {name: np.zeros_like(image) for name, image in data.items()}
@@ -107,7 +103,8 @@ class VirtualMicroscope(ABC):
         return self._state
 
     def abort(self) -> None:
-        self._aborted = True
+        """Nothing is ever under way: a scan is computed at once, and ``can_abort`` is False."""
+        return
 
     def close(self) -> None:
         self._state = replace(self._state, blanked=True)

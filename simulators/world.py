@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from zipfile import BadZipFile
 
@@ -23,6 +25,7 @@ from .specimens.specimen import FeatureClass, Specimen
 
 F32 = NDArray[np.float32]
 SAMPLING_NM = 0.04
+LARGEST_FIELD_NM = 400.0  # 10,000 nodes to a side, 400 MB to a detector
 SPLITS = ("train", "validation", "test")
 RENDERERS = ("fast", "abtem")
 SHIPPED = Path(__file__).parent / "worlds"
@@ -178,7 +181,7 @@ def shipped(specimen: str, difficulty: str) -> Recipe:
         known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.npz"))) or "none"
         raise ValueError(
             f"no abtem world of {specimen!r} at {difficulty!r} is shipped; there are: {known}; "
-            "simulate one with `stemscout simulate`, or take renderer='fast'"
+            "take one of them, or renderer='fast'"
         )
     return _read(path).recipe
 
@@ -218,10 +221,13 @@ def save_world(world: World, path: Path, settings: Mapping[str, Any]) -> None:
         "feature_yx_nm": s.feature_yx_nm,
     }
     arrays |= {f"coefficients_{k}": v for k, v in world.coefficients.items()}
-    part = path.with_suffix(".part")
-    with part.open("wb") as handle:
+    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as handle:
         np.savez_compressed(handle, **arrays)
-    part.replace(path)
+    part = Path(handle.name)
+    try:
+        os.link(part, path)  # complete or not at all, and never over another file
+    finally:
+        part.unlink()
 
 
 def load_world(path: Path) -> World:

@@ -104,7 +104,7 @@ def test_make_works_in_a_fresh_interpreter(code):
     assert "ok" in fresh(f"{code}; e.reset(seed=0); print('ok')")
 
 
-def test_registration_is_idempotent_and_keeps_what_a_user_changed():
+def test_registration_is_idempotent():
     import gymnasium as gym
 
     before = {k: v for k, v in gym.registry.items() if k.startswith("StemScout/")}

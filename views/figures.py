@@ -12,6 +12,7 @@ from ..agents.agent import Explanation, FieldMap
 from ..agents.experiment import Step
 from ..envs.episode import Episode
 from ..envs.mosaic import Mosaic
+from ..hardware.coordinates import specimen_from_scan
 from ..simulators.specimens import Specimen
 from . import style
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 CELLS_MOST = 1200
 
 
@@ -56,7 +58,12 @@ def _show_path(fig: Figure, axes: Axes, episode: Episode) -> None:
     from matplotlib.collections import LineCollection, PatchCollection
     from matplotlib.patches import Rectangle
 
-    centres = np.array([f.region.centre_yx_nm for f in episode.history]).reshape(-1, 2)
+    centres = np.array(
+        [
+            specimen_from_scan(f.region.centre_yx_nm, f.state, f.region.rotation_rad)
+            for f in episode.history
+        ]
+    ).reshape(-1, 2)
     order = np.arange(1, len(centres) + 1)
     boxes = PatchCollection(
         [
@@ -145,6 +152,7 @@ def _show_map(fig: Figure, axes: Axes, title: str, field: FieldMap, cmap: str) -
     image = axes.pcolormesh(
         _edges(field.x_nm, step[1]), _edges(field.y_nm, step[0]), field.values, cmap=cmap
     )
+    axes.set_facecolor("#b9bec7")  # candidates that were out of the question
     axes.set_aspect("equal")
     axes.invert_yaxis()
     axes.set_title(title)
@@ -161,7 +169,7 @@ def beliefs(explanation: Explanation, step: Step) -> bytes | None:
     """Posterior mean, uncertainty and acquisition at a step; None without a belief."""
     if not explanation.maps:
         return None
-    colours = (style.BELIEF, style.UNCERTAINTY, "magma")
+    colours = (style.BELIEF, style.UNCERTAINTY, "inferno")
     with style.figure(4.6 * len(explanation.maps), 4.0) as fig:
         row = fig.subplots(1, len(explanation.maps), squeeze=False)[0]
         for k, (name, field) in enumerate(explanation.maps.items()):
@@ -178,7 +186,7 @@ def components(explanation: Explanation) -> bytes | None:
     if pictures is None:
         return None
     half, unit = explanation.reach
-    with style.figure(3.0 * len(pictures), 2.9) as fig:
+    with style.figure(3.2 * len(pictures), 2.9) as fig:
         row = fig.subplots(1, len(pictures), squeeze=False)[0]
         for k, (axes, picture) in enumerate(zip(row, pictures, strict=True)):
             limit = float(np.abs(picture).max()) or 1.0
@@ -198,7 +206,7 @@ def components(explanation: Explanation) -> bytes | None:
             axes.set_xlabel(f"x frequency ({unit})")
             if k == 0:
                 axes.set_ylabel(f"y frequency ({unit})")
-            style.colour_bar(fig, image, axes, "loading" if k == len(pictures) - 1 else "")
+            style.colour_bar(fig, image, axes, "loading")
         return style.png(fig)
 
 
@@ -222,29 +230,31 @@ def discovery(
         return style.png(fig)
 
 
-def targets(steps: Sequence[Step]) -> bytes | None:
-    """The target of each frame, by what the agent knew right after it."""
-    values = [(s.index + 1, s.target) for s in steps if s.target is not None]
-    if not values:
+def targets(values: Floats | None) -> bytes | None:
+    """The target (n,) of each frame, all by the same knowledge; None without a target."""
+    if values is None or not len(values):
         return None
     with style.figure(5.2, 3.4) as fig:
         axes = fig.subplots()
-        index, target = np.array(values, dtype=np.float64).T
-        axes.plot(index, target, "o", ms=3.5, color="#0072b2", alpha=0.8)
-        axes.plot(
-            index, np.maximum.accumulate(target), lw=1.2, color="#d55e00", label="best so far"
-        )
-        axes.set(xlabel="frame number", ylabel="target (component score)")
+        index = np.arange(1, len(values) + 1)
+        axes.plot(index, values, "o", ms=3.5, color="#0072b2", alpha=0.8)
+        best = np.maximum.accumulate(values)
+        axes.step(index, best, where="post", lw=1.2, color="#d55e00", label="best so far")
+        axes.set(xlabel="frame number", ylabel="target (component score, arbitrary units)")
         axes.legend(frameon=False, loc="best")
         return style.png(fig)
 
 
-def frames(episode: Episode, steps: Sequence[Step], most: int = 6) -> bytes | None:
-    """The frames with the highest target, or the last ones where there is none."""
+def frames(
+    episode: Episode, steps: Sequence[Step], target: Floats | None, most: int = 6
+) -> bytes | None:
+    """The frames with the highest target (n,), or the last ones where there is none."""
     if not steps:
         return None
-    known = [s for s in steps if s.target is not None]
-    best = sorted(known, key=lambda s: -(s.target or 0.0))[:most] or list(steps[-most:])
+    if target is None:
+        best = list(steps[-most:])
+    else:
+        best = [steps[k] for k in np.argsort(-target, kind="stable")[:most]]
     values = np.concatenate([episode.display(s.frame).ravel() for s in steps])
     low, high = np.percentile(values, [0.5, 99.8])
     with style.figure(2.25 * len(best), 2.6) as fig:
@@ -262,6 +272,6 @@ def frames(episode: Episode, steps: Sequence[Step], most: int = 6) -> bytes | No
             axes.set_xticks([])
             axes.set_yticks([])
             style.scale_bar(axes, width)
-            value = "" if step.target is None else f": {step.target:.3g}"
+            value = "" if target is None else f": {target[step.index]:.3g}"
             axes.set_title(f"frame {step.index + 1}{value}")
         return style.png(fig)

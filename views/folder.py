@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,13 +52,22 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if self.path.exists() and not self.path.is_dir():
+        if (self.path.exists() or self.path.is_symlink()) and not self.path.is_dir():
             raise FileExistsError(f"{str(self.path)!r} is a file; name a folder for the run")
         if self.path.is_dir() and any(self.path.iterdir()):
             what = "a run" if (self.path / "run.json").exists() else "files"
             raise FileExistsError(
                 f"{str(self.path)!r} already holds {what}; name a new or empty folder"
             )
+
+        ancestor = next(
+            p for p in (self.path.absolute(), *self.path.absolute().parents) if p.exists()
+        )
+        if not ancestor.is_dir():
+            raise FileExistsError(f"{str(ancestor)!r} is a file; {str(self.path)!r} cannot be made")
+        if not os.access(ancestor, os.W_OK):
+            raise PermissionError(f"{str(ancestor)!r} cannot be written to; name another folder")
+        self._mine = False
 
     def add(self, step: Step) -> None:
         """Append a step to the trajectory and keep its frame; the first makes the folder."""
@@ -99,10 +109,16 @@ class RunFolder:
         (self.path / "report.html").write_text(report, encoding="utf-8")
 
     def _create(self) -> None:
-        if not (self.path / "trajectory.csv").exists():
-            (self.path / "frames").mkdir(parents=True, exist_ok=True)
-            with self._trajectory("w") as handle:
+        if self._mine:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:  # exclusive, so that of two runs given one folder only one has it
+            with self._trajectory("x") as handle:
                 csv.writer(handle).writerow(COLUMNS)
+        except FileExistsError as error:
+            raise FileExistsError(f"{str(self.path)!r} was taken by another run") from error
+        (self.path / "frames").mkdir()
+        self._mine = True
 
     def _trajectory(self, mode: str) -> Any:
         return (self.path / "trajectory.csv").open(mode, newline="", encoding="utf-8")

@@ -45,7 +45,9 @@ def render(
     steps: Sequence[Step],
     agent: str,
     command: str,
+    target: NDArray[np.float64] | None = None,
     discovery: Discovery | None = None,
+    privileged: bool = False,
 ) -> str:
     """The page as HTML.
 
@@ -56,7 +58,9 @@ def render(
         steps: of the experiment.
         agent: its name.
         command: what repeats the run.
+        target: (n,) of every frame by what the agent knew at the end.
         discovery: where truth exists.
+        privileged: the agent was told the truth.
     """
     from jinja2 import Environment, select_autoescape
 
@@ -65,7 +69,7 @@ def render(
     return template.render(
         title=title,
         facts=facts,
-        figures=_figures(episode, steps, agent, discovery),
+        figures=_figures(episode, steps, agent, target, discovery, privileged),
         steps=steps,
         command=command,
         last=steps[-1].explanation.sentence if steps else "no frame was taken",
@@ -73,7 +77,12 @@ def render(
 
 
 def _figures(
-    episode: Episode, steps: Sequence[Step], agent: str, discovery: Discovery | None
+    episode: Episode,
+    steps: Sequence[Step],
+    agent: str,
+    target: NDArray[np.float64] | None,
+    discovery: Discovery | None,
+    privileged: bool,
 ) -> list[Figure]:
     found: list[Figure] = []
 
@@ -81,6 +90,7 @@ def _figures(
         if image is not None:
             found.append(Figure(title, style.data_uri(image), caption, narrow))
 
+    with_truth = discovery is not None
     if discovery is None:
         picture = figures.specimen_seen(episode)
     else:
@@ -89,8 +99,8 @@ def _figures(
         "The specimen",
         picture,
         "Left: every frame where it was taken, as the agent has seen it; dark blue was never "
-        "scanned. Beside it the frames in the order of the path. The truth, where it is shown, was "
-        "hidden from the agent.",
+        "scanned. Beside it the frames in the order of the path."
+        + (f" The truth was {'told to' if privileged else 'hidden from'} the agent." * with_truth),
     )
     believing = [s for s in steps if s.explanation.maps]
     if believing:
@@ -98,7 +108,8 @@ def _figures(
             "What the agent believed at its last decision",
             figures.beliefs(believing[-1].explanation, believing[-1]),
             "Posterior mean and standard deviation of the target, and the acquisition function "
-            "whose maximum chose the last frame, at every candidate position.",
+            "whose maximum chose the last frame. Grey candidates were out of the question: "
+            "measured already, or forbidden.",
         )
     learned = [s for s in steps if s.explanation.components is not None]
     if learned:
@@ -114,18 +125,18 @@ def _figures(
             "Discovery",
             figures.discovery(discovery.charge, discovery.recall, budget, agent),
             "Share of all features that received the dose they need, against the charge spent.",
-            narrow=True,
+            narrow=target is not None,
         )
     add(
         "The target along the way",
-        figures.targets(steps),
-        "The component's score in each frame, by what the agent knew right after it.",
+        figures.targets(target),
+        "The component's score in each frame, by what the agent knew at the end.",
         narrow=discovery is not None,
     )
     add(
         "Frames",
-        figures.frames(episode, steps),
-        "Those with the highest target, or the last ones where there is no target.",
+        figures.frames(episode, steps, target),
+        "Those with the highest target at the end, or the last ones where there is no target.",
     )
     return found
 
@@ -134,7 +145,8 @@ def facts_of(summary: Mapping[str, Any]) -> dict[str, str]:
     """The box at the top of the page, from a run's summary."""
     spent, scores = summary["spent"], summary["scores"]
     facts = {
-        "agent": summary["agent"]["name"],
+        "agent": summary["agent"]["name"]
+        + (" (privileged: it was told the truth)" if summary["agent"]["privileged"] else ""),
         "microscope": summary["microscope"],
         "seed": str(summary["seed"]),
         "frames": str(spent["frames"]),

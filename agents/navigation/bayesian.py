@@ -38,8 +38,22 @@ class SkoptGP:
     def __init__(self, seed_frames: int = SEED_FRAMES, exploration: float = 0.01) -> None:
         if seed_frames < 2:
             raise ValueError(f"{seed_frames} seed frames; a fit needs at least 2")
+        if not exploration >= 0:
+            raise ValueError(f"an exploration of {exploration}; it must be at least 0")
         self.seed_frames = seed_frames
         self.exploration = exploration
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "engine": "scikit-optimize",
+            "acquisition": "EI",
+            "exploration": self.exploration,
+            "seed_frames": self.seed_frames,
+            "kernel": "Matern 5/2",
+            "length_steps": LENGTH_STEPS,
+            "pitch_frames": PITCH,
+        }
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
         from scipy.stats import qmc
@@ -72,16 +86,16 @@ class SkoptGP:
         if known.sum() < 2 or np.ptp(targets[known]) == 0:
             index = int(self.rng.choice(np.flatnonzero(free)))
             return Decision(index, "all targets are equal so far, so it goes anywhere new", {})
-        mean, sigma, gain = self._belief(measured_yx_nm[known], targets[known])
-        index = int(np.where(free, gain, -np.inf).argmax())
-        best = float(targets[known].max())
+        mean, sigma, gain, best = self._belief(measured_yx_nm[known], targets[known])
+        gain = np.where(free, gain, np.nan)
+        index = int(np.nanargmax(gain))
         if gain[index] <= 0.0:
             index = int(np.where(free, sigma, -np.inf).argmax())
             reason = "no improvement is expected anywhere, so it goes where it knows least"
         else:
             reason = (
                 f"expected improvement is highest there (mean {mean[index]:.3g} ± "
-                f"{sigma[index]:.2g}, best measured {best:.3g})"
+                f"{sigma[index]:.2g}, best mean so far {best:.3g})"
             )
         maps = {
             "posterior mean": (mean, "target"),
@@ -90,8 +104,10 @@ class SkoptGP:
         }
         return Decision(index, reason, maps)
 
-    def _belief(self, measured_yx_nm: Floats, targets: Floats) -> tuple[Floats, Floats, Floats]:
-        """Posterior mean, standard deviation and expected improvement at the candidates."""
+    def _belief(
+        self, measured_yx_nm: Floats, targets: Floats
+    ) -> tuple[Floats, Floats, Floats, float]:
+        """Mean, standard deviation, expected improvement at the candidates; the incumbent."""
         from skopt import Optimizer
         from skopt.acquisition import gaussian_ei
         from skopt.learning import GaussianProcessRegressor
@@ -136,7 +152,7 @@ class SkoptGP:
             measured = optimizer.space.transform(inside.tolist())
             incumbent = float(model.predict(measured).min())
             gain = gaussian_ei(points, model, incumbent, xi=self.exploration)
-        return -mean * scale, sigma * scale, np.asarray(gain) * scale
+        return -mean * scale, sigma * scale, np.asarray(gain) * scale, -incumbent * scale
 
     def steer(self, exploration: float) -> None:
         if not exploration >= 0:

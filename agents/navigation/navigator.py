@@ -55,7 +55,8 @@ class Decision:
     Attributes:
         index: of the candidate.
         reason: one plain sentence without its subject.
-        maps: beliefs, one value for each candidate, with their units.
+        maps: beliefs, one value for each candidate, with their units; NaN where
+            a candidate was out of the question.
     """
 
     index: int
@@ -68,6 +69,11 @@ class Navigator(Protocol):
 
     name: str
     candidates: Candidates
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All that was chosen before the run, as JSON."""
+        ...
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
         """Start over; all randomness comes from ``rng``."""

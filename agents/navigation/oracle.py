@@ -19,9 +19,8 @@ class Oracle(Scripted):
     """Takes, frame by frame, the greatest gain in seen recall for its charge.
 
     It chooses among reference frames on a quarter-frame lattice and frames
-    centred on a feature; ties go to the lattice order.  Greedy, so not quite
-    optimal, but within 1 - 1/e of it (Nemhauser et al., Math. Program. 14
-    (1978) 265) and in practice much closer.
+    centred on a feature; ties go to the lattice order.  Greedy, and so a bound
+    in practice rather than in theory.
     """
 
     name = "oracle"

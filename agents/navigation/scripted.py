@@ -19,6 +19,7 @@ class Scripted:
     """Visits candidates in an order that is fixed before the first frame."""
 
     name = "scripted"
+    settings: Mapping[str, Any] = {}
     reason = "the plan says so"
     candidates: Candidates
 
@@ -77,7 +78,8 @@ class Grid(Scripted):
 
     Visited in bit-reversed order, so that every prefix covers the field evenly
     (the two-dimensional van der Corput order).  Frames that the budget has left
-    beyond the grid go to the middles between its points.
+    beyond the grid go to the middles between its points, and then to all
+    candidates in the same order.
     """
 
     name = "grid"
@@ -87,25 +89,28 @@ class Grid(Scripted):
         height, width = context.field_yx_nm
         rows, columns = coarse_shape(context.frames, height / width)
         half = context.reference.half_range_yx_nm(context.field_yx_nm)
-        y, x = _even(half[0], rows), _even(half[1], columns)
+        y, x = _even(height, half[0], rows), _even(width, half[1], columns)
         main = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
         mid_y, mid_x = (y[1:] + y[:-1]) / 2, (x[1:] + x[:-1]) / 2
         middles = np.stack(np.meshgrid(mid_y, mid_x, indexing="ij"), axis=-1).reshape(-1, 2)
         first = bit_reversed_order(rows, columns)
         second = len(main) + bit_reversed_order(len(mid_y), len(mid_x))
-        centres = np.vstack([main, middles])
-        return Candidates(centres, (len(centres), 1)), np.concatenate([first, second])
+        every = Candidates.of(context)
+        third = len(main) + len(middles) + bit_reversed_order(*every.shape)
+        centres = np.vstack([main, middles, every.centres_yx_nm])
+        return Candidates(centres, (len(centres), 1)), np.concatenate([first, second, third])
 
 
 def coarse_shape(frames: int, aspect: float) -> tuple[int, int]:
     """Rows and columns of a grid of at most ``frames`` points, ``aspect`` times as tall as wide."""
     rows = max(1, min(frames, int(np.sqrt(frames * aspect))))
-    return rows, max(1, min(frames // rows, round(rows / aspect) + 1))
+    return rows, max(1, frames // rows)
 
 
-def _even(half_nm: float, count: int) -> Floats:
-    """``count`` positions, each in the middle of its equal share of ±half_nm."""
-    return ((np.arange(count) + 0.5) / count - 0.5) * 2 * half_nm
+def _even(side_nm: float, half_nm: float, count: int) -> Floats:
+    """``count`` positions, each in the middle of its equal share of a side, as far as is valid."""
+    middles = ((np.arange(count) + 0.5) / count - 0.5) * side_nm
+    return np.asarray(np.clip(middles, -half_nm, half_nm))
 
 
 def bit_reversed_order(rows: int, columns: int) -> Order:

@@ -17,6 +17,9 @@ from .windows import fourier_magnitude, windows
 
 Floats = NDArray[np.float64]
 DECOMPOSITIONS = ("pca", "svd", "nmf", "ica")
+SETTLED = 5  # frames from which on components keep their numbers and signs
+SAME = 0.5  # cosine above which a component is one that was there before
+DECIDED = 0.25  # skewness over the field that turns a sign
 
 
 class LinearPerception:
@@ -55,8 +58,19 @@ class LinearPerception:
     def reset(self, seed: int) -> None:
         self.seed = seed % 2**32
         self.model: Any = None
+        self.largest = 0
+        self._settled = False
         self._sign = np.ones(0)
-        self._order = np.zeros(0, dtype=np.int64)
+        self._order: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "decomposition": self.decomposition,
+            "n_components": self.n_components,
+            "window": self.window,
+            "overlap": self.overlap,
+        }
 
     def features(self, images: Floats) -> Floats:
         """Fourier magnitudes (n, k, s, s) of the k windows of each image (n, rows, columns)."""
@@ -69,10 +83,13 @@ class LinearPerception:
     def fit(self, features: Floats, shares: Floats) -> None:
         """Learn the components from all windows seen so far.
 
-        Components are put in the order of the variance that they have over the
-        field, and signed so that their longer tail there is positive: what is
-        rare is what is looked for.  ``shares`` makes up for a search that has
-        looked mostly where it found something.
+        Until ``SETTLED`` frames are there, components are put in the order of the
+        variance that they have over the field, and signed so that their longer
+        tail there is positive: what is rare is what is looked for.  From then on
+        each keeps its number and its sign from fit to fit, as long as it is
+        recognised; only a tail that is decidedly longer on the other side turns
+        a sign.  ``shares`` makes up for a search that has looked mostly where it
+        found something.
 
         Args:
             features: (n, k, s, s) of n frames.
@@ -83,6 +100,7 @@ class LinearPerception:
         self.shape = features.shape[-2:]
         # Independent components of samples that do not vary are not defined.
         name = "pca" if np.ptp(samples, axis=0).max() == 0 else self.decomposition
+        before = self.components if self._settled else None
         self.model = _model(name, count, self.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unconverged fit is refitted one frame later
@@ -91,9 +109,28 @@ class LinearPerception:
         length = np.linalg.norm(self._patterns, axis=1)
         frames = (scores * length).reshape(len(features), -1, count).mean(axis=1)
         centred = frames - shares @ frames
-        signed = np.where(shares @ centred**3 < 0, -1.0, 1.0)
-        self._sign = np.ones(count) if self.decomposition == "nmf" else signed
-        self._order = np.argsort(-(shares @ centred**2), kind="stable")
+        variance = shares @ centred**2
+        skew = (shares @ centred**3) / np.maximum(variance, 1e-100) ** 1.5
+        self._order = np.argsort(-variance, kind="stable")
+        self._sign = np.where(skew < 0, -1.0, 1.0)
+        if before is not None and len(before) == count:
+            self._recognise(before.reshape(count, -1), skew)
+        if self.decomposition == "nmf":
+            self._sign = np.ones(count)
+        self.largest = int(variance[self._order].argmax())
+        self._settled = len(features) >= SETTLED
+
+    def _recognise(self, before: Floats, skew: Floats) -> None:
+        """Give the components the numbers and signs that they had."""
+        from scipy.optimize import linear_sum_assignment
+
+        lengths = np.linalg.norm(before, axis=1)[:, None] * np.linalg.norm(self._patterns, axis=1)
+        cosine = before @ self._patterns.T / np.maximum(lengths, 1e-300)
+        _, self._order = linear_sum_assignment(-np.abs(cosine))
+        for old, new in enumerate(self._order):
+            sign = np.sign(cosine[old, new])
+            if abs(cosine[old, new]) > SAME and sign * skew[new] > -DECIDED:
+                self._sign[new] = sign
 
     def describe(self, features: Floats) -> Floats:
         """How much of each component (n, components) the frames (n, k, s, s) hold."""

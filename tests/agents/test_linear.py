@@ -95,6 +95,7 @@ def test_what_is_rare_in_the_field_stays_rare_when_the_search_has_found_it(perce
 def test_components_come_in_the_order_of_variance(perception, frames):
     scores = fitted(perception, frames)
     lengths = np.linalg.norm(perception.components.reshape(len(scores[0]), -1), axis=1)
+    assert perception.largest == 0
     assert (np.diff((scores * lengths).var(axis=0)) <= 1e-9).all()
 
 

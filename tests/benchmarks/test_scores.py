@@ -134,6 +134,13 @@ GOOD = {
         ({"agents": [{"name": "chess"}]}, "unknown agent 'chess'"),
         ({"agents": [{"name": "grid"}, {"name": "grid"}]}, "names an agent twice"),
         ({"agents": [{"name": "grid", "speed": 3}]}, "grid has no option speed"),
+        ({"agents": []}, "at least one agent"),
+        ({"agents": [{"speed": 3}]}, "entries with a name"),
+        ({"agents": "grid"}, "entries with a name"),
+        ({"seeds": 3}, "at least one agent and one seed"),
+        ({"seeds": []}, "at least one agent and one seed"),
+        ({"seeds": ["a"]}, "integers >= 0"),
+        ({"environment": [1]}, "unknown environment"),
     ],
 )
 def test_bad_suites(tmp_path, change, sentence):
@@ -143,6 +150,12 @@ def test_bad_suites(tmp_path, change, sentence):
     path.write_text(yaml.safe_dump({**GOOD, **change}))
     with pytest.raises(ValueError, match=sentence):
         load_suite(str(path))
+
+
+def test_broken_yaml(tmp_path):
+    (tmp_path / "bad.yaml").write_text("agents: [")
+    with pytest.raises(ValueError, match="is not readable YAML"):
+        load_suite(str(tmp_path / "bad.yaml"))
 
 
 def test_unknown_suites_list_the_known():

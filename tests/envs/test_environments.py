@@ -127,6 +127,7 @@ def test_pictures(name, options):
         ({"budget": float("nan")}, "a budget of nan"),
         ({"budget": 1e-6}, "does not pay for one frame"),
         ({"time_budget_s": 0.0}, "a time budget of 0.0 s"),
+        ({"time_budget_s": 1e-9}, "one frame takes"),
         ({"render_mode": "smoke"}, "unknown render_mode 'smoke'"),
     ],
 )
@@ -150,6 +151,12 @@ def test_unknown_arguments_and_ids():
         np.array([np.nan, 0.0]),
         np.array([1.5, 0.0]),
         np.array([np.inf, 0.0]),
+        np.array([0.1 + 0.1j, 0.0]),
+        np.array([True, False]),
+        "ab",
+        None,
+        {"y": 0.0, "x": 0.0},
+        [[0.1], [0.2, 0.3]],
     ],
 )
 def test_wrong_actions_raise_and_cost_nothing(env, action):
@@ -165,10 +172,25 @@ def test_before_reset_is_gymnasiums_own_error(env):
         env.step(env.action_space.sample())
 
 
-@pytest.mark.parametrize("options_given", [{"specimen": -1}, {"specimen": "a"}, {"colour": 1}])
-def test_wrong_reset_options(env, options_given):
-    with pytest.raises(ValueError, match="option"):
-        env.reset(seed=0, options=options_given)
+@pytest.mark.parametrize(
+    "wrong", [{"specimen": -1}, {"specimen": "a"}, {"colour": 1}, {"split": "exam"}]
+)
+def test_wrong_reset_options_change_nothing(env, wrong):
+    with pytest.raises(ValueError, match=r"option|unknown split"):
+        env.reset(seed=0, options=wrong)
+    env.reset(seed=0)
+
+
+def test_human_rendering_works_without_a_display(name, options):
+    env = make_env(name, render_mode="human", **options)
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    env.close()
+
+
+def test_a_recording_has_nothing_to_discover(lattice_image):
+    with pytest.raises(ValueError, match="needs the truth"):
+        make_env("StemScout/Recorded-v0", image=lattice_image, pixel_nm=0.05, task="discover")
 
 
 def test_spends_until_the_budget_no_longer_pays(env):

@@ -70,13 +70,19 @@ def test_beam_shift_comes_second_and_is_as_small_as_can_be():
 def test_stage_comes_last_and_costs_most():
     there = reached((40.0, -30.0))
     assert there.stage_yx_nm == (-40.0, 30.0)
-    assert there.beam_shift_yx_nm == (0.0, 0.0)
+    assert there.scan_yx_nm == there.beam_shift_yx_nm == (0.0, 0.0)
     assert there.time_s == pytest.approx(50.0 / 100.0 + 5.0 + COSTS.shift_time_s())
 
 
 def test_beyond_all_three_is_refused():
-    with pytest.raises(LimitError, match="not this far"):
-        reached((101.0, 0.0))
+    there = reached((107.5, 0.0))
+    assert (there.stage_yx_nm, there.beam_shift_yx_nm, there.scan_yx_nm) == (
+        (-100.0, 0.0),
+        (2.5, 0.0),
+        (5.0, 0.0),
+    )
+    with pytest.raises(LimitError, match=r"target \(108.1, 0\) nm is out of reach"):
+        reached((108.1, 0.0))
 
 
 @given(target=POINT, stage=POINT, shift=st.tuples(st.floats(-3, 3), st.floats(-3, 3)))

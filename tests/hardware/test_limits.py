@@ -48,6 +48,7 @@ def test_a_good_request_passes():
         ({"dwell_us": 0.5}, "dwell 0.5 µs; allowed is 1 to 100 µs"),
         ({"dwell_us": float("nan")}, "dwell"),
         ({"rotation_rad": 7.0}, "rotation 7 rad"),
+        ({"shape_yx": (64.5, 64)}, "frame side 64.5 px; it must be a whole number"),
     ],
 )
 def test_each_limit_says_the_value_and_what_is_allowed(change, sentence):

@@ -77,6 +77,36 @@ def test_pickled_arrays_are_never_loaded(tmp_path):
         read_image(tmp_path / "a.npy")
 
 
+def test_several_arrays_under_one_name_are_refused(tmp_path):
+    with (tmp_path / "a.npy").open("wb") as handle:
+        np.savez(handle, a=VALUES, b=VALUES)
+    with pytest.raises(ValueError, match="it holds several arrays"):
+        read_image(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy"])
+def test_damaged_files_are_one_sentence_whatever_the_reader_stumbles_over(tmp_path, name):
+    import tifffile
+
+    path = tmp_path / name
+    if name == "a.npy":
+        np.save(path, VALUES)
+    elif name == "a.png":
+        Image.fromarray(VALUES).save(path)
+    else:
+        tifffile.imwrite(path, VALUES, compression="zlib")
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for position in rng.integers(0, len(whole), 4):
+            damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_image(path)
+        except ValueError as error:
+            assert "cannot be read as an image" in str(error)  # noqa: PT017  it may be readable
+
+
 def test_unknown_endings(tmp_path):
     (tmp_path / "a.xyz123").write_bytes(b"")
     with pytest.raises(ValueError, match=r"no reader knows the ending|need the extra"):

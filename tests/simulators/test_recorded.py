@@ -63,10 +63,16 @@ def test_no_noise_unless_asked_for():
     assert many == pytest.approx(IMAGE[24:36, 34:46], abs=4.0)
 
 
-def test_full_scale_is_the_range_of_the_type_or_of_the_values():
+def test_full_scale_is_the_range_of_eight_bits_or_of_the_values():
     assert opened().full_scale == (0.0, 255.0)
+    twelve_bits = RecordedMicroscope(IMAGE.astype(np.uint16) * 16, PIXEL)
+    assert twelve_bits.full_scale == (IMAGE.min() * 16.0, IMAGE.max() * 16.0)
     floats = RecordedMicroscope(IMAGE / 255.0, PIXEL)
     assert floats.full_scale == (IMAGE.min() / 255.0, IMAGE.max() / 255.0)
+
+
+def test_black_and_white_images_are_images():
+    assert RecordedMicroscope(IMAGE > 100, PIXEL).full_scale == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +81,12 @@ def test_full_scale_is_the_range_of_the_type_or_of_the_values():
         (np.zeros((4, 4, 3)), 0.1, r"shape \(4, 4, 3\); it must have two dimensions"),
         (np.full((8, 8), 3.0), 0.1, r"the image is constant \(3\)"),
         (np.where(np.eye(8) > 0, np.nan, 1.0), 0.1, "8 of the image's 64 pixels are NaN"),
+        (np.zeros((0, 4)), 0.1, "holds no pixel"),
+        (IMAGE * 1e-3 + 1e9, 0.1, "lose their contrast in single precision"),
+        (IMAGE * 1e300, 0.1, "lose their contrast in single precision"),
+        (IMAGE.astype(complex), 0.1, "it must hold real numbers"),
+        (IMAGE, 1e-9, "between 0.0001 and 1e"),
+        (IMAGE, float("inf"), "pixel size inf nm"),
         (IMAGE, 0.0, "pixel size 0.0 nm; it must be above 0"),
         (IMAGE, -1.0, "pixel size -1.0 nm"),
         (IMAGE, float("nan"), "pixel size nan nm"),

@@ -82,6 +82,10 @@ def test_atoms_are_bright_and_centres_dark_where_the_truth_says():
             brightest = np.unravel_index(image.argmax(), image.shape)
             offset = (np.array(brightest) - 20) * 0.4 / 41 + request.centre_yx_nm - yx
             assert np.hypot(*offset) < 0.02
+        elif np.abs(yx).max() < 3.7:  # the hole is darker than the ring of its neighbours
+            y, x = np.mgrid[-20:21, -20:21] * 0.4 / 41
+            distance = np.hypot(y, x)
+            assert image[distance < 0.04].mean() < 0.7 * image[abs(distance - 0.142) < 0.02].mean()
     assert set(world.specimen.feature_class) == {0, 1}
 
 
@@ -127,6 +131,9 @@ def test_coherent_detectors_are_unsupported(world):
 def test_saved_and_loaded(world, tmp_path):
     path = tmp_path / "world.npz"
     save_world(world, path, {"note": "a test"})
+    with pytest.raises(FileExistsError):
+        save_world(world, path, {"note": "another"})
+    assert [p.name for p in tmp_path.iterdir()] == ["world.npz"]
     again = load_world(path)
     assert again.recipe == world.recipe
     assert again.grid == world.grid

@@ -49,7 +49,14 @@ def test_run_json_says_what_is_needed_to_repeat_the_run(finished):
     assert data["versions"]["stemscout"]
     assert data["versions"]["scikit-optimize"]
     assert data["seed"] == 0
-    assert data["configuration"] == {"env": "here"}
+    configuration = data["configuration"]
+    assert configuration["env"] == "here"
+    assert configuration["source"]["difficulty"] == "medium"
+    assert configuration["source"]["optics"]["energy_kev"] == 60.0
+    assert configuration["source"]["costs"]["flyback_us"] > 0
+    assert configuration["world"]["digest"]
+    assert configuration["agent_settings"]["perception"]["decomposition"] == "pca"
+    assert configuration["agent_settings"]["navigator"]["acquisition"] == "EI"
     assert data["spent"]["frames"] == len(experiment.steps)
     assert data["spent"]["rasters"] <= data["budget"]["rasters"]
     assert data["spent"]["charge_e"] == pytest.approx(experiment.env.episode.budget.spent_charge_e)
@@ -153,6 +160,26 @@ def test_a_run_stopped_before_its_first_frame_still_has_its_files(recorded, tmp_
     assert summary["ended"] == "stopped by a person"
     assert (tmp_path / "r" / "report.html").exists()
     assert (tmp_path / "r" / "trajectory.csv").exists()
+
+
+def test_of_two_runs_given_one_folder_only_one_has_it(finished, tmp_path):
+    experiment, _ = finished
+    first, second = RunFolder(tmp_path / "r"), RunFolder(tmp_path / "r")
+    first.add(experiment.steps[0])
+    with pytest.raises(FileExistsError, match="was taken by another run"):
+        second.add(experiment.steps[1])
+    assert len(list((tmp_path / "r" / "frames").iterdir())) == 1
+
+
+def test_a_privileged_run_says_so(tmp_path):
+    from stemscout.envs.registration import make_env
+
+    env = make_env("StemScout/GrapheneDefects-v0", budget=0.03, terminate_when_done=False)
+    experiment = Experiment(env, make_agent("oracle"), seed=0)
+    record(experiment, RunFolder(tmp_path / "r"), {}, "stemscout run")
+    text = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert "privileged: it was told the truth" in text
+    assert "hidden from the agent" not in text
 
 
 def test_nothing_is_overwritten(finished, tmp_path):
