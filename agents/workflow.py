@@ -39,6 +39,11 @@ class Perception(Protocol):
         ...
 
     @property
+    def rare(self) -> float:
+        """The sign under which the longer tail of that descriptor is positive."""
+        ...
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All that was chosen before the run, as JSON."""
         ...
@@ -67,17 +72,20 @@ class Component:
             raise ValueError(f"component {index}; it must be at least 0")
         self.index = index
 
-    def __call__(self, descriptors: Floats, largest: int) -> Floats:
-        index = self.chosen(largest)
+    def __call__(self, descriptors: Floats, perception: Perception) -> Floats:
+        index, sign = self.chosen(perception)
         if index >= descriptors.shape[1]:
             raise ValueError(
                 f"component {index}, but there are only {descriptors.shape[1]} "
                 f"(0 to {descriptors.shape[1] - 1})"
             )
-        return descriptors[:, index]
+        return sign * descriptors[:, index]
 
-    def chosen(self, largest: int) -> int:
-        return largest if self.index is None else self.index
+    def chosen(self, perception: Perception) -> tuple[int, float]:
+        """The number of the component, and the sign under which it is pursued."""
+        if self.index is None:
+            return perception.largest, perception.rare
+        return self.index, 1.0
 
 
 class Navigated(Agent):
@@ -208,16 +216,20 @@ class Workflow(Navigated):
         if not self._learned() or not frames:
             return None
         descriptors = self.perception.describe(self._features(frames))
-        return self.scalarizer(descriptors, self.perception.largest)
+        return self.scalarizer(descriptors, self.perception)
 
     def explain(self) -> Explanation:
         plain = super().explain()
         reference = self.context.reference
+        chosen, sign = self.scalarizer.chosen(self.perception)
+        pictures = self.perception.components
+        if pictures is not None:
+            pictures[chosen] *= sign  # shown as it is pursued
         return Explanation(
             plain.sentence,
             plain.maps,
-            self.perception.components,
-            self.scalarizer.chosen(self.perception.largest),
+            pictures,
+            chosen,
             self.perception.reach(reference.fov_yx_nm[0] / reference.shape_yx[0]),
         )
 
@@ -241,7 +253,7 @@ class Workflow(Navigated):
         if not self._learned():
             return super()._targets()
         descriptors = self.perception.describe(np.array(self.seen))
-        return self.scalarizer(descriptors, self.perception.largest)
+        return self.scalarizer(descriptors, self.perception)
 
     def _learned(self) -> bool:
         """Fit to what has been seen, if there is more of it; True once there is anything."""

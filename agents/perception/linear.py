@@ -19,7 +19,6 @@ Floats = NDArray[np.float64]
 DECOMPOSITIONS = ("pca", "svd", "nmf", "ica")
 SETTLED = 5  # frames from which on components keep their numbers and signs
 SAME = 0.5  # cosine above which a component is one that was there before
-DECIDED = 0.25  # skewness over the field that turns a sign
 
 
 class LinearPerception:
@@ -59,6 +58,7 @@ class LinearPerception:
         self.seed = seed % 2**32
         self.model: Any = None
         self.largest = 0
+        self.rare = 1.0
         self._settled = False
         self._sign = np.ones(0)
         self._order: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
@@ -87,9 +87,10 @@ class LinearPerception:
         variance that they have over the field, and signed so that their longer
         tail there is positive: what is rare is what is looked for.  From then on
         each keeps its number and its sign from fit to fit, as long as it is
-        recognised; only a tail that is decidedly longer on the other side turns
-        a sign.  ``shares`` makes up for a search that has looked mostly where it
-        found something.
+        recognised, so that a person's choice stays what it was; ``largest`` and
+        ``rare`` say which varies most, and on which side its longer tail is, by
+        what is known now.  ``shares`` makes up for a search that has looked mostly
+        where it found something.
 
         Args:
             features: (n, k, s, s) of n frames.
@@ -114,13 +115,16 @@ class LinearPerception:
         self._order = np.argsort(-variance, kind="stable")
         self._sign = np.where(skew < 0, -1.0, 1.0)
         if before is not None and len(before) == count:
-            self._recognise(before.reshape(count, -1), skew)
+            self._recognise(before.reshape(count, -1))
         if self.decomposition == "nmf":
             self._sign = np.ones(count)
+            skew = np.ones(count)
         self.largest = int(variance[self._order].argmax())
+        tail = (self._sign * skew)[self._order[self.largest]]
+        self.rare = -1.0 if tail < 0 else 1.0
         self._settled = len(features) >= SETTLED
 
-    def _recognise(self, before: Floats, skew: Floats) -> None:
+    def _recognise(self, before: Floats) -> None:
         """Give the components the numbers and signs that they had."""
         from scipy.optimize import linear_sum_assignment
 
@@ -128,9 +132,8 @@ class LinearPerception:
         cosine = before @ self._patterns.T / np.maximum(lengths, 1e-300)
         _, self._order = linear_sum_assignment(-np.abs(cosine))
         for old, new in enumerate(self._order):
-            sign = np.sign(cosine[old, new])
-            if abs(cosine[old, new]) > SAME and sign * skew[new] > -DECIDED:
-                self._sign[new] = sign
+            if abs(cosine[old, new]) > SAME:
+                self._sign[new] = np.sign(cosine[old, new])
 
     def describe(self, features: Floats) -> Floats:
         """How much of each component (n, components) the frames (n, k, s, s) hold."""
