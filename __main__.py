@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
 import traceback
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .agents.experiment import Experiment
+from .views import terminal
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -189,7 +184,7 @@ def envs(as_json: AsJson = False) -> None:
     """The environments, a line each."""
     from .envs.registration import ENVIRONMENTS
 
-    _listing({name: about for name, (_, about) in ENVIRONMENTS.items()}, as_json)
+    terminal.listing({name: about for name, (_, about) in ENVIRONMENTS.items()}, as_json)
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example: stemscout agents")
@@ -197,7 +192,7 @@ def agents(as_json: AsJson = False) -> None:
     """The agents, a line each."""
     from .agents.catalogue import AGENTS
 
-    _listing({name: entry.about for name, entry in AGENTS.items()}, as_json)
+    terminal.listing({name: entry.about for name, entry in AGENTS.items()}, as_json)
 
 
 @app.command(rich_help_panel=WORLDS, epilog="Example: stemscout worlds")
@@ -213,7 +208,7 @@ def worlds(as_json: AsJson = False) -> None:
             f"{', '.join(world.coefficients)} at {world.grid.sampling_nm:g} nm, "
             f"{world.recipe.renderer}, {world.recipe.digest}"
         )
-    _listing(lines, as_json)
+    terminal.listing(lines, as_json)
 
 
 @app.command(
@@ -269,7 +264,7 @@ def simulate(
             "{task.completed}/{task.total}",
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=_console(), transient=True) as bar:
+        with Progress(*columns, console=terminal.console(), transient=True) as bar:
             task = bar.add_task("rows of tiles", total=None)
             world = render_abtem(
                 recipe, keep, lambda done, total: bar.update(task, completed=done, total=total)
@@ -297,12 +292,12 @@ def bench_run(
     """Every agent of a suite on the same specimens."""
     from .benchmarks.suite import load_suite, run_suite
 
-    console = _console()
+    console = terminal.console()
     rows = run_suite(
         load_suite(suite),
         lambda r: console.print(f"{r.agent} on {r.seed}: seen {r.seen:.2f} in {r.seconds:.0f} s"),
     )
-    _table([asdict(r) for r in rows], as_json)
+    terminal.table([asdict(r) for r in rows], as_json)
 
 
 @bench.command(epilog="Example: stemscout bench throughput --json")
@@ -314,7 +309,7 @@ def throughput(
     """Time of one environment step, by part."""
     from .benchmarks.timing import step_times
 
-    _listing({k: round(v, 1) for k, v in step_times(env, seed).items()}, as_json, "µs")
+    terminal.listing({k: round(v, 1) for k, v in step_times(env, seed).items()}, as_json, "µs")
 
 
 @bench.command(epilog="Example: stemscout bench navigation")
@@ -323,7 +318,7 @@ def navigation(as_json: AsJson = False) -> None:
     from .benchmarks.timing import decision_seconds
 
     times = {f"after {n} observations": round(s, 3) for n, s in decision_seconds().items()}
-    _listing(times, as_json, "s")
+    terminal.listing(times, as_json, "s")
 
 
 def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
@@ -347,7 +342,7 @@ def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
     )
     experiment = Experiment(env, agent, configuration["seed"])
     command = shlex.join(["stemscout", *sys.argv[1:]])
-    with _interruptible(experiment), _progress(configuration) as on_step:
+    with terminal.interruptible(experiment), terminal.progress(configuration) as on_step:
         summary = record(experiment, folder, configuration, command, on_step)
     env.close()
     if as_json:
@@ -355,55 +350,9 @@ def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
     else:
         from .views.report import facts_of
 
-        _listing({**facts_of(summary), "report": str(out / "report.html")}, False)
+        terminal.listing({**facts_of(summary), "report": str(out / "report.html")}, False)
     if experiment.stopped:
         raise typer.Exit(INTERRUPTED)
-
-
-@contextmanager
-def _interruptible(experiment: Experiment) -> Iterator[None]:
-    """The first Ctrl-C stops at the next frame; the third one at once."""
-    pressed = 0
-
-    def stop(number: int, frame: Any) -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed > 2:
-            raise KeyboardInterrupt
-        again = "" if pressed == 1 else " Once more leaves without."
-        _console().print(f"Stopping after this frame, then writing everything.{again}")
-        experiment.stop()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _progress(configuration: dict[str, Any]) -> Iterator[Any]:
-    """A bar on standard error with the charge left."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[left]:.3f} rasters of charge left, frame {task.fields[frame]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=_console(), transient=True) as bar:
-        total = configuration["budget"]
-        task = bar.add_task(configuration["agent"], total=total, frame=0, left=total)
-        yield lambda step: bar.update(
-            task, completed=step.spent, frame=step.index + 1, left=max(0.0, total - step.spent)
-        )
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
 
 
 def _free(path: Path) -> Path:
@@ -412,34 +361,6 @@ def _free(path: Path) -> Path:
     while free.exists():
         free, number = path.with_name(f"{path.name}-{number}"), number + 1
     return free
-
-
-def _listing(lines: dict[str, Any], as_json: bool, unit: str = "") -> None:
-    if as_json:
-        print(json.dumps(lines))
-        return
-    width = max((len(name) for name in lines), default=0)
-    for name, value in lines.items():
-        print(f"{name:<{width}}  {value} {unit}".rstrip())
-
-
-def _table(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"rows": rows}))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*rows[0], box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_cell(v) for v in row.values()))
-    Console(width=140).print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "n/a"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:

@@ -1,0 +1,86 @@
+"""The terminal: progress, interruption, lists and tables."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..agents.experiment import Experiment
+
+
+@contextmanager
+def interruptible(experiment: Experiment) -> Iterator[None]:
+    """The first Ctrl-C stops at the next frame; the third one at once."""
+    pressed = 0
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 2:
+            raise KeyboardInterrupt
+        again = "" if pressed == 1 else " Once more leaves without."
+        console().print(f"Stopping after this frame, then writing everything.{again}")
+        experiment.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress(configuration: dict[str, Any]) -> Iterator[Any]:
+    """A bar on standard error with the charge left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[left]:.3f} rasters of charge left, frame {task.fields[frame]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console(), transient=True) as bar:
+        total = configuration["budget"]
+        task = bar.add_task(configuration["agent"], total=total, frame=0, left=total)
+        yield lambda step: bar.update(
+            task, completed=step.spent, frame=step.index + 1, left=max(0.0, total - step.spent)
+        )
+
+
+def console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def listing(lines: dict[str, Any], as_json: bool, unit: str = "") -> None:
+    if as_json:
+        print(json.dumps(lines))
+        return
+    width = max((len(name) for name in lines), default=0)
+    for name, value in lines.items():
+        print(f"{name:<{width}}  {value} {unit}".rstrip())
+
+
+def table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"rows": rows}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(v) for v in row.values()))
+    Console(width=140).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
