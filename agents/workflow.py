@@ -215,8 +215,7 @@ class Workflow(Navigated):
     def target(self, frames: Sequence[Frame]) -> Floats | None:
         if not self._learned() or not frames:
             return None
-        descriptors = self.perception.describe(self._features(frames))
-        return self.scalarizer(descriptors, self.perception)
+        return self._score(self._features(frames))
 
     def explain(self) -> Explanation:
         plain = super().explain()
@@ -252,8 +251,10 @@ class Workflow(Navigated):
     def _targets(self) -> Floats:
         if not self._learned():
             return super()._targets()
-        descriptors = self.perception.describe(np.array(self.seen))
-        return self.scalarizer(descriptors, self.perception)
+        return self._score(np.array(self.seen))
+
+    def _score(self, features: Floats) -> Floats:
+        return self.scalarizer(self.perception.describe(features), self.perception)
 
     def _learned(self) -> bool:
         """Fit to what has been seen, if there is more of it; True once there is anything."""

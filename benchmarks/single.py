@@ -14,7 +14,7 @@ from ..hardware.microscope import Microscope
 from ..simulators.simulated import SimulatedMicroscope
 from ..views.folder import RunFolder
 from ..views.report import Discovery, facts_of, render
-from .scores import flagged, seen_curve
+from .scores import Curve, flagged, seen_curve
 from .threads import one_thread
 
 
@@ -35,13 +35,13 @@ def record(
         for step in experiment:
             folder.add(step)
             on_step(step)
-        summary = summarise(experiment, configuration)
+        env = experiment.env
+        curve = None if env.truth is None else seen_curve(env.episode, env.truth)
+        summary = summarise(experiment, configuration, curve)
         frames = [step.frame for step in experiment.steps]
         target = experiment.agent.target(frames) if frames else None
-    env = experiment.env
     discovery = None
-    if env.truth is not None:
-        curve = seen_curve(env.episode, env.truth)
+    if env.truth is not None and curve is not None:
         shown = seen.seen_after(seen.targets(env.truth), env.episode.exposures)
         discovery = Discovery(env.truth, shown, curve.charge, curve.recall)
     page = render(
@@ -59,14 +59,16 @@ def record(
     return summary
 
 
-def summarise(experiment: Experiment, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``run.json`` says of an experiment that has ended."""
+def summarise(
+    experiment: Experiment, configuration: Mapping[str, Any], curve: Curve | None
+) -> dict[str, Any]:
+    """What ``run.json`` says of an experiment that has ended; ``curve`` where truth exists."""
     env, steps = experiment.env, experiment.steps
     episode = env.episode
     budget = episode.budget
     if experiment.stopped:
         ended = "stopped by a person"
-    elif experiment.env.terminate_when_done and episode.task.done:
+    elif env.terminate_when_done and episode.task.done:
         ended = "the task was done"
     elif len(steps) and not episode.exhausted:
         ended = "the agent had nothing left to do"
@@ -107,7 +109,7 @@ def summarise(experiment: Experiment, configuration: Mapping[str, Any]) -> dict[
             "latency_ms_p95": float(np.percentile(latencies, 95)),
         },
         "ended": ended,
-        "scores": _scores(experiment),
+        "scores": _scores(experiment, curve),
     }
 
 
@@ -118,11 +120,10 @@ def _world(microscope: Microscope) -> dict[str, Any]:
     return {"world": {**asdict(recipe), "digest": recipe.digest}}
 
 
-def _scores(experiment: Experiment) -> dict[str, Any]:
-    env = experiment.env
-    if env.truth is None or not experiment.steps:
+def _scores(experiment: Experiment, curve: Curve | None) -> dict[str, Any]:
+    if curve is None or not experiment.steps:
         return {"seen": None, "seen_area": None, "charge_to_half": None, "flagged": None}
-    curve = seen_curve(env.episode, env.truth)
+    env = experiment.env
     result = None
     if isinstance(env.episode.microscope, SimulatedMicroscope):
         result = flagged(experiment.agent, env.episode.microscope, env.episode.reference)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 from zipfile import BadZipFile
 
@@ -221,13 +220,13 @@ def save_world(world: World, path: Path, settings: Mapping[str, Any]) -> None:
         "feature_yx_nm": s.feature_yx_nm,
     }
     arrays |= {f"coefficients_{k}": v for k, v in world.coefficients.items()}
-    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as handle:
-        np.savez_compressed(handle, **arrays)
-    part = Path(handle.name)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        with part.open("xb") as handle:
+            np.savez_compressed(handle, **arrays)
         os.link(part, path)  # complete or not at all, and never over another file
     finally:
-        part.unlink()
+        part.unlink(missing_ok=True)
 
 
 def load_world(path: Path) -> World:

@@ -59,10 +59,8 @@ class RunFolder:
             raise FileExistsError(
                 f"{str(self.path)!r} already holds {what}; name a new or empty folder"
             )
-
-        ancestor = next(
-            p for p in (self.path.absolute(), *self.path.absolute().parents) if p.exists()
-        )
+        whole = self.path.absolute()
+        ancestor = next(p for p in (whole, *whole.parents) if p.exists())
         if not ancestor.is_dir():
             raise FileExistsError(f"{str(ancestor)!r} is a file; {str(self.path)!r} cannot be made")
         if not os.access(ancestor, os.W_OK):
