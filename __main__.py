@@ -41,6 +41,8 @@ bench = typer.Typer(
     cls=Commands, help="Measure and compare agents.", no_args_is_help=True, add_completion=False
 )
 app.add_typer(bench, name="bench", rich_help_panel="Measure")
+worlds = typer.Typer(cls=Commands, help="Simulated worlds, shipped and cached.", add_completion=False)
+app.add_typer(worlds, name="worlds", rich_help_panel="Specimens")
 
 
 def _number(text: str | float) -> float:
@@ -195,93 +197,141 @@ def agents(as_json: AsJson = False) -> None:
     terminal.listing({name: entry.about for name, entry in AGENTS.items()}, as_json)
 
 
-@app.command(rich_help_panel=WORLDS, epilog="Example: stemscout worlds")
-def worlds(as_json: AsJson = False) -> None:
-    """The simulated worlds in the package, a line each."""
-    from .simulators.world import SHIPPED, load_world
-
-    lines = {}
-    for path in sorted(SHIPPED.glob("*.npz")):
-        world = load_world(path)
-        lines[path.stem] = (
-            f"{world.recipe.field_nm:g} nm, {len(world.specimen.feature_class)} features, "
-            f"{', '.join(world.coefficients)} at {world.grid.sampling_nm:g} nm, "
-            f"{world.recipe.renderer}, {world.recipe.digest}"
-        )
-    terminal.listing(lines, as_json)
-
-
 @app.command(
     rich_help_panel=WORLDS,
-    epilog="Example: stemscout simulate graphene --seed 3 --fov-nm 5 --renderer abtem --out g3.npz",
+    epilog="Examples:  stemscout simulate mos2 --seed 3   |   stemscout simulate graphene "
+    "--seed 3 --fov-nm 20 --renderer abtem --scheduler 2",
 )
 def simulate(
-    specimen: Annotated[str, typer.Argument(help="A kind of specimen: graphene.")],
+    specimen: Annotated[str, typer.Argument(help="A kind of specimen; see docs/specimens.md.")],
     seed: Seed = 0,
-    fov_nm: Annotated[float, Number("Side of the square field in nm.")] = 16.0,
+    fov_nm: Annotated[
+        float | None, Number("Side of the square field in nm; the specimen's own by default.")
+    ] = None,
     difficulty: Annotated[str, typer.Option(help="easy, medium or hard.")] = "medium",
     renderer: Annotated[str, typer.Option(help="fast, or abtem: minutes to hours.")] = "fast",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="The .npz file to write.")] = None,
-    keep: Annotated[
-        Path | None, typer.Option(help="Folder for finished rows, to resume from; abtem only.")
+    out: Annotated[
+        Path | None, typer.Option(help="A file to write besides: .npz, .hspy, .zspy or .tif.")
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="The PNG to write; beside --out, or here, by default.")
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option(help="abtem: a number of processes, or a Dask scheduler's address.")
+    ] = "1",
+    memory_gib: Annotated[float, Number("abtem: bound for each process, in GiB.")] = 2.0,
 ) -> None:
-    """Make a world: generate a specimen and image it once."""
-    from rich.progress import BarColumn, Progress, TimeRemainingColumn
+    """Make a world and keep it in the cache: generate a specimen and image it once.
 
-    from .simulators.world import (
-        LARGEST_FIELD_NM,
-        RENDERERS,
-        Recipe,
-        multislice_settings,
-        open_world,
-        render_abtem,
-        save_world,
-        specimen_seed,
+    An interrupted abtem simulation goes on where it was when the same command
+    is given again.
+    """
+    from .simulators import cache, exchange, world
+    from .simulators.specimens import specimen_module
+    from .views import worlds as view
+
+    module = specimen_module(specimen)
+    recipe = world.Recipe(
+        specimen,
+        difficulty,
+        *world.specimen_seed(seed, split),
+        module.FIELD_NM if fov_nm is None else fov_nm,
+        renderer,
+        world.detectors(specimen, renderer),
     )
-    from .views.worlds import picture
-
-    if renderer not in RENDERERS:
-        raise ValueError(f"unknown renderer {renderer!r}; there are: {', '.join(RENDERERS)}")
-    if not 0 < fov_nm <= LARGEST_FIELD_NM:
-        raise ValueError(f"a field of {fov_nm} nm; up to {LARGEST_FIELD_NM:g} nm is supported")
-    path = out or Path(f"{specimen}-{difficulty}.npz")
-    if path.suffix != ".npz":
-        raise ValueError(f"--out {str(path)!r} must end in .npz")
-    for target in (path, path.with_suffix(".png")):
-        if target.exists():
+    stem = f"{specimen}-{difficulty}-{seed}"
+    shown = picture or (Path(f"{stem}.png") if out is None else out.with_suffix(".png"))
+    exchange.check_suffix(out)
+    for target in (out, shown):
+        if target is not None and target.exists():
             raise FileExistsError(f"{str(target)!r} exists; nothing is overwritten")
-    recipe = Recipe(
-        specimen, difficulty, *specimen_seed(seed, split), fov_nm, renderer, ("haadf", "maadf")
-    )
-    if renderer == "fast":
-        world = open_world(recipe)
+    store = cache.Cache()
+    found = store.get(recipe.digest)
+    if found is not None:
+        made = world.unpack(*found)
+    elif renderer == "fast":
+        made = world.open_world(recipe)
     else:
-        columns = (
-            "{task.description}",
-            BarColumn(),
-            "{task.completed}/{task.total}",
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=terminal.console(), transient=True) as bar:
-            task = bar.add_task("rows of tiles", total=None)
-            world = render_abtem(
-                recipe, keep, lambda done, total: bar.update(task, completed=done, total=total)
+        with terminal.rows_of_tiles() as report:
+            made = world.render_abtem(
+                recipe, store.rows_folder(recipe.digest), report, scheduler, memory_gib
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["stemscout", *sys.argv[1:]])
-    settings: dict[str, Any] = {"command": command}
-    if renderer == "abtem":
-        settings |= {
-            "multislice": asdict(multislice_settings(specimen)),
-            "versions": {name: version(name) for name in ("stemscout", "abtem", "ase", "numpy")},
-        }
-    save_world(world, path, settings)
-    path.with_suffix(".png").write_bytes(picture(world))
-    print(
-        f"{path} and {path.with_suffix('.png').name}: {len(world.specimen.feature_class)} features"
+    address = world.keep(made)
+    store.forget_rows(address)
+    if out is not None:
+        view.export(made, out)
+    shown.parent.mkdir(parents=True, exist_ok=True)
+    shown.write_bytes(view.picture(made))
+    terminal.listing(
+        {
+            "world": address,
+            "features": len(made.specimen.feature_class),
+            "picture": str(shown),
+            **({} if out is None else {"file": str(out)}),
+        },
+        False,
     )
+
+
+@worlds.callback(invoke_without_command=True)
+def worlds_list(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """The simulated worlds in the package and in the cache, a line each."""
+    from .views import worlds as view
+
+    if ctx.invoked_subcommand is None:
+        terminal.listing(view.everything(), as_json)
+
+
+@worlds.command("verify", epilog="Example: stemscout worlds verify")
+def worlds_verify(as_json: AsJson = False) -> None:
+    """Check every world in the package and in the cache against its checksums."""
+    from .views import worlds as view
+
+    found = view.verified()
+    terminal.listing({k: v or "sound" for k, v in found.items()}, as_json)
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+@worlds.command("clean", epilog="Example: stemscout worlds clean --older-than-days 30")
+def worlds_clean(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every cached world, and unfinished simulations.")
+    ] = False,
+    older_than_days: Annotated[
+        float | None, Number("Also cached worlds that were made longer ago.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove damaged and half-written worlds from the cache."""
+    from .simulators.cache import Cache
+
+    removed = Cache().clean(everything=everything, older_than_days=older_than_days)
+    terminal.listing({"removed": removed}, as_json)
+
+
+@worlds.command("export", epilog="Example: stemscout worlds export 3f2a91c07de4b856 g3.hspy")
+def worlds_export(
+    world: Annotated[str, typer.Argument(help="Its address, or the name of a shipped one.")],
+    file: Annotated[Path, typer.Argument(help="The file to write: .npz, .hspy, .zspy or .tif.")],
+) -> None:
+    """Write a world as a file that HyperSpy opens."""
+    from .views import worlds as view
+
+    view.export(view.named(world), file)
+    print(file)
+
+
+@worlds.command("import", epilog="Example: stemscout worlds import g3.hspy")
+def worlds_import(
+    file: Annotated[Path, typer.Argument(help="A .npz, .hspy or .zspy file that was exported.")],
+) -> None:
+    """Read an exported world into the cache."""
+    from .simulators.world import keep
+    from .views import worlds as view
+
+    print(keep(view.imported(file)))
 
 
 @bench.command("run", epilog="Example: stemscout bench run smoke")
@@ -319,6 +369,25 @@ def navigation(as_json: AsJson = False) -> None:
 
     times = {f"after {n} observations": round(s, 3) for n, s in decision_seconds().items()}
     terminal.listing(times, as_json, "s")
+
+
+@bench.command("simulate", epilog="Example: stemscout bench simulate --specimen graphene")
+def bench_simulate(
+    specimen: Annotated[
+        list[str] | None, typer.Option(help="Only this one; may be given several times.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time, memory and agreement of the renderers, with plain abTEM beside them."""
+    from .benchmarks.simulate import rows
+    from .simulators.specimens import SPECIMENS
+
+    console = terminal.console()
+    found = []
+    for row in rows(specimen or SPECIMENS):
+        console.print(f"{row.specimen}, {row.renderer}: {row.seconds:.3g} s")
+        found.append(asdict(row))
+    terminal.table(found, as_json)
 
 
 def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:

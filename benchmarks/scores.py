@@ -56,12 +56,11 @@ class Curve:
 
 def seen_curve(episode: Episode, specimen: Specimen) -> Curve:
     """The discovery curve of an episode, from the truth and the true exposures."""
-    wanted = seen.targets(specimen)
-    received = np.zeros(wanted.points_yx_nm.shape[:2])
+    tally = seen.Tally(seen.targets(specimen, episode.reference.side_nm))
     recall = []
     for exposure in episode.exposures:
-        received += seen.dose(wanted, exposure)
-        recall.append(float(wanted.weight[seen.seen(wanted, received)].sum()))
+        tally.add(exposure)
+        recall.append(tally.recall)
     spent = np.cumsum([frame.charge_e or 0.0 for frame in episode.history])
     budget = episode.budget
     return Curve(
@@ -115,7 +114,7 @@ def flagged_frames(
     frame that shows part of a context disc is neither and is left out.
     """
     centres, _ = reference.lattice(specimen.field_yx_nm, pitch=0.5)
-    wanted = seen.targets(specimen)
+    wanted = seen.targets(specimen, reference.side_nm)
     inside: Bools = np.array(
         [
             Exposure(reference.at((float(y), float(x))).region, (0.0, 0.0), 0.0, 1.0).covers(
@@ -124,7 +123,7 @@ def flagged_frames(
             for y, x in centres
         ]
     )
-    shows = np.any(inside.all(axis=2), axis=1)
+    shows = np.any(inside.sum(axis=2) >= wanted.least, axis=1)
     empty = ~inside.any(axis=(1, 2))
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(9, 0)))
     chosen = [rng.permutation(np.flatnonzero(kind))[:FLAGGED_EACH] for kind in (shows, empty)]

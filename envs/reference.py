@@ -21,6 +21,11 @@ class ReferenceFrame:
     dwell_us: float
     detectors: tuple[str, ...] = ("haadf",)
 
+    @property
+    def side_nm(self) -> float:
+        """The shorter side."""
+        return min(self.fov_yx_nm)
+
     def at(self, centre_yx_nm: YX) -> ScanRequest:
         """The request for this frame at a centre in scan coordinates."""
         return ScanRequest(

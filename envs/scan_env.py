@@ -187,7 +187,7 @@ class ScanEnv(gym.Env[Any, Any]):
     def _new_task(self) -> Task:
         if self._specimen is None or self.task != "discover":
             return Explore()
-        return Discover(seen.targets(self._specimen))
+        return Discover(seen.targets(self._specimen, self.source.reference.side_nm))
 
     def _info(self, request: Any) -> dict[str, Any]:
         budget = self.episode.budget

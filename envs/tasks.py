@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-
 from ..simulators.exposure import Exposure
 from . import seen as rule
 
@@ -37,21 +35,19 @@ class Discover:
     name = "discover"
 
     def __init__(self, targets: rule.Targets) -> None:
-        self.targets = targets
-        self.received = np.zeros(targets.points_yx_nm.shape[:2])
-        self.seen = np.zeros(len(targets.weight), dtype=bool)
+        self.tally = rule.Tally(targets)
         self.fraction = 0.0
 
     @property
     def done(self) -> bool:
-        return bool(self.seen.all())
+        """Every feature was seen, or destroyed."""
+        return bool((self.tally.seen | self.tally.destroyed).all())
 
     def update(self, exposure: Exposure | None) -> float:
         if exposure is None:
             raise ValueError("the task 'discover' needs to know where the electrons went")
-        self.received += rule.dose(self.targets, exposure)
-        self.seen = rule.seen(self.targets, self.received)
-        before, self.fraction = self.fraction, float(self.targets.weight[self.seen].sum())
+        self.tally.add(exposure)
+        before, self.fraction = self.fraction, self.tally.recall
         return self.fraction - before
 
 

@@ -2,15 +2,19 @@
 
     python -m stemscout.simulators.calibrate graphene
 
-simulates a small cell with abTEM, fits for each element a sum of Gaussians by
-non-negative least squares, and writes ``calibration/<specimen>.json`` with the
-quality of the fit.  Minutes on one core.
+cuts windows out of specimens of the training split, one about a feature of each
+class and some where there is contamination, simulates them with frozen-phonon
+multislice, fits a sum of Gaussians to every species of column, and writes
+``calibration/<specimen>.json`` with correlation, slope and peak-intensity
+error.  The held-out figures come from windows of validation specimens, which
+the fit has never seen.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,116 +22,208 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .fast import REACH_NM
+from . import fast
+from .fast import REACH_NM, Kernels, contributions, species_of
 from .grid import Grid
-from .multislice import Multislice, render
-from .specimens import specimen_module
-from .specimens.specimen import Specimen
+from .multislice import Images, render
+from .optics import Optics
+from .specimens import Specimen, specimen_module
+from .world import multislice_settings, specimen_seed
 
 SIGMAS_NM = (0.035, 0.045, 0.058, 0.075, 0.1, 0.14, 0.2)
-CELL_NM, SEED, DIFFICULTY, CONFIGURATIONS = 4.0, 1, "easy", 8
+WINDOW_NM, SAMPLING_NM = 1.6, 0.04
+CONTAMINATED = 2  # windows on contamination
+SEEDS = 12  # specimens searched for a feature of each class
+INCOHERENT_FROM = 1.5  # inner angle over the probe's; below, images are coherent
+Floats = NDArray[np.float64]
+Window = tuple[Specimen, Grid]
 
 
-def design_matrix(specimen: Specimen, grid: Grid) -> NDArray[np.float64]:
-    """Columns: for each kind and width the sum of its Gaussians, and a constant."""
+def windows(name: str, split: str, only: int | None = None) -> list[Window]:
+    """Windows about a feature of each class and about contamination; ``only`` so many."""
+    module = specimen_module(name)
+    missing = list(range(len(module.CLASSES)))
+    centres: list[tuple[Specimen, Floats]] = []
+    dirty: list[tuple[Specimen, Floats]] = []
+    for specimen in _specimens(name, split):
+        for k in list(missing):
+            of_class = np.flatnonzero(specimen.feature_class == k)
+            if len(of_class):
+                centres.append((specimen, specimen.feature_yx_nm[of_class[0]]))
+                missing.remove(k)
+        thick = specimen.maps.get("contamination")
+        if thick is not None and thick.values.max() > 0 and len(dirty) < CONTAMINATED:
+            half = (np.array(thick.values.shape) - 1) / 2
+            inner = (int(1.0 / thick.pitch_nm),) * 2  # the window stays inside the field
+            body = thick.values[inner[0] : -inner[0], inner[1] : -inner[1]]
+            at = np.array(np.unravel_index(body.argmax(), body.shape)) + inner
+            dirty.append((specimen, (at - half) * thick.pitch_nm))
+        if not missing and len(dirty) == CONTAMINATED:
+            break
+    chosen = (centres + dirty)[:only]
+    grid = Grid.over((WINDOW_NM, WINDOW_NM), SAMPLING_NM)
+    return [(specimen.window(yx, WINDOW_NM), grid) for specimen, yx in chosen]
+
+
+def _specimens(name: str, split: str) -> Iterator[Specimen]:
+    module = specimen_module(name)
+    for seed in range(SEEDS):
+        entropy, key = specimen_seed(seed, split)
+        for difficulty in module.LEVELS:
+            yield module.generate(np.random.SeedSequence(entropy, spawn_key=key), difficulty)
+
+
+def design_matrix(specimen: Specimen, grid: Grid) -> Floats:
+    """Columns: for each species and width the sum of its Gaussians, and a constant."""
     y = grid.origin_yx_nm[0] + np.arange(grid.shape_yx[0]) * grid.sampling_nm
     x = grid.origin_yx_nm[1] + np.arange(grid.shape_yx[1]) * grid.sampling_nm
+    positions, species, amplitude = contributions(specimen)
     columns = []
-    for kind in range(len(specimen.kinds)):
-        atoms = specimen.positions_yx_nm[specimen.kind == kind]
+    for index in range(len(species_of(specimen.kinds))):
+        here = np.flatnonzero(species == index)
         for sigma in SIGMAS_NM:
             total = np.zeros(grid.shape_yx)
-            for ay, ax in atoms:
-                ky = np.flatnonzero(abs(y - ay) <= REACH_NM)
-                kx = np.flatnonzero(abs(x - ax) <= REACH_NM)
+            for n in here:
+                ky = np.flatnonzero(abs(y - positions[n, 0]) <= REACH_NM)
+                kx = np.flatnonzero(abs(x - positions[n, 1]) <= REACH_NM)
                 if len(ky) and len(kx):
-                    r2 = (y[ky] - ay)[:, None] ** 2 + (x[kx] - ax)[None, :] ** 2
+                    dy, dx = y[ky] - positions[n, 0], x[kx] - positions[n, 1]
+                    r2 = dy[:, None] ** 2 + dx[None, :] ** 2
                     spot = np.exp(-0.5 * r2 / sigma**2) * (r2 <= REACH_NM**2)
-                    total[ky[0] : ky[-1] + 1, kx[0] : kx[-1] + 1] += spot
+                    total[ky[0] : ky[-1] + 1, kx[0] : kx[-1] + 1] += amplitude[n] * spot
             columns.append(total.ravel())
     columns.append(np.ones(grid.shape_yx).ravel())
     return np.column_stack(columns)
 
 
-def fit(
-    specimen: Specimen, grid: Grid, images: dict[str, NDArray[np.float32]]
-) -> dict[str, dict[str, object]]:
-    """Weights, background and quality of the fit, by detector."""
+def fit(cells: list[Window], images: list[Images], detectors: list[str]) -> dict[str, Any]:
+    """Weights (species, g) and background by detector: least squares, nothing negative.
+
+    Raises:
+        ValueError: a species that no window holds.
+    """
     from scipy.optimize import nnls
 
-    matrix = design_matrix(specimen, grid)
+    names = species_of(cells[0][0].kinds)
+    matrix = np.vstack([design_matrix(*cell) for cell in cells])
     scale = np.linalg.norm(matrix, axis=0)
-    found: dict[str, dict[str, object]] = {}
-    for name, image in images.items():
-        wanted = image.ravel().astype(np.float64)
+    unseen = [n for k, n in enumerate(names) if not scale[k * len(SIGMAS_NM)]]
+    if unseen:
+        raise ValueError(f"no window holds a column of {', '.join(unseen)}")
+    weights, background = {}, {}
+    for name in detectors:
+        wanted = np.concatenate([i[name].ravel() for i in images]).astype(np.float64)
         solution, _ = nnls(matrix / scale, wanted)
         solution /= scale
-        model = matrix @ solution
+        weights[name] = solution[:-1].reshape(len(names), -1)
+        background[name] = float(solution[-1])
+    return {"weights": weights, "background": background}
+
+
+def quality(
+    cells: list[Window], images: list[Images], kernels: Kernels
+) -> dict[str, dict[str, Any]]:
+    """Correlation, slope and mean peak-intensity error by species, for each detector."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in kernels.weights:
+        model, wanted, errors = [], [], {s: [] for s in kernels.species}  # type: ignore[var-annotated]
+        for (specimen, grid), image in zip(cells, images, strict=True):
+            rendered = fast.render(specimen, grid, name, kernels)
+            model.append(rendered.ravel())
+            wanted.append(image[name].ravel())
+            for species, error in _peak_errors(specimen, grid, rendered, image[name]):
+                errors[species].append(error)
+        x, y = np.concatenate(wanted), np.concatenate(model)
         found[name] = {
-            "weights": solution[:-1].reshape(len(specimen.kinds), -1).tolist(),
-            "background": float(solution[-1]),
-            "correlation": float(np.corrcoef(model, wanted)[0, 1]),
-            "slope": float(np.polyfit(wanted, model, 1)[0]),
-            "peak_error": _peak_errors(specimen, grid, model.reshape(grid.shape_yx), image),
+            "correlation": round(float(np.corrcoef(x, y)[0, 1]), 5),
+            "slope": round(float(np.polyfit(x, y, 1)[0]), 4),
+            "peak_error": {k: round(float(np.mean(v)), 4) for k, v in errors.items() if v},
         }
     return found
 
 
 def _peak_errors(
-    specimen: Specimen, grid: Grid, model: NDArray[np.float64], image: NDArray[np.float32]
-) -> dict[str, float]:
-    """Mean relative error of the intensity at the atoms, by element."""
-    nodes = np.rint(
-        (specimen.positions_yx_nm - np.asarray(grid.origin_yx_nm)) / grid.sampling_nm
-    ).astype(int)
-    inside = ((nodes >= 0) & (nodes < np.asarray(grid.shape_yx))).all(axis=1)
-    errors = {}
-    for kind, symbol in enumerate(specimen.kinds):
-        iy, ix = nodes[inside & (specimen.kind == kind)].T
-        errors[symbol] = float(np.mean(model[iy, ix] / image[iy, ix] - 1.0))
-    return errors
+    specimen: Specimen, grid: Grid, model: NDArray[np.float32], image: NDArray[np.float32]
+) -> Iterator[tuple[str, float]]:
+    """Relative error of the intensity at every column inside the window."""
+    names = species_of(specimen.kinds)
+    first = np.cumsum([0, *(2 if k.substitute else 1 for k in specimen.kinds)])
+    nodes = (specimen.positions_yx_nm - np.asarray(grid.origin_yx_nm)) / grid.sampling_nm
+    nodes = np.rint(nodes).astype(int)
+    inside = ((nodes >= 2) & (nodes < np.asarray(grid.shape_yx) - 2)).all(axis=1)
+    for (i, j), kind in zip(nodes[inside], specimen.kind[inside], strict=True):
+        yield names[first[kind]], float(model[i, j] / image[i, j] - 1.0)
 
 
-def calibrate(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Simulate the calibration cell of a specimen, fit, and return the table."""
+def incoherent(optics: Optics) -> list[str]:
+    """The detectors that the fast renderer may have."""
+    least = INCOHERENT_FROM * optics.semiangle_mrad
+    return [d.name for d in optics.detectors if d.inner_mrad >= least]
+
+
+def simulate(
+    name: str, split: str, folder: Path | None, scheduler: str, only: int | None = None
+) -> tuple[list[Window], list[Images]]:
+    """The windows of a split, and their images by multislice."""
     module = specimen_module(name)
-    specimen = module.generate(SEED, DIFFICULTY, CELL_NM)
-    grid = Grid.over((CELL_NM, CELL_NM), 0.04)
-    settings = Multislice(CONFIGURATIONS, module.THERMAL_SIGMA_NM)
-    images = render(specimen.atoms(), grid, module.OPTICS, settings, folder, _show)
-    fits = fit(specimen, grid, images)
+    cells, images = windows(name, split, only), []
+    for n, (specimen, grid) in enumerate(cells):
+        images.append(
+            render(
+                specimen.atoms(),
+                grid,
+                module.OPTICS,
+                multislice_settings(name),
+                None if folder is None else folder / f"{split}-{n}",
+                None,
+                scheduler,
+            )
+        )
+        print(f"{name}: {split} window {n + 1} of {len(cells)}", flush=True)
+    return cells, images
+
+
+def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> dict[str, Any]:
+    """Simulate the windows of a specimen, fit, and return the table."""
+    optics = specimen_module(name).OPTICS
+    cells, images = simulate(name, "train", folder, scheduler)
+    fitted = fit(cells, images, incoherent(optics))
+    kernels = Kernels(
+        species=tuple(species_of(cells[0][0].kinds)),
+        sigmas_nm=np.asarray(SIGMAS_NM),
+        weights=fitted["weights"],
+        background=fitted["background"],
+        provenance={},
+    )
+    unseen = simulate(name, "validation", folder, scheduler)
     return {
-        "kinds": list(specimen.kinds),
+        "species": list(kernels.species),
         "sigmas_nm": list(SIGMAS_NM),
-        "weights": {k: v["weights"] for k, v in fits.items()},
-        "background": {k: v["background"] for k, v in fits.items()},
+        "weights": {k: [[float(f"{w:.5g}") for w in r] for r in v] for k, v in kernels.weights.items()},
+        "background": kernels.background,
         "provenance": {
             "command": f"python -m stemscout.simulators.calibrate {name}",
-            "specimen": {"seed": SEED, "difficulty": DIFFICULTY, "field_nm": CELL_NM},
-            "optics": asdict(module.OPTICS),
-            "multislice": asdict(settings),
-            "fit": {
-                k: {q: v[q] for q in ("correlation", "slope", "peak_error")}
-                for k, v in fits.items()
-            },
+            "windows": {"train": len(cells), "validation": len(unseen[0]), "side_nm": WINDOW_NM},
+            "optics": asdict(optics),
+            "multislice": asdict(multislice_settings(name)),
+            "fit": quality(cells, images, kernels),
+            "held_out": quality(*unseen, kernels),
         },
     }
-
-
-def _show(done: int, total: int) -> None:
-    print(f"row {done} of {total}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("specimen")
     parser.add_argument("--keep", type=Path, help="folder for finished rows, to resume from")
+    parser.add_argument("--scheduler", default="1", help="processes, or a Dask scheduler's address")
     arguments = parser.parse_args()
-    table = calibrate(arguments.specimen, arguments.keep)
+    table = calibrate(arguments.specimen, arguments.keep, arguments.scheduler)
     path = Path(__file__).parent / "calibration" / f"{arguments.specimen}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(table, indent=1) + "\n")
-    print(f"{path.name}: {json.dumps(table['provenance']['fit'], indent=1)}")
+    shown = {k: table["provenance"][k] for k in ("fit", "held_out")}
+    print(f"{path.name}: {json.dumps(shown, indent=1)}")
 
 
 if __name__ == "__main__":

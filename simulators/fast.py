@@ -1,13 +1,19 @@
-"""The fast renderer: incoherent imaging by scattering kernels of single atoms.
+"""The fast renderer: incoherent imaging by scattering kernels of single columns.
 
-For HAADF and MAADF an image is, to a good approximation, the sum over atoms of
-one radial profile for each element (Pennycook & Jesson, Phys. Rev. Lett. 64
-(1990) 938).  The profiles are sums of Gaussians fitted to the abtem renderer
-by ``stemscout.simulators.calibrate`` and kept in ``calibration/``.
+For HAADF and MAADF an image is, to a good approximation, the sum over columns
+of one radial profile for each kind (Pennycook & Jesson, Phys. Rev. Lett. 64
+(1990) 938).  The profiles are sums of Gaussians fitted to the abtem renderer,
+at the specimen's thickness and optics, by ``stemscout.simulators.calibrate``
+and kept in ``calibration/``.
+
+A world is kept as spline coefficients, and the transform from images to them
+is linear: it is applied once to the tabulated kernels, and columns are added up
+as coefficients.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -19,10 +25,14 @@ from numpy.typing import NDArray
 
 from ..hardware.errors import Unsupported
 from .grid import Grid
-from .specimens.specimen import Specimen
+from .specimens.amorphous import BLOCK_NM, block
+from .specimens.specimen import Floats, Kind, Specimen
+from .spline import coefficients_of, image_of
 
 REACH_NM = 0.5  # a kernel ends here; the calibration takes the rest into the background
 PHASES = 16  # sub-node positions at which kernels are tabulated: 1/16 of a node
+SETTLED = 4  # nodes after which the spline transform of a kernel has died out (0.27^4)
+WIDTH = 8  # rows of a table are padded to this many floats, the width of a vector
 F32 = NDArray[np.float32]
 
 
@@ -31,28 +41,74 @@ class Kernels:
     """Calibrated profiles of one specimen under one optics.
 
     Attributes:
+        species: what has a profile: ``species_of`` the specimen's kinds.
         sigmas_nm: (g,) widths of the Gaussians.
-        weights: by detector, (kinds, g) peak heights as fractions of the beam.
-        background: by detector, what remains between the atoms.
+        weights: by detector, (species, g) peak heights as fractions of the beam.
+        background: by detector, what remains between the columns.
         provenance: how they were made and how well they fit.
     """
 
-    kinds: tuple[str, ...]
+    species: tuple[str, ...]
     sigmas_nm: NDArray[np.float64]
     weights: dict[str, NDArray[np.float64]]
     background: dict[str, float]
     provenance: dict[str, object]
 
 
+def species_of(kinds: tuple[Kind, ...]) -> list[str]:
+    """What can stand at a column, by name; mixed columns count once pure and once replaced."""
+    return [
+        name
+        for kind in kinds
+        for name in ([kind.name, f"{kind.name}:{kind.substitute}"] if kind.substitute else [kind.name])
+    ]
+
+
+def contributions(
+    specimen: Specimen, columns: NDArray[np.int64] | None = None
+) -> tuple[Floats, NDArray[np.int64], Floats]:
+    """What adds to the image: positions (n, 2), species (n,) and amplitudes (n,).
+
+    A mixed column contributes as much of each of its two species as it holds.
+    ``columns`` are all by default.
+    """
+    first = np.cumsum([0, *(2 if k.substitute else 1 for k in specimen.kinds)])[:-1]
+    chosen = slice(None) if columns is None else columns
+    positions, kind = specimen.positions_yx_nm[chosen], specimen.kind[chosen]
+    species = first[kind]
+    amplitude = np.ones(len(species))
+    mixed = np.array([bool(k.substitute) for k in specimen.kinds])[kind]
+    if not len(specimen.share) or not mixed.any():
+        return positions, species, amplitude
+    share = specimen.share[chosen][mixed]
+    amplitude[mixed] -= share
+    return (
+        np.vstack([positions, positions[mixed]]),
+        np.concatenate([species, species[mixed] + 1]),
+        np.concatenate([amplitude, share]),
+    )
+
+
 @cache
-def load_kernels(specimen: str) -> Kernels:
-    """The calibration in the package for a kind of specimen."""
+def _calibration(specimen: str) -> str:
     path = Path(__file__).parent / "calibration" / f"{specimen}.json"
     if not path.exists():
         raise Unsupported(f"{specimen!r} was never calibrated for the fast renderer; use abtem")
-    data = json.loads(path.read_text())
+    return path.read_text()
+
+
+@cache
+def calibration_digest(specimen: str) -> str:
+    """A hash of the table that images of ``specimen`` are rendered from."""
+    return hashlib.sha256(_calibration(specimen).encode()).hexdigest()[:16]
+
+
+@cache
+def load_kernels(specimen: str) -> Kernels:
+    """The calibration in the package for a kind of specimen."""
+    data = json.loads(_calibration(specimen))
     return Kernels(
-        kinds=tuple(data["kinds"]),
+        species=tuple(data["species"]),
         sigmas_nm=np.asarray(data["sigmas_nm"]),
         weights={k: np.asarray(v) for k, v in data["weights"].items()},
         background=data["background"],
@@ -60,54 +116,185 @@ def load_kernels(specimen: str) -> Kernels:
     )
 
 
-def render(specimen: Specimen, grid: Grid, detector: str) -> F32:
-    """The image of ``specimen`` on ``grid``: float32 fractions of the beam current.
+def render(
+    specimen: Specimen, grid: Grid, detector: str, kernels: Kernels | None = None
+) -> F32:
+    """The image of ``specimen`` on ``grid``: float32 fractions of the beam current."""
+    return image_of(coefficients(specimen, grid, detector, kernels))
+
+
+def coefficients(
+    specimen: Specimen, grid: Grid, detector: str, kernels: Kernels | None = None
+) -> F32:
+    """The image of ``specimen`` as spline coefficients on ``grid``, float32.
+
+    Args:
+        specimen: what is imaged.
+        grid: the probe positions.
+        detector: by name.
+        kernels: those of the package for this kind of specimen by default.
 
     Raises:
         Unsupported: a detector that is not incoherent, or not calibrated.
     """
-    kernels = load_kernels(specimen.name)
+    kernels = kernels or load_kernels(specimen.name)
     if detector not in kernels.weights:
         raise Unsupported(
             f"the fast renderer has no {detector!r} for {specimen.name}; "
             f"it has: {', '.join(kernels.weights)}; coherent detectors need the abtem renderer"
         )
-    order = np.array([kernels.kinds.index(k) for k in specimen.kinds])
-    tables = _tables(specimen.name, detector, grid.sampling_nm)
-    out = np.full(grid.shape_yx, kernels.background[detector], dtype=np.float32)
-    nodes = (specimen.positions_yx_nm - np.asarray(grid.origin_yx_nm)) / grid.sampling_nm
-    _add_atoms(nodes, order[specimen.kind], tables, out)
-    return out
+    halo = _halo(kernels, detector, grid)
+    padded = np.full([n + 2 * halo for n in grid.shape_yx], kernels.background[detector], "f4")
+    _add(specimen, contributions(specimen), grid, detector, kernels, padded, halo)
+    inner = padded[halo:-halo, halo:-halo]
+    if specimen.film_nm > 0:
+        inner += _film(kernels, detector, grid, specimen.film_nm)
+    return np.ascontiguousarray(inner)
+
+
+def remove(
+    specimen: Specimen, columns: NDArray[np.int64], grid: Grid, detector: str, out: F32
+) -> None:
+    """Take ``columns`` out of coefficients that were rendered with them, in place."""
+    if not len(columns):
+        return
+    kernels = load_kernels(specimen.name)
+    halo = _halo(kernels, detector, grid)
+    # Only the nodes that these columns reach are touched.
+    nodes = (specimen.positions_yx_nm[columns] - grid.origin_yx_nm) / grid.sampling_nm
+    low = np.clip(np.floor(nodes.min(axis=0)).astype(int) - halo, 0, out.shape)
+    high = np.clip(np.ceil(nodes.max(axis=0)).astype(int) + halo, 0, out.shape)
+    if (low >= high).any():
+        return
+    corner = np.asarray(grid.origin_yx_nm) + low * grid.sampling_nm
+    shape = high - low
+    local = Grid((corner[0], corner[1]), (int(shape[0]), int(shape[1])), grid.sampling_nm)
+    padded = np.zeros(shape + 2 * halo, dtype=np.float32)
+    positions, species, amplitude = contributions(specimen, columns)
+    _add(specimen, (positions, species, -amplitude), local, detector, kernels, padded, halo)
+    out[low[0] : high[0], low[1] : high[1]] += padded[halo:-halo, halo:-halo]
+
+
+def _halo(kernels: Kernels, detector: str, grid: Grid) -> int:
+    """So far beyond a grid, in nodes, can a column be and still reach it."""
+    return _tables(kernels, detector, grid.sampling_nm).shape[3] + WIDTH
+
+
+def _add(
+    specimen: Specimen,
+    added: tuple[Floats, NDArray[np.int64], Floats],
+    grid: Grid,
+    detector: str,
+    kernels: Kernels,
+    padded: F32,
+    halo: int,
+) -> None:
+    positions, species, amplitude = added
+    order = np.array([kernels.species.index(s) for s in species_of(specimen.kinds)])
+    _add_columns(
+        positions,
+        order[species],
+        amplitude,
+        _tables(kernels, detector, grid.sampling_nm),
+        grid.origin_yx_nm[0] - halo * grid.sampling_nm,
+        grid.origin_yx_nm[1] - halo * grid.sampling_nm,
+        1.0 / grid.sampling_nm,
+        padded,
+    )
 
 
 @cache
-def _tables(specimen: str, detector: str, sampling_nm: float) -> F32:
-    """Kernels (kinds, phases, phases, side, side) at every sub-node position."""
-    kernels = load_kernels(specimen)
-    half = int(np.ceil(REACH_NM / sampling_nm))
+def _tables(kernels: Kernels, detector: str, sampling_nm: float) -> F32:
+    """Coefficients (species, phases, phases, side, side padded) at every sub-node position."""
+    half = int(np.ceil(REACH_NM / sampling_nm)) + SETTLED
     offset = np.arange(-half, half + 1)[None, :] - (np.arange(PHASES)[:, None] + 0.5) / PHASES
     distance = offset * sampling_nm  # (phases, side)
-    table = np.zeros((len(kernels.kinds), PHASES, PHASES, 2 * half + 1, 2 * half + 1))
+    side = 2 * half + 1
+    table = np.zeros((len(kernels.species), PHASES, PHASES, side, side))
     for g, sigma in enumerate(kernels.sigmas_nm):
         line = np.exp(-0.5 * (distance / sigma) ** 2)
         spot = line[:, None, :, None] * line[None, :, None, :]
         table += kernels.weights[detector][:, g][:, None, None, None, None] * spot
     squared = distance[:, None, :, None] ** 2 + distance[None, :, None, :] ** 2
     table *= squared <= REACH_NM**2
-    return table.astype(np.float32)
+    padded = np.zeros((*table.shape[:4], -(-side // WIDTH) * WIDTH), dtype=np.float32)
+    for index in np.ndindex(table.shape[:3]):
+        padded[(*index, slice(None), slice(None, side))] = coefficients_of(table[index])
+    padded.setflags(write=False)
+    return padded
+
+
+def _film(kernels: Kernels, detector: str, grid: Grid, film_nm: float) -> F32:
+    """The coefficients of a carbon film over ``grid``: one period, repeated."""
+    period = [round(size / grid.sampling_nm) for size in BLOCK_NM[:2]]
+    nodes = [o / grid.sampling_nm for o in grid.origin_yx_nm]
+    whole = [int(np.floor(n)) for n in nodes]
+    phase = tuple(round(n - w, 6) for n, w in zip(nodes, whole, strict=True))
+    tile = _film_period(kernels, detector, grid.sampling_nm, film_nm, (phase[0], phase[1]))
+    index = [
+        (start + np.arange(count)) % size
+        for start, count, size in zip(whole, grid.shape_yx, period, strict=True)
+    ]
+    return tile[index[0][:, None], index[1][None, :]]
+
+
+@cache
+def _film_period(
+    kernels: Kernels, detector: str, sampling_nm: float, film_nm: float, phase: tuple[float, float]
+) -> F32:
+    shape = [round(size / sampling_nm) for size in BLOCK_NM[:2]]
+    if any(abs(n * sampling_nm - s) > 1e-6 for n, s in zip(shape, BLOCK_NM, strict=False)):
+        raise ValueError(f"a film needs a sampling that divides {BLOCK_NM[0]} nm")
+    tables = _tables(kernels, detector, sampling_nm)
+    halo = tables.shape[3] + WIDTH
+    depth = BLOCK_NM[2]
+    padded = np.zeros([n + 2 * halo for n in shape], dtype=np.float32)
+    atoms = block()
+    for base in np.arange(0.0, film_nm, depth):
+        kept = atoms[atoms[:, 2] + base < film_nm, :2]
+        _add_columns(
+            np.ascontiguousarray(kept),
+            np.full(len(kept), kernels.species.index("C")),
+            np.ones(len(kept)),
+            tables,
+            (phase[0] - halo) * sampling_nm,
+            (phase[1] - halo) * sampling_nm,
+            1.0 / sampling_nm,
+            padded,
+        )
+    # What falls beyond one period comes back on the other side.
+    for axis in (0, 1):
+        moved = np.moveaxis(padded, axis, 0)
+        moved[halo : 2 * halo] += moved[-halo:]
+        moved[-2 * halo : -halo] += moved[:halo]
+    tile = np.ascontiguousarray(padded[halo:-halo, halo:-halo])
+    tile.setflags(write=False)
+    return tile
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _add_atoms(nodes, kind, tables, out):
-    phases, side = tables.shape[1], tables.shape[3]
+def _add_columns(positions, species, amplitude, tables, y0, x0, scale, out):
+    """Add the table of each column to ``out``; those that would reach beyond it are left out."""
+    phases, side, width = tables.shape[1], tables.shape[3], tables.shape[4]
     half = side // 2
-    height, width = out.shape
-    for n in range(nodes.shape[0]):
-        iy, ix = int(np.floor(nodes[n, 0])), int(np.floor(nodes[n, 1]))
-        py = min(int((nodes[n, 0] - iy) * phases), phases - 1)
-        px = min(int((nodes[n, 1] - ix) * phases), phases - 1)
-        spot = tables[kind[n], py, px]
-        for a in range(max(0, half - iy), min(side, height - iy + half)):
-            line, source = out[iy - half + a], spot[a]
-            for b in range(max(0, half - ix), min(side, width - ix + half)):
-                line[ix - half + b] += source[b]
+    rows, columns = out.shape
+    for n in range(positions.shape[0]):
+        y, x = (positions[n, 0] - y0) * scale, (positions[n, 1] - x0) * scale
+        iy, ix = int(np.floor(y)), int(np.floor(x))
+        top, left = iy - half, ix - half
+        if top < 0 or left < 0 or top + side > rows or left + width > columns:
+            continue
+        py = min(int((y - iy) * phases), phases - 1)
+        px = min(int((x - ix) * phases), phases - 1)
+        spot = tables[species[n], py, px]
+        a = np.float32(amplitude[n])
+        if a == np.float32(1.0):
+            for i in range(side):
+                line, source = out[top + i], spot[i]
+                for j in range(width):
+                    line[left + j] += source[j]
+        else:
+            for i in range(side):
+                line, source = out[top + i], spot[i]
+                for j in range(width):
+                    line[left + j] += a * source[j]

@@ -30,10 +30,20 @@ class Detector:
 
 @dataclass(frozen=True)
 class Optics:
-    """The probe: beam energy, convergence, defocus, source size, current.
+    """The probe and the detectors.
 
-    ``source_fwhm_nm`` is the full width at half maximum of the effective source
-    in the specimen plane; it blurs every image incoherently.
+    Attributes:
+        energy_kev: of the beam.
+        semiangle_mrad: of convergence.
+        beam_current_pa: of the probe.
+        source_fwhm_nm: full width at half maximum of the effective source in
+            the specimen plane; it blurs every image incoherently.
+        defocus_nm: underfocus is positive.
+        astigmatism_nm, astigmatism_rad: two-fold, size (C12) and direction.
+        c3_nm, c5_nm: spherical aberration of third and fifth order.
+        focal_spread_nm: standard deviation of the defocus that the chromatic
+            aberration leaves; images are averaged over it incoherently.
+        detectors: what collects.
     """
 
     energy_kev: float
@@ -41,14 +51,20 @@ class Optics:
     beam_current_pa: float
     source_fwhm_nm: float
     defocus_nm: float = 0.0
+    astigmatism_nm: float = 0.0
+    astigmatism_rad: float = 0.0
+    c3_nm: float = 0.0
+    c5_nm: float = 0.0
+    focal_spread_nm: float = 0.0
     detectors: tuple[Detector, ...] = field(default=())
 
     def __post_init__(self) -> None:
         for name in ("energy_kev", "semiangle_mrad", "beam_current_pa"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        if self.source_fwhm_nm < 0:
-            raise ValueError(f"source_fwhm_nm is {self.source_fwhm_nm}; it must be at least 0")
+        for name in ("source_fwhm_nm", "focal_spread_nm"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
 
     @property
     def wavelength_nm(self) -> float:

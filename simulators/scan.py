@@ -7,7 +7,7 @@ al., IEEE Trans. Signal Process. 41 (1993) 821.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numba
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from ..hardware.coordinates import deflection
 from ..hardware.microscope import YX, ScanRequest
+from .grid import Grid
+from .noise import poisson
 
 if TYPE_CHECKING:
     from .world import World
 
 F32 = NDArray[np.float32]
+Offsets = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def scan_batch(
@@ -40,23 +43,53 @@ def scan_batch(
     frames = []
     for k, (world, request, rng) in enumerate(zip(worlds, requests, rngs, strict=True)):
         shift = (0.0, 0.0) if shifts_yx_nm is None else shifts_yx_nm[k]
-        electrons = world.optics.electrons_per_us * request.dwell_us
-        frame = {}
-        for name in request.detectors:
-            expected = np.empty(request.shape_yx, dtype=np.float64)
-            sample(world, name, request, shift, expected)
-            expected *= electrons
-            frame[name] = rng.poisson(expected).astype(np.float32)
-        frames.append(frame)
+        frames.append(
+            counts(
+                world.coefficients, world.grid, world.optics.electrons_per_us, request, shift, rng
+            )
+        )
     return frames
 
 
+def counts(
+    coefficients: Mapping[str, F32],
+    grid: Grid,
+    electrons_per_us: float,
+    request: ScanRequest,
+    shift_yx_nm: YX,
+    rng: np.random.Generator,
+    offsets: Offsets | None = None,
+) -> dict[str, F32]:
+    """One frame of Poisson counts by detector."""
+    electrons = electrons_per_us * request.dwell_us
+    expected = np.empty(request.shape_yx, dtype=np.float64)
+    frame = {}
+    for name in request.detectors:
+        sample(coefficients[name], grid, request, shift_yx_nm, expected, offsets)
+        expected *= electrons
+        frame[name] = poisson(expected, rng)
+    return frame
+
+
 def sample(
-    world: World, detector: str, request: ScanRequest, shift_yx_nm: YX, out: NDArray[np.float64]
+    coefficients: F32,
+    grid: Grid,
+    request: ScanRequest,
+    shift_yx_nm: YX,
+    out: NDArray[np.float64],
+    offsets: Offsets | None = None,
 ) -> None:
-    """Fill ``out`` with the fraction of the beam that ``detector`` would collect."""
-    coefficients = world.coefficients[detector]
-    grid = world.grid
+    """Fill ``out`` with the fraction of the beam that is collected at each pixel.
+
+    Args:
+        coefficients: (rows, columns) of the world, of one detector.
+        grid: the nodes that they belong to.
+        request: what is scanned.
+        shift_yx_nm: beam shift minus stage position.
+        out: (rows, columns) of the request.
+        offsets: displacements of the probe by rows (rows, 2) and by columns
+            (columns, 2), in nm on the specimen; none by default.
+    """
     (rows, columns), (height, width) = request.shape_yx, request.fov_yx_nm
     first = (
         request.centre_yx_nm[0] + (0.5 / rows - 0.5) * height,
@@ -68,16 +101,18 @@ def sample(
         vectors = np.array([first, (height / rows, 0.0), (0.0, width / columns)])
         start, down, right = deflection(vectors, request.rotation_rad).tolist()
     scale = 1.0 / grid.sampling_nm
-    _sample(
-        coefficients,
+    origin = (
         (start[0] + shift_yx_nm[0] - grid.origin_yx_nm[0]) * scale,
         (start[1] + shift_yx_nm[1] - grid.origin_yx_nm[1]) * scale,
-        down[0] * scale,
-        down[1] * scale,
-        right[0] * scale,
-        right[1] * scale,
-        out,
     )
+    step = (down[0] * scale, down[1] * scale, right[0] * scale, right[1] * scale)
+    if offsets is not None:
+        by_row, by_column = offsets
+        _sample_displaced(coefficients, *origin, *step, by_row * scale, by_column * scale, out)
+    elif request.rotation_rad == 0.0:
+        _sample_upright(coefficients, *origin, step[0], step[3], out)
+    else:
+        _sample_turned(coefficients, *origin, *step, out)
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True, inline="always")
@@ -90,14 +125,6 @@ def _weights(t: float) -> tuple[float, float, float, float]:
         2.0 / 3.0 - u * u * (2.0 - u) / 2.0,
         t * t * t / 6.0,
     )
-
-
-@numba.njit(cache=True, fastmath=False, nogil=True)
-def _sample(c, y0, x0, down_y, down_x, right_y, right_x, out):
-    if down_x == 0.0 and right_y == 0.0:
-        _sample_upright(c, y0, x0, down_y, right_x, out)
-    else:
-        _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, out)
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
@@ -129,19 +156,34 @@ def _sample_upright(c, y0, x0, down_y, right_x, out):
             out[i, j] = max(value, 0.0)
 
 
+@numba.njit(cache=True, fastmath=False, nogil=True, inline="always")
+def _value(c, y, x):
+    iy, ix = int(np.floor(y)), int(np.floor(x))
+    wy, wx = _weights(y - iy), _weights(x - ix)
+    a, b = min(max(iy - 1, 0), c.shape[0] - 4), min(max(ix - 1, 0), c.shape[1] - 4)
+    value = 0.0
+    for k in range(4):
+        for n in range(4):
+            value += wy[k] * wx[n] * c[a + k, b + n]
+    return max(value, 0.0)
+
+
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, out):
-    rows, columns = out.shape
-    top, side = c.shape[0] - 4, c.shape[1] - 4
-    for i in range(rows):
-        for j in range(columns):
-            y = y0 + i * down_y + j * right_y
-            x = x0 + i * down_x + j * right_x
-            iy, ix = int(np.floor(y)), int(np.floor(x))
-            wy, wx = _weights(y - iy), _weights(x - ix)
-            a, b = min(max(iy - 1, 0), top), min(max(ix - 1, 0), side)
-            value = 0.0
-            for k in range(4):
-                for n in range(4):
-                    value += wy[k] * wx[n] * c[a + k, b + n]
-            out[i, j] = max(value, 0.0)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = _value(
+                c, y0 + i * down_y + j * right_y, x0 + i * down_x + j * right_x
+            )
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _sample_displaced(c, y0, x0, down_y, down_x, right_y, right_x, by_row, by_column, out):
+    for i in range(out.shape[0]):
+        y, x = y0 + i * down_y + by_row[i, 0], x0 + i * down_x + by_row[i, 1]
+        for j in range(out.shape[1]):
+            out[i, j] = _value(
+                c,
+                y + j * right_y + by_column[j, 0],
+                x + j * right_x + by_column[j, 1],
+            )

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import fast, files, multislice
+from .cache import Cache
 from .grid import PAD, Grid
-from .multislice import Multislice
+from .multislice import Images, Multislice
 from .optics import Detector, Optics
-from .specimens import specimen_module
-from .specimens.specimen import FeatureClass, Specimen
+from .specimens import Specimen, specimen_module
+from .spline import coefficients_of, image_of
 
 F32 = NDArray[np.float32]
-SAMPLING_NM = 0.04
 LARGEST_FIELD_NM = 400.0  # 10,000 nodes to a side, 400 MB to a detector
 SPLITS = ("train", "validation", "test")
 RENDERERS = ("fast", "abtem")
 SHIPPED = Path(__file__).parent / "worlds"
-CONFIGURATIONS = 4
+FORMAT = 2  # of world files; rises when older ones cannot be read
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that determines a world; its digest is the world's address.
+    """All that a user decides about a world.
 
     ``entropy`` and ``spawn_key`` are those of the ``SeedSequence`` from which
-    the specimen is drawn.
+    the specimen is drawn; ``margin_nm`` is imaged beyond the field, for a beam
+    that may drift there.
     """
 
     specimen: str
@@ -46,10 +46,22 @@ class Recipe:
     field_nm: float
     renderer: str = "fast"
     detectors: tuple[str, ...] = ("haadf",)
+    margin_nm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.renderer not in RENDERERS:
+            known = ", ".join(RENDERERS)
+            raise ValueError(f"unknown renderer {self.renderer!r}; there are: {known}")
+        if not 0 < self.field_nm <= LARGEST_FIELD_NM:
+            raise ValueError(
+                f"a field of {self.field_nm} nm; it must be above 0 and at most "
+                f"{LARGEST_FIELD_NM:g} nm"
+            )
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        """The address of the world this recipe makes now, by these versions."""
+        return digest_of(circumstances(self))
 
     @property
     def seed(self) -> np.random.SeedSequence:
@@ -58,7 +70,7 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Immutable: it pickles as its recipe, and copying returns the world itself.
+    """Immutable: it pickles as its recipe or its file, and copying returns the world itself.
 
     Attributes:
         recipe: how it is made.
@@ -67,6 +79,8 @@ class World:
         grid: the nodes that the coefficients belong to.
         coefficients: by detector, (rows, columns) float32 spline coefficients
             of the fraction of the beam that is collected.
+        made: the circumstances under which it was made, where it was read.
+        path: the file it was read from, if any.
     """
 
     recipe: Recipe
@@ -74,13 +88,15 @@ class World:
     optics: Optics
     grid: Grid
     coefficients: Mapping[str, F32]
+    made: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         for array in self.coefficients.values():
             array.setflags(write=False)
 
-    def __reduce__(self) -> tuple[Callable[[Recipe], World], tuple[Recipe]]:
-        return open_world, (self.recipe,)
+    def __reduce__(self) -> tuple[Callable[..., World], tuple[Recipe] | tuple[Path]]:
+        return (open_world, (self.recipe,)) if self.path is None else (load_world, (self.path,))
 
     def __copy__(self) -> World:
         return self
@@ -89,24 +105,50 @@ class World:
         return self
 
     @property
+    def digest(self) -> str:
+        """Its address: a hash of all that determines it."""
+        return digest_of(self.made or circumstances(self.recipe))
+
+    @property
     def field_yx_nm(self) -> tuple[float, float]:
         return self.specimen.field_yx_nm
 
     def image(self, detector: str) -> F32:
         """The image (rows, columns) at the nodes inside the field."""
-        from scipy.ndimage import correlate1d
-
-        weights = np.array([1.0, 4.0, 1.0]) / 6.0
-        whole = correlate1d(self.coefficients[detector], weights, axis=0, mode="mirror")
-        whole = correlate1d(whole, weights, axis=1, mode="mirror")
-        return np.asarray(whole[PAD:-PAD, PAD:-PAD], dtype=np.float32)
+        edge = PAD + round(self.recipe.margin_nm / self.grid.sampling_nm)
+        return image_of(self.coefficients[detector])[edge:-edge, edge:-edge]
 
 
-def spline_coefficients(image: F32) -> F32:
-    """Coefficients (h, w) of the cubic B-spline through ``image`` (h, w)."""
-    from scipy.ndimage import spline_filter
+def circumstances(recipe: Recipe) -> dict[str, Any]:
+    """All that determines the world of a recipe, as JSON."""
+    module = specimen_module(recipe.specimen)
+    versions = {"format": FORMAT, "stemscout": version("stemscout")}
+    if recipe.renderer == "fast":
+        settings = {"calibration": fast.calibration_digest(recipe.specimen)}
+        sampling = module.SAMPLING_NM
+    else:
+        settings = asdict(multislice_settings(recipe.specimen))
+        sampling = module.EXACT_SAMPLING_NM
+        versions["abtem"] = version("abtem")
+    return {
+        "recipe": asdict(recipe),
+        "optics": asdict(module.OPTICS),
+        "sampling_nm": sampling,
+        "settings": settings,
+        "versions": versions,
+    }
 
-    return np.ascontiguousarray(spline_filter(image, order=3, mode="mirror"), dtype=np.float32)
+
+def digest_of(made: Mapping[str, Any]) -> str:
+    """The address that belongs to circumstances."""
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def detectors(specimen: str, renderer: str) -> tuple[str, ...]:
+    """Every detector that a renderer has for a kind of specimen."""
+    if renderer == "fast":
+        return tuple(fast.load_kernels(specimen).weights)
+    return tuple(d.name for d in specimen_module(specimen).OPTICS.detectors)
 
 
 def specimen_seed(seed: int, split: str, episode: int = 0) -> tuple[int, tuple[int, int, int]]:
@@ -121,52 +163,70 @@ def split_index(split: str) -> int:
 
 
 def open_world(recipe: Recipe) -> World:
-    """The world of a recipe: shipped, or rendered now by the fast renderer."""
+    """The world of a recipe: rendered now by the fast renderer; shipped or cached for abtem.
+
+    Raises:
+        ValueError: an abtem world that was never simulated.
+    """
     if recipe.renderer == "fast":
         return render_fast(recipe)
-    if recipe.renderer == "abtem":
-        return _open_shipped(recipe)
-    raise ValueError(f"unknown renderer {recipe.renderer!r}; there are: {', '.join(RENDERERS)}")
+    return _open_abtem(recipe)
 
 
 def render_fast(recipe: Recipe) -> World:
     """Generate a specimen and render it with the fast renderer."""
-    from .fast import render
-
     module = specimen_module(recipe.specimen)
-    specimen = module.generate(recipe.seed, recipe.difficulty, recipe.field_nm)
-    grid = Grid.over(specimen.field_yx_nm, SAMPLING_NM)
-    images = {name: render(specimen, grid, name) for name in recipe.detectors}
-    return _world(recipe, specimen, module.OPTICS, grid, images)
+    specimen = generate(recipe)
+    grid = _grid(recipe, module.SAMPLING_NM)
+    coefficients = {d: fast.coefficients(specimen, grid, d) for d in recipe.detectors}
+    return World(recipe, specimen, module.OPTICS, grid, coefficients)
 
 
 def render_abtem(
     recipe: Recipe,
     folder: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    report: multislice.Report | None = None,
+    scheduler: str = multislice.HERE,
+    memory_gib: float = 2.0,
 ) -> World:
-    """Generate a specimen and simulate it with abTEM; ``folder`` keeps finished rows."""
-    from .multislice import render
+    """Generate a specimen and simulate it with abTEM; ``folder`` keeps finished rows.
 
+    The other arguments are those of ``multislice.render``.
+    """
     module = specimen_module(recipe.specimen)
-    specimen = module.generate(recipe.seed, recipe.difficulty, recipe.field_nm)
-    grid = Grid.over(specimen.field_yx_nm, SAMPLING_NM)
+    grid = _grid(recipe, module.EXACT_SAMPLING_NM)
+    multislice.check_memory(grid, module.OPTICS, memory_gib)
+    specimen = generate(recipe)
     settings = multislice_settings(recipe.specimen)
-    images = render(specimen.atoms(), grid, module.OPTICS, settings, folder, progress)
-    images = {name: images[name] for name in recipe.detectors}
-    return _world(recipe, specimen, module.OPTICS, grid, images)
+    images: Images = multislice.render(
+        specimen.atoms(), grid, module.OPTICS, settings, folder, report, scheduler, memory_gib
+    )
+    coefficients = {name: coefficients_of(images[name]) for name in recipe.detectors}
+    return World(recipe, specimen, module.OPTICS, grid, coefficients, circumstances(recipe))
+
+
+def generate(recipe: Recipe) -> Specimen:
+    """The specimen of a recipe, with columns as far out as its image needs them."""
+    module = specimen_module(recipe.specimen)
+    margin = recipe.margin_nm + 1.0
+    specimen: Specimen = module.generate(recipe.seed, recipe.difficulty, recipe.field_nm, margin)
+    return specimen
+
+
+def _grid(recipe: Recipe, sampling_nm: float) -> Grid:
+    side = recipe.field_nm + 2 * round(recipe.margin_nm / sampling_nm) * sampling_nm
+    return Grid.over((side, side), sampling_nm)
 
 
 def multislice_settings(specimen: str) -> Multislice:
     """How the abtem renderer simulates a kind of specimen."""
-    return Multislice(CONFIGURATIONS, specimen_module(specimen).THERMAL_SIGMA_NM)
-
-
-def _world(
-    recipe: Recipe, specimen: Specimen, optics: Optics, grid: Grid, images: Mapping[str, F32]
-) -> World:
-    coefficients = {k: spline_coefficients(v) for k, v in images.items()}
-    return World(recipe, specimen, optics, grid, coefficients)
+    module = specimen_module(specimen)
+    return Multislice(
+        configurations=module.CONFIGURATIONS,
+        thermal_sigma_nm=module.THERMAL_SIGMA_NM,
+        slice_nm=module.SLICE_NM,
+        margin_nm=round(multislice.margin_nm(module.OPTICS, module.THICKNESS_NM), 3),
+    )
 
 
 def shipped(specimen: str, difficulty: str) -> Recipe:
@@ -186,12 +246,34 @@ def shipped(specimen: str, difficulty: str) -> Recipe:
 
 
 @lru_cache(maxsize=4)
-def _open_shipped(recipe: Recipe) -> World:
+def _open_abtem(recipe: Recipe) -> World:
     for path in SHIPPED.glob(f"{recipe.specimen}-{recipe.difficulty}.npz"):
         world = _read(path)
-        if world.recipe == recipe:
+        if _shows(world.recipe, recipe):
             return world
-    raise ValueError(f"no shipped world has the recipe {recipe}; simulate it first")
+    found = Cache().get(recipe.digest)
+    if found is None:
+        raise ValueError(
+            f"no world was simulated by abTEM for {recipe.specimen} at {recipe.difficulty!r}, seed "
+            f"{recipe.entropy}, {recipe.field_nm:g} nm; make it with `stemscout simulate "
+            f"{recipe.specimen} --seed {recipe.entropy} --difficulty {recipe.difficulty} "
+            f"--fov-nm {recipe.field_nm:g} --renderer abtem`"
+        )
+    return unpack(*found)
+
+
+def _shows(there: Recipe, wanted: Recipe) -> bool:
+    """A world holds at least the detectors that are wanted."""
+    return there == replace(wanted, detectors=there.detectors) and set(wanted.detectors) <= set(
+        there.detectors
+    )
+
+
+def keep(world: World) -> str:
+    """Put a world into the cache; its address there."""
+    header, arrays = pack(world)
+    Cache().put(world.digest, header, arrays)
+    return world.digest
 
 
 @lru_cache(maxsize=4)
@@ -199,34 +281,9 @@ def _read(path: Path) -> World:
     return load_world(path)
 
 
-def save_world(world: World, path: Path, settings: Mapping[str, Any]) -> None:
-    """Write a world with its truth and the settings that made it, as one .npz file."""
-    s = world.specimen
-    header = {
-        "recipe": asdict(world.recipe),
-        "optics": asdict(world.optics),
-        "grid": asdict(world.grid),
-        "kinds": s.kinds,
-        "classes": [asdict(c) for c in s.classes],
-        "seed": s.seed,
-        "settings": dict(settings),
-    }
-    arrays: dict[str, Any] = {
-        "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-        "positions_yx_nm": s.positions_yx_nm,
-        "height_nm": s.height_nm,
-        "kind": s.kind.astype(np.uint8),
-        "feature_class": s.feature_class,
-        "feature_yx_nm": s.feature_yx_nm,
-    }
-    arrays |= {f"coefficients_{k}": v for k, v in world.coefficients.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as handle:
-            np.savez_compressed(handle, **arrays)
-        os.link(part, path)  # complete or not at all, and never over another file
-    finally:
-        part.unlink(missing_ok=True)
+def save_world(world: World, path: Path) -> None:
+    """Write a world with its truth and what made it, as one .npz file; none is overwritten."""
+    files.save(path, *pack(world))
 
 
 def load_world(path: Path) -> World:
@@ -235,38 +292,38 @@ def load_world(path: Path) -> World:
     Raises:
         ValueError: the file is not a world, or is damaged.
     """
+    header, arrays = files.load(path)
     try:
-        with np.load(path, allow_pickle=False) as data:
-            header = json.loads(bytes(data["header"]))
-            arrays = {k: data[k] for k in data.files if k != "header"}
-        return _assemble(header, arrays)
-    except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        return replace(unpack(header, arrays), path=path)
+    except (KeyError, TypeError, IndexError, ValueError) as error:
         raise ValueError(f"{path} is not a readable world: {error}") from error
 
 
-def _assemble(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> World:
-    made = header["recipe"]
-    lists = {k: tuple(made[k]) for k in ("spawn_key", "detectors")}
-    recipe = Recipe(**{**made, **lists})
-    detectors = tuple(Detector(**d) for d in header["optics"]["detectors"])
+def pack(world: World) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """A world as plain data: a header that JSON holds, and arrays by name."""
+    header, arrays = files.pack_specimen(world.specimen)
+    made = dict(world.made) or circumstances(world.recipe)
+    whole = {"specimen": header, "made": made, "grid": asdict(world.grid)}
+    return whole, arrays | {f"coefficients_{k}": v for k, v in world.coefficients.items()}
+
+
+def unpack(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> World:
+    """The world that ``pack`` took apart."""
+    made = header["made"]
+    if made["versions"]["format"] != FORMAT:
+        raise ValueError(f"format {made['versions']['format']}; this version reads {FORMAT}")
+    lists = {k: tuple(made["recipe"][k]) for k in ("spawn_key", "detectors")}
+    detectors = tuple(Detector(**d) for d in made["optics"]["detectors"])
     grid = header["grid"]
-    specimen = Specimen(
-        name=recipe.specimen,
-        seed=tuple(header["seed"]),
-        difficulty=recipe.difficulty,
-        field_yx_nm=(recipe.field_nm, recipe.field_nm),
-        positions_yx_nm=arrays["positions_yx_nm"],
-        height_nm=arrays["height_nm"],
-        kind=arrays["kind"].astype(np.int64),
-        kinds=tuple(header["kinds"]),
-        classes=tuple(FeatureClass(**c) for c in header["classes"]),
-        feature_class=arrays["feature_class"],
-        feature_yx_nm=arrays["feature_yx_nm"],
-    )
     return World(
-        recipe,
-        specimen,
-        Optics(**{**header["optics"], "detectors": detectors}),
-        Grid(tuple(grid["origin_yx_nm"]), tuple(grid["shape_yx"]), grid["sampling_nm"]),
-        {k.removeprefix("coefficients_"): v for k, v in arrays.items() if "coefficients" in k},
+        recipe=Recipe(**{**made["recipe"], **lists}),
+        specimen=files.unpack_specimen(header["specimen"], arrays),
+        optics=Optics(**{**made["optics"], "detectors": detectors}),
+        grid=Grid(tuple(grid["origin_yx_nm"]), tuple(grid["shape_yx"]), grid["sampling_nm"]),
+        coefficients={
+            k.removeprefix("coefficients_"): v
+            for k, v in arrays.items()
+            if k.startswith("coefficients_")
+        },
+        made=made,
     )

@@ -90,40 +90,7 @@ def _show_path(fig: Figure, axes: Axes, episode: Episode) -> None:
 
     mappable = ScalarMappable(Normalize(1, max(2, len(order))), style.ORDER)
     style.colour_bar(fig, mappable, axes, "frame number")
-    _legend_below(axes)
-
-
-def _legend_below(axes: Axes, columns: int = 2) -> None:
-    axes.legend(
-        loc="upper left",
-        bbox_to_anchor=(0, -0.14),
-        ncols=columns,
-        fontsize=8,
-        frameon=False,
-        borderaxespad=0,
-        handletextpad=0.4,
-        columnspacing=1.0,
-    )
-
-
-def _show_truth(axes: Axes, specimen: Specimen, seen: Bools) -> None:
-    for k, feature_class in enumerate(specimen.classes):
-        colour = style.CLASS_COLOURS[k % len(style.CLASS_COLOURS)]
-        for found, face in ((True, colour), (False, "none")):
-            chosen = (specimen.feature_class == k) & (seen == found)
-            yx = specimen.feature_yx_nm[chosen]
-            word = "seen" if found else "missed"
-            axes.plot(
-                yx[:, 1],
-                yx[:, 0],
-                "o",
-                ms=6,
-                mfc=face,
-                mec=colour,
-                mew=1.4,
-                label=f"{feature_class.name}, {word} ({len(yx)})",
-            )
-    _legend_below(axes)
+    style.legend_below(axes)
 
 
 def specimen_seen(
@@ -143,7 +110,8 @@ def specimen_seen(
             _show_path(fig, axes[1], episode)
         if specimen is not None and seen is not None:
             axes[2].set_title("The truth, for comparison")
-            _show_truth(axes[2], specimen, seen)
+            style.features(axes[2], specimen, seen)
+            style.legend_below(axes[2])
         return style.png(fig)
 
 

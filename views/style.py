@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from math import floor, log10
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..simulators.specimens import FeatureClass, Specimen
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -18,8 +23,9 @@ BELIEF = "viridis"
 UNCERTAINTY = "cividis"
 ORDER = "plasma"
 UNSEEN = "#20243f"  # as unlike a micrograph as can be
-# Okabe and Ito's colours, which colour-blind people tell apart.
+# Okabe and Ito's colours, which colour-blind people tell apart; then another marker.
 CLASS_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
+CLASS_MARKERS = ("o", "s", "D", "^")
 
 RC: dict[str, Any] = {
     "font.size": 9,
@@ -86,6 +92,65 @@ def scale_bar(axes: Axes, width_nm: float, colour: str = "white") -> None:
     )
     box.patch.set(facecolor="black", edgecolor="none", alpha=0.55)
     axes.add_artist(box)
+
+
+def legend_below(axes: Axes, columns: int = 2) -> None:
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(0, -0.14),
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        borderaxespad=0,
+        handletextpad=0.4,
+        columnspacing=1.0,
+    )
+
+
+def features(axes: Axes, specimen: Specimen, seen: NDArray[np.bool_] | None = None) -> None:
+    """Mark the true features: points by markers, segments by lines, cells by squares.
+
+    With ``seen`` (m,) those that were seen are filled or drawn through.
+    """
+    states = ((None, ""),) if seen is None else ((True, ", seen"), (False, ", missed"))
+    for k, feature_class in enumerate(specimen.classes):
+        of_class = specimen.feature_class == k
+        if not of_class.any():
+            continue
+        colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
+        marker = CLASS_MARKERS[k // len(CLASS_COLOURS) % len(CLASS_MARKERS)]
+        for state, word in states:
+            chosen = of_class if seen is None else of_class & (seen == state)
+            label = f"{feature_class.name}{word} ({chosen.sum()})"
+            yx = specimen.feature_yx_nm[chosen]
+            if feature_class.shape == "point":
+                face = colour if state else "none"
+                axes.plot(
+                    *yx.T[::-1], marker, ms=7, mfc=face, mec=colour, mew=1.4, ls="", label=label
+                )
+                continue
+            lines = _extended(yx, specimen.feature_angle_rad[chosen], feature_class)
+            whole, dashed = state is not False, ":" if state is False else "-"
+            axes.plot([], [], ls=dashed, color=colour, lw=2.2, label=label)
+            _draw(axes, lines, colour, dashed, 2.2 if whole else 1.4)
+
+
+def _extended(yx_nm: NDArray[np.float64], angle: NDArray[np.float64], c: FeatureClass) -> Any:
+    """Lines (n, p, 2) in (x, y): a segment along its direction, a cell around its square."""
+    half = c.size_nm / 2
+    if c.shape == "segment":
+        step = half * np.column_stack([np.cos(angle), np.sin(angle)])
+        return np.stack([yx_nm[:, ::-1] - step, yx_nm[:, ::-1] + step], axis=1)
+    corners = 0.92 * half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+    return yx_nm[:, None, ::-1] + corners
+
+
+def _draw(axes: Axes, lines: Any, colour: str, style: str, width: float) -> None:
+    from matplotlib.collections import LineCollection
+
+    axes.add_collection(
+        LineCollection(list(lines), colors=colour, linestyles=style, linewidths=width)
+    )
 
 
 def colour_bar(fig: Figure, artist: Any, axes: Any, label: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,36 @@ def progress(configuration: dict[str, Any]) -> Iterator[Any]:
         yield lambda step: bar.update(
             task, completed=step.spent, frame=step.index + 1, left=max(0.0, total - step.spent)
         )
+
+
+@contextmanager
+def rows_of_tiles() -> Iterator[Callable[[int, int, float | None], None]]:
+    """A bar on standard error for a simulation: rows done, rows, seconds left."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("row of tiles {task.completed} of {task.total}"),
+        BarColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    screen = console()
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task("", total=None, left="one tile is measured first")
+
+        def report(done: int, total: int, left: float | None) -> None:
+            if bar.tasks[task].total is None and left is not None:
+                screen.print(f"{total - done} rows of tiles to simulate, about {duration(left)}")
+            words = "" if left is None else f"about {duration(left)} left"
+            bar.update(task, completed=done, total=total, left=words)
+
+        yield report
+
+
+def duration(seconds: float) -> str:
+    """As people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def console() -> Any:

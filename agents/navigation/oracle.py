@@ -35,32 +35,50 @@ class Oracle(Scripted):
         half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
         centred = np.clip(context.truth.feature_yx_nm, -half, half)
         centres = np.vstack([lattice, centred])
-        wanted = seen.targets(context.truth)
+        wanted = seen.targets(context.truth, context.reference.side_nm)
         order = _greedy(centres, wanted, context)
         return Candidates(centres, (len(centres), 1)), order
 
 
 def _greedy(centres: Floats, wanted: seen.Targets, context: Context) -> NDArray[np.int64]:
     """Frames in order of the plan, until nothing is left to be seen."""
-    reference = context.reference
-    given = np.array([seen.dose(wanted, _exposure(c, context)) for c in centres])
-    received = np.zeros(wanted.points_yx_nm.shape[:2])
-    done = np.zeros(len(wanted.weight), dtype=bool)
+    exposures = [_exposure(c, context) for c in centres]
+    low, high = wanted.bounds_yx_nm
+    # A frame concerns few features, and taking it changes the gain of few frames.
+    near = [np.flatnonzero(e.may_cover(low, high)) for e in exposures]
+    given = [
+        seen.dose(wanted.only(features), e) for features, e in zip(near, exposures, strict=True)
+    ]
+    concerned = np.zeros((len(wanted.weight), len(centres)), dtype=bool)
+    for k, features in enumerate(near):
+        concerned[features, k] = True
+    tally = seen.Tally(wanted)
+    gain = np.zeros((len(centres), 2))  # recall, and the dose still missing that it brings
+    stale = np.arange(len(centres))
     order: list[int] = []
-    most = len(reference.lattice(context.field_yx_nm)[0])
-    while not done.all() and len(order) < most:
-        enough = received + given >= wanted.need_e_per_a2[:, None] * (1 - seen.ROUNDING)
-        gain = (enough.all(axis=2) & ~done) @ wanted.weight
-        best = int(gain.argmax())
-        if gain[best] <= 0:  # no single frame suffices: add dose where it brings most
-            missing = np.clip(wanted.need_e_per_a2[:, None] - received, 0, None)
-            best = int(np.minimum(given, missing).sum(axis=(1, 2)).argmax())
-            if not given[best].any():
-                break
+    while not tally.seen.all() and len(order) < len(centres):
+        for k in stale:
+            gain[k] = _gain(wanted, tally, near[k], given[k])
+        column = 0 if gain[:, 0].max() > seen.ROUNDING else 1
+        best = int(gain[:, column].argmax())
+        if gain[best, column] <= 0:
+            break
         order.append(best)
-        received += given[best]
-        done = seen.seen(wanted, received)
+        tally.add(exposures[best])
+        stale = np.flatnonzero(concerned[near[best]].any(axis=0))
     return np.asarray(order, dtype=np.int64)
+
+
+def _gain(
+    wanted: seen.Targets, tally: seen.Tally, features: NDArray[np.int64], given: Floats
+) -> tuple[float, float]:
+    """Weight newly seen by a frame, and the missing dose that it brings to what stays unseen."""
+    local = wanted.only(features)
+    received, new = tally.received[features], ~tally.seen[features]
+    shown = seen.enough(local, received + given) & new
+    missing = np.clip(local.need_e_per_a2[:, None] - received, 0, None)
+    brought = (np.minimum(given, missing).sum(axis=1) * new).sum()
+    return float(local.weight[shown].sum()), float(brought)
 
 
 def _exposure(centre: Floats, context: Context) -> Exposure:

@@ -1,15 +1,50 @@
-"""Procedurally generated specimens, one module each, its docstring the manual."""
+"""Procedurally generated specimens, one module each, its docstring the manual.
+
+A specimen module has these names; everything else in the package reads them:
+
+``NAME``, ``FIELD_NM`` (side of the default field), ``FRAME_NM`` and
+``FRAME_PX`` (reference frame), ``SAMPLING_NM`` (of its fast worlds), ``OPTICS``,
+``THICKNESS_NM`` (0 for a sheet), ``SLICE_NM`` (of the multislice simulation),
+``THERMAL_SIGMA_NM`` (r.m.s. displacement along each axis, by symbol),
+``FULL_SCALE`` (fraction of the beam shown white, by detector), ``LEVELS`` (by
+difficulty, each with a ``dwell_us``), ``KINDS`` (of column), ``CLASSES`` (of
+feature), and
+
+``generate(seed, difficulty, field_nm, margin_nm) -> Specimen``: the same seed
+gives the same specimen, whatever the margin; columns reach ``margin_nm`` beyond
+the field, features lie at least one context radius inside it.
+
+``pair(feature_class, rng) -> (with, without, yx_nm)``: two small specimens that
+differ by one feature of a class at ``yx_nm``; a wall is one domain continued.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
 
-from .specimen import DIFFICULTIES, FeatureClass, Specimen
+from .specimen import DIFFICULTIES, FeatureClass, Kind, Map, Outline, Specimen
 
-SPECIMENS = ("graphene",)
+SPECIMENS = (
+    "graphene",
+    "mos2",
+    "wse2",
+    "nio_lsmo",
+    "bifeo3",
+    "nanoparticles",
+    "composite",
+)
 
-__all__ = ["DIFFICULTIES", "SPECIMENS", "FeatureClass", "Specimen", "specimen_module"]
+__all__ = [
+    "DIFFICULTIES",
+    "SPECIMENS",
+    "FeatureClass",
+    "Kind",
+    "Map",
+    "Outline",
+    "Specimen",
+    "specimen_module",
+]
 
 
 def specimen_module(name: str) -> ModuleType:

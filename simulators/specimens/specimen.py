@@ -1,8 +1,9 @@
-"""What a specimen is: projected atoms, what they are, and the truth about them."""
+"""What a specimen is: projected columns, what stands in them, and the truth about them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 DIFFICULTIES = ("easy", "medium", "hard")
+SHAPES = ("point", "segment", "cell")
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -29,6 +31,8 @@ class FeatureClass:
         max_pixel_nm: coarser frames do not count.
         need_e_per_a2: dose at which an ideal observer tells the feature from
             its absence with d' = 5, in e/Å².
+        shape: ``point``; ``segment`` of a wall or boundary; ``cell`` of an area.
+        size_nm: length of a segment, side of a cell, 0 for a point.
     """
 
     name: str
@@ -36,6 +40,74 @@ class FeatureClass:
     tolerance_nm: float
     max_pixel_nm: float
     need_e_per_a2: float
+    shape: str = "point"
+    size_nm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ValueError(f"unknown shape {self.shape!r}; there are: {', '.join(SHAPES)}")
+        if (self.size_nm > 0) == (self.shape == "point"):
+            raise ValueError(f"{self.name}: a {self.shape} of size {self.size_nm} nm")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of column: the atoms of one repeat along the beam.
+
+    Attributes:
+        name: as the calibration lists it.
+        stack: (symbol, height above the column's base in nm), bottom first.
+        period_nm: distance of the repeats; 0 where the stack stands once.
+        substitute: symbol that takes the place of the first of the stack in
+            the column's ``share`` of repeats; empty for none.
+    """
+
+    name: str
+    stack: tuple[tuple[str, float], ...]
+    period_nm: float = 0.0
+    substitute: str = ""
+
+    @classmethod
+    def atom(cls, symbol: str) -> Kind:
+        """A single atom of a two-dimensional material."""
+        return cls(symbol, ((symbol, 0.0),))
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """A wall, boundary or area as a whole, before it is cut.
+
+    Attributes:
+        feature_class: index into the specimen's classes.
+        path_yx_nm: (n, 2) the skeleton of a wall, or the polygon of an area.
+        closed: the last point joins the first.
+        note: what else is known, as people read it ("109° wall").
+    """
+
+    feature_class: int
+    path_yx_nm: Floats
+    closed: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """A property over the field, as truth: value (i, j) belongs to a square of ``pitch_nm``.
+
+    Attributes:
+        values: (rows, columns) or (rows, columns, 2) for vectors (y, x); the
+            middle of the array is the middle of the field.
+        pitch_nm: side of the square.
+        unit: of the values; empty for labels and fractions.
+    """
+
+    values: NDArray[np.float64]
+    pitch_nm: float
+    unit: str = ""
+
+
+def _nothing() -> Floats:
+    return np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,21 +115,31 @@ class Specimen:
     """A projected structure with complete ground truth.
 
     Specimen coordinates are (y, x) in nm about the centre of the field, rows
-    down.  Atoms reach a little beyond the field, so that its border images
-    like its middle.
+    down.  Columns reach a little beyond the field, so that its border images
+    like its middle.  In a two-dimensional material a column is one atom.
 
     Attributes:
         name: the generator that made it.
         seed: the entropy and spawn key that it was made from, as plain data.
         difficulty: ``easy``, ``medium`` or ``hard``.
         field_yx_nm: height and width of the field.
-        positions_yx_nm: (n, 2) projected positions.
-        height_nm: (n,) heights along the beam.
+        positions_yx_nm: (n, 2) projected positions, as they are (displaced).
+        height_nm: (n,) heights of the columns' bases along the beam.
         kind: (n,) index into ``kinds``.
-        kinds: chemical symbols.
+        kinds: the kinds of column.
         classes: the feature classes of this specimen.
         feature_class: (m,) index into ``classes``.
-        feature_yx_nm: (m, 2) true positions.
+        feature_yx_nm: (m, 2) true positions: of a point, the middle of a
+            segment, the centre of a cell.
+        thickness_nm: of the columns that repeat; 0 for a sheet.
+        share: (n,) share of repeats that hold the kind's substitute; empty: none.
+        displacement_yx_nm: (n, 2) off the ideal site; empty: none is meant.
+        film_nm: thickness of an amorphous carbon film below everything; 0: none.
+        feature_angle_rad: (m,) direction of a segment, from +x towards +y (rows
+            down); 0 for the others.
+        feature_outline: (m,) index into ``outlines``; -1 for a point.
+        outlines: walls and areas as wholes.
+        maps: properties over the field, by name.
     """
 
     name: str
@@ -67,18 +149,37 @@ class Specimen:
     positions_yx_nm: Floats
     height_nm: Floats
     kind: Ints
-    kinds: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     classes: tuple[FeatureClass, ...]
     feature_class: Ints
     feature_yx_nm: Floats
+    thickness_nm: float = 0.0
+    share: Floats = field(default_factory=_nothing)
+    displacement_yx_nm: Floats = field(default_factory=_nothing)
+    film_nm: float = 0.0
+    feature_angle_rad: Floats = field(default_factory=_nothing)
+    feature_outline: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    outlines: tuple[Outline, ...] = ()
+    maps: Mapping[str, Map] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        count = len(self.feature_class)
+        if len(self.feature_angle_rad) != count:
+            object.__setattr__(self, "feature_angle_rad", np.zeros(count))
+        if len(self.feature_outline) != count:
+            object.__setattr__(self, "feature_outline", np.full(count, -1))
         for array in (
             self.positions_yx_nm,
             self.height_nm,
             self.kind,
+            self.share,
+            self.displacement_yx_nm,
             self.feature_class,
             self.feature_yx_nm,
+            self.feature_angle_rad,
+            self.feature_outline,
+            *(o.path_yx_nm for o in self.outlines),
+            *(m.values for m in self.maps.values()),
         ):
             array.setflags(write=False)
 
@@ -86,22 +187,102 @@ class Specimen:
     def class_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.classes)
 
+    def repeats(self, kind: int) -> int:
+        """How many repeats a column of a kind has through the thickness."""
+        period = self.kinds[kind].period_nm
+        return max(1, round(self.thickness_nm / period)) if period else 1
+
     def atoms(self, vacuum_nm: float = 0.2) -> Atoms:
         """The same specimen as ASE ``Atoms``, in Å, x and y as in the image.
 
         The cell encloses every atom and the vacuum above and below; its corner
-        is at the least x and y of the atoms.
+        is at the least x and y of the atoms.  Which atoms of a mixed column are
+        the substitute follows from the specimen's seed.
         """
         from ase import Atoms
 
-        yx = self.positions_yx_nm * 10.0
-        low = yx.min(axis=0)
-        z = (self.height_nm - self.height_nm.min() + vacuum_nm) * 10.0
-        span = yx.max(axis=0) - low
+        from .amorphous import film
+
+        symbols: list[str] = []
+        blocks: list[Floats] = []
+        for index, kind in enumerate(self.kinds):
+            here = np.flatnonzero(self.kind == index)
+            repeats = self.repeats(index)
+            yx = np.repeat(self.positions_yx_nm[here], repeats, axis=0)
+            base = self.height_nm[here, None] + np.arange(repeats) * kind.period_nm
+            replaced = self._substituted(here, index)
+            for level, (symbol, height) in enumerate(kind.stack):
+                blocks.append(np.column_stack([yx, base.ravel() + height]))
+                here_is = [symbol] * len(yx)
+                if level == 0 and replaced is not None:
+                    here_is = np.where(replaced, kind.substitute, symbol).tolist()
+                symbols += here_is
+        if self.film_nm > 0:
+            blocks.append(film(self.field_yx_nm, self.film_nm))
+            symbols += ["C"] * len(blocks[-1])
+        points = 10.0 * np.vstack(blocks)  # (y, x, z) in Å
+        low = points.min(axis=0)
+        z = points[:, 2] - low[2] + 10.0 * vacuum_nm
+        span = points.max(axis=0) - low
         return Atoms(
-            symbols=[self.kinds[k] for k in self.kind],
-            positions=np.column_stack([yx[:, 1] - low[1], yx[:, 0] - low[0], z]),
-            cell=[span[1], span[0], float(z.max()) + vacuum_nm * 10.0],
+            symbols=symbols,
+            positions=np.column_stack([points[:, 1] - low[1], points[:, 0] - low[0], z]),
+            cell=[span[1], span[0], float(z.max()) + 10.0 * vacuum_nm],
             pbc=False,
             info={"corner_yx_nm": (float(low[0] / 10), float(low[1] / 10))},
+        )
+
+    def window(self, centre_yx_nm: Floats, side_nm: float, margin_nm: float = 1.0) -> Specimen:
+        """The columns about a point, as a specimen of their own about the origin, without truth."""
+        offset = self.positions_yx_nm - centre_yx_nm
+        near = (np.abs(offset) <= side_nm / 2 + margin_nm).all(axis=1)
+        return replace(
+            self,
+            field_yx_nm=(side_nm, side_nm),
+            positions_yx_nm=offset[near],
+            height_nm=self.height_nm[near],
+            kind=self.kind[near],
+            share=self.share[near] if len(self.share) else self.share,
+            displacement_yx_nm=_nothing(),
+            feature_class=np.empty(0, dtype=np.int64),
+            feature_yx_nm=np.empty((0, 2)),
+            feature_angle_rad=_nothing(),
+            feature_outline=np.empty(0, dtype=np.int64),
+            outlines=(),
+            maps={},
+        )
+
+    def _substituted(self, here: Ints, index: int) -> NDArray[np.bool_] | None:
+        """Which repeats (columns x repeats, flat) hold the substitute: exact counts, drawn order."""
+        if not self.kinds[index].substitute or not len(self.share):
+            return None
+        repeats = self.repeats(index)
+        rng = np.random.default_rng([*self.seed, index])
+        rank = rng.random((len(here), repeats)).argsort(axis=1).argsort(axis=1)
+        return np.asarray(rank < np.rint(self.share[here, None] * repeats)).ravel()
+
+
+def seed_sequence(seed: np.random.SeedSequence | int) -> np.random.SeedSequence:
+    """A seed as the sequence that a generator draws from."""
+    return seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+
+
+def seed_words(sequence: np.random.SeedSequence) -> tuple[int, ...]:
+    """Entropy and spawn key as plain integers."""
+    entropy = sequence.entropy
+    words = [entropy] if isinstance(entropy, int) else list(entropy or ())
+    return (*words, *sequence.spawn_key)
+
+
+def check_request(name: str, difficulty: str, field_nm: float, least_nm: float) -> None:
+    """Refuse what a generator cannot make.
+
+    Raises:
+        ValueError: an unknown difficulty, or a field that is too small.
+    """
+    if difficulty not in DIFFICULTIES:
+        raise ValueError(f"unknown difficulty {difficulty!r}; there are: {', '.join(DIFFICULTIES)}")
+    if not np.isfinite(field_nm) or field_nm < least_nm:
+        raise ValueError(
+            f"a field of {field_nm} nm; {name} needs at least {least_nm:g} nm for its features"
         )

@@ -1,0 +1,182 @@
+"""What it costs to simulate, and how well the ways agree: one table.
+
+Every row is measured in a process of its own, so that its peak memory is its
+own.  ``fast`` generates and renders a default field.  ``abtem`` images the
+middle of a small cell that the calibration never saw; ``abTEM, plain`` images
+the same probe positions of the same phonon configurations by one call on the
+whole cell, as anyone would write it, on the renderer's own real-space grid;
+``abTEM, plain, fine`` does so on a finer one, which its projection of atoms
+between grid points needs to be exact.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..simulators import fast, multislice
+from ..simulators.calibrate import incoherent, windows
+from ..simulators.grid import Grid
+from ..simulators.multislice import Images, Multislice
+from ..simulators.specimens import SPECIMENS, Specimen, specimen_module
+from ..simulators.world import Recipe, multislice_settings, open_world, specimen_seed
+from .timing import median_us
+
+SCANNED_NM = 0.8  # of the cell's middle
+PLAIN = ("graphene", "nio_lsmo")  # whole cells are simulated for one sheet and one crystal
+PLAIN_CONFIGURATIONS = 1
+FINE = 2.0
+REPEATS = 7
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; ``correlation`` is that with the abtem renderer."""
+
+    specimen: str
+    renderer: str
+    field_nm: float
+    probes: int
+    seconds: float
+    probes_per_s: float
+    peak_mib: float
+    correlation: float | None
+    compared: str
+
+
+def rows(specimens: Sequence[str] = SPECIMENS, plain: bool = True) -> Iterator[Row]:
+    """The table, row by row."""
+    for name in specimens:
+        specimen_module(name)
+    for name in specimens:
+        yield from _alone(_measure, name, plain and name in PLAIN)
+
+
+def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a call in a fresh process."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=fresh) as pool:
+        return pool.submit(task, *arguments).result()
+
+
+def _measure(name: str, plain: bool) -> list[Row]:
+    module = specimen_module(name)
+    found = [_alone(_fast_row, name)]
+    (cell, grid) = _cell(name)
+    settings = multislice_settings(name)
+    images, seconds, memory = _alone(_tiled, name, settings)
+    configurations = settings.configurations
+    probes = grid.shape_yx[0] * grid.shape_yx[1]
+    agreement = {
+        d: float(np.corrcoef(fast.render(cell, grid, d).ravel(), images[d].ravel())[0, 1])
+        for d in incoherent(module.OPTICS)
+    }
+    found[0] = replace(
+        found[0], correlation=agreement["haadf"], compared="haadf, a cell never calibrated on"
+    )
+    side = SCANNED_NM + 2.0
+    rate = probes * configurations / seconds
+    found.append(
+        Row(name, "abtem", side, probes, seconds, rate, memory, None, f"{configurations} configurations")
+    )
+    if plain:
+        same = replace(settings, configurations=PLAIN_CONFIGURATIONS)
+        ours, seconds, memory = _alone(_tiled, name, same)
+        rate = probes * PLAIN_CONFIGURATIONS / seconds
+        found.append(Row(name, "abtem", side, probes, seconds, rate, memory, None, "1 configuration"))
+        for label, finer in (("abTEM, plain", 1.0), ("abTEM, plain, fine", FINE)):
+            theirs, seconds, memory = _alone(_plain, name, same, finer)
+            agree = min(float(np.corrcoef(ours[d].ravel(), theirs[d].ravel())[0, 1]) for d in ours)
+            rate = probes * PLAIN_CONFIGURATIONS / seconds
+            about = "least of its detectors, same configuration"
+            found.append(Row(name, label, side, probes, seconds, rate, memory, agree, about))
+    return found
+
+
+def _fast_row(name: str) -> Row:
+    module = specimen_module(name)
+    difficulty = "medium" if "medium" in module.LEVELS else "hard"
+    recipe = Recipe(name, difficulty, *specimen_seed(0, "test"), module.FIELD_NM)
+    seconds = median_us(lambda: open_world(recipe), REPEATS, 2) * 1e-6
+    shape = open_world(recipe).grid.shape_yx
+    probes = shape[0] * shape[1]
+    return Row(
+        name, "fast", module.FIELD_NM, probes, seconds, probes / seconds, _peak_mib(), None, ""
+    )
+
+
+def _cell(name: str) -> tuple[Specimen, Grid]:
+    """A window of a validation specimen, about the first feature."""
+    (specimen, _), *_ = windows(name, "validation", only=1)
+    sampling = specimen_module(name).EXACT_SAMPLING_NM
+    return specimen.window(np.zeros(2), SCANNED_NM), Grid.over((SCANNED_NM,) * 2, sampling)
+
+
+def _tiled(name: str, settings: Multislice) -> tuple[Images, float, float]:
+    cell, grid = _cell(name)
+    optics = specimen_module(name).OPTICS
+    atoms = cell.atoms()
+    few = replace(settings, configurations=1)
+    # The first call loads abTEM and plans the transforms; it does not count.
+    multislice.render(atoms, replace(grid, shape_yx=(2, 2)), optics, few)
+    began = time.perf_counter()
+    images = multislice.render(atoms, grid, optics, settings)
+    return images, time.perf_counter() - began, _peak_mib()
+
+
+def _plain(name: str, settings: Multislice, finer: float) -> tuple[Images, float, float]:
+    """One scan of the whole cell by abTEM, and the source's blur on its probe positions."""
+    import abtem
+    import dask
+    from scipy.ndimage import gaussian_filter
+
+    cell, grid = _cell(name)
+    optics = specimen_module(name).OPTICS
+    atoms = cell.atoms()
+    phonons: Any = abtem.FrozenPhonons(
+        atoms,
+        settings.configurations,
+        sigmas={k: 10.0 * v for k, v in settings.thermal_sigma_nm.items()},
+        seed=settings.phonon_seed,
+    )
+    sampling = 10.0 * multislice.potential_sampling_nm(optics) / finer
+    first = (np.asarray(grid.origin_yx_nm) - atoms.info["corner_yx_nm"]) * 10.0
+    last = first + np.asarray(grid.shape_yx) * grid.sampling_nm * 10.0
+    scan = abtem.GridScan(
+        (first[1], first[0]), (last[1], last[0]), gpts=grid.shape_yx[::-1], endpoint=False
+    )
+    detectors = [abtem.AnnularDetector(d.inner_mrad, d.outer_mrad) for d in optics.detectors]
+    probe: Any = abtem.Probe(
+        energy=optics.energy_kev * 1e3,
+        semiangle_cutoff=optics.semiangle_mrad,
+        **multislice.aberrations(optics),
+    )
+    began = time.perf_counter()
+    with dask.config.set(scheduler="synchronous"):
+        potential: Any = abtem.Potential(
+            phonons, sampling=sampling, slice_thickness=10.0 * settings.slice_nm
+        )
+        probe.grid.match(potential)
+        measured: Any = probe.scan(potential, scan=scan, detectors=detectors, max_batch=16)
+        computed = [m.reduce_ensemble().compute(progress_bar=False) for m in measured]
+    seconds = time.perf_counter() - began
+    sigma = optics.source_sigma_nm / grid.sampling_nm
+    images = {
+        d.name: gaussian_filter(np.asarray(m.array, dtype=np.float32).T, sigma, mode="nearest")
+        for d, m in zip(optics.detectors, computed, strict=True)
+    }
+    return images, seconds, _peak_mib()
+
+
+def _peak_mib() -> float:
+    """Peak resident memory of this process."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
