@@ -1,44 +1,75 @@
-"""Graphene with substituted silicon and single vacancies.
+"""Graphene with point defects, a grain boundary and contamination.
 
-A single sheet at a random in-plane orientation.  Some defects lie alone, most
-lie in groups, as they do where a beam or a plasma has passed, so that where
-one is found, others are likely.
+A sheet, or two grains of it that meet in a 5|7 tilt boundary (Σ7, 21.8°, or
+Σ13, 32.2°; Yazyev & Louie, Phys. Rev. B 81 (2010) 195420), at a random
+orientation.  It is the third material of Creange et al., Mach. Learn.: Sci.
+Technol. 3 (2022) 015024.
 
 Structure: lattice constant 0.246 nm (C-C 0.142 nm; Castro Neto et al., Rev.
-Mod. Phys. 81 (2009) 109).  A three-fold silicon replaces one carbon and stands
-out of the plane until its Si-C bonds are about 0.175 nm (Zhou et al., Phys.
-Rev. Lett. 109 (2012) 206803, show the buckled three-fold site).  A vacancy is
-one missing carbon; its neighbours are left where they were.
+Mod. Phys. 81 (2009) 109).  Defects and boundaries were relaxed offline by
+``python -m stemscout.simulators.specimens.relax`` and are pasted; outside them
+the lattice is ideal.
 
-| class    | context radius | tolerance | coarsest pixel |
-|----------|----------------|-----------|----------------|
-| silicon  | 0.20 nm        | 0.10 nm   | 0.05 nm        |
-| vacancy  | 0.25 nm        | 0.10 nm   | 0.05 nm        |
+| class             | what it is                                         | radius  |
+|-------------------|----------------------------------------------------|---------|
+| si3               | silicon for one carbon, raised out of the plane    | 0.20 nm |
+| si4               | silicon for two carbons, in the plane              | 0.25 nm |
+| si cluster        | three silicon about a missing carbon               | 0.35 nm |
+| single vacancy    | one carbon missing: a 5- and a 9-ring, or a 12-ring | 0.25 nm |
+| divacancy 5-8-5   | two carbons missing: rings of 5, 8, 5              | 0.40 nm |
+| divacancy 555-777 | the same, a bond rotated: three 5s and three 7s    | 0.45 nm |
+| stone-wales       | a rotated bond: rings of 5, 5, 7, 7                | 0.40 nm |
+| hole              | 6 or 24 carbons missing                            | 0.45 nm |
+| boundary          | segments of 0.5 nm                                 | 0.50 nm |
 
-Difficulty sets the density of defects and the dwell of the reference frame.
+The radius is that of the context disc; findings may lie 0.10 nm off (0.15 nm
+for clusters, 0.20 nm for divacancies, 0.25 nm for Stone-Wales defects, holes
+and boundaries), and pixels may be up to 0.05 nm.  Patches of amorphous carbon
+lie on the sheet; they are not scored, nor are segments that they hide, and no
+defect is under one.  Most defects lie along the boundary, at the edges of
+patches or in groups, as in life.
+
+Difficulty sets the number of defects and patches, how often there is a
+boundary (9, 8 and 7 of 10 sheets; never in fields below 10 nm), and the dwell
+of the reference frame.  Maps: ``contamination`` (nm), ``grain`` (0 or 1),
+``orientation`` (of a zigzag row, in rad, modulo 60°).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from ..optics import Detector, Optics
-from .specimen import DIFFICULTIES, FeatureClass, Floats, Specimen
+from . import amorphous
+from .lattice import rotation
+from .motifs import Boundary, boundaries, motifs
+from .outlines import cut_path, within
+from .sheet import Barrier, Grain, Placed, Sheet, Wish, atoms, place, wanted
+from .specimen import (
+    FeatureClass,
+    Floats,
+    Ints,
+    Kind,
+    Map,
+    Outline,
+    Specimen,
+    check_request,
+    seed_sequence,
+    seed_words,
+)
 
 NAME = "graphene"
 LATTICE_NM = 0.246
-SILICON_HEIGHT_NM = 0.102  # sqrt(0.175² - 0.142²): Si-C 0.175 nm over a flat C-C of 0.142 nm
-MARGIN_NM = 1.0  # atoms beyond the field, so that probe tails at the border find a lattice
-SEPARATION_NM = 0.6  # between defects: their context discs never overlap
-CLUSTERED = 0.7  # the share of defects that lie in groups
-CLUSTER_SIGMA_NM = 1.2
-
-FIELD_NM = 24.0
-FRAME_NM = 1.5
-FRAME_PX = 64
-MONOLAYER = True
+FIELD_NM, LEAST_FIELD_NM = 24.0, 6.0
+FRAME_NM, FRAME_PX = 1.5, 64
+SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.04
+THICKNESS_NM = 0.0
+SLICE_NM = 0.5
+CONFIGURATIONS = 8
 # In-plane r.m.s. thermal displacement at 300 K: a Debye temperature of 1500 K
 # gives 0.005 nm for carbon; silicon is bound more softly.
 THERMAL_SIGMA_NM = {"C": 0.005, "Si": 0.007}
@@ -48,163 +79,289 @@ OPTICS = Optics(
     semiangle_mrad=30.0,
     beam_current_pa=80.0,
     source_fwhm_nm=0.08,
-    detectors=(Detector("haadf", 80.0, 180.0), Detector("maadf", 50.0, 80.0)),
+    detectors=(
+        Detector("haadf", 80.0, 180.0),
+        Detector("maadf", 50.0, 80.0),
+        Detector("abf", 15.0, 30.0),
+        Detector("bf", 0.0, 15.0),
+    ),
 )
-
 # Fractions of the beam that an operator would set white to: a little above one silicon atom.
-FULL_SCALE = {"haadf": 2.0e-3, "maadf": 3.2e-3}
+FULL_SCALE = {"haadf": 2.0e-3, "maadf": 3.2e-3, "abf": 0.9, "bf": 0.4}
+KINDS = (Kind.atom("C"), Kind.atom("Si"))
+CARBON_HEIGHT_NM = 0.33  # of contamination above the sheet: the distance of layers in graphite
+
+MAP_PITCH_NM = 0.25
+BOUNDARY_LEAST_NM = 10.0  # field
+PATCH_NM, PATCH_THICKNESS_NM = (1.3, 3.0), (0.8, 2.0)
 
 
 @dataclass(frozen=True)
 class Level:
-    """What a difficulty means here: defects per nm² and the dwell time."""
+    """What a difficulty means here, for the default field, and the dwell time.
 
-    silicon_per_nm2: float
-    vacancies_per_nm2: float
+    ``defects`` are those of each class of points, in their order.
+    """
+
+    defects: tuple[int, ...]
+    patches: int
+    boundary: float
     dwell_us: float
 
 
 LEVELS = {
-    "easy": Level(0.040, 0.040, 40.0),
-    "medium": Level(0.020, 0.020, 24.0),
-    "hard": Level(0.010, 0.010, 12.0),
+    "easy": Level((10, 6, 4, 8, 5, 5, 4, 4), 1, 0.9, 40.0),
+    "medium": Level((5, 3, 2, 4, 3, 3, 2, 2), 2, 0.8, 24.0),
+    "hard": Level((2, 1, 1, 2, 2, 1, 1, 2), 4, 0.7, 12.0),
 }
 
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility graphene`.  The optics and the image of a
 # defect are the same at every difficulty, and so is the need.
-NEED_E_PER_A2 = {"silicon": 4_000.0, "vacancy": 61_000.0}
-
+NEED_E_PER_A2 = {
+    "si3": 4_000.0,
+    "si4": 4_000.0,
+    "si cluster": 4_000.0,
+    "single vacancy": 61_000.0,
+    "divacancy 5-8-5": 61_000.0,
+    "divacancy 555-777": 61_000.0,
+    "stone-wales": 61_000.0,
+    "hole": 10_000.0,
+    "boundary": 10_000.0,
+}
+RADIUS_NM = (0.20, 0.25, 0.35, 0.25, 0.40, 0.45, 0.40, 0.45)
+TOLERANCE_NM = (0.10, 0.10, 0.15, 0.10, 0.20, 0.20, 0.25, 0.25)
+POINTS = tuple(NEED_E_PER_A2)[:-1]
 CLASSES = (
-    FeatureClass("silicon", 0.20, 0.10, 0.05, NEED_E_PER_A2["silicon"]),
-    FeatureClass("vacancy", 0.25, 0.10, 0.05, NEED_E_PER_A2["vacancy"]),
+    *(
+        FeatureClass(name, radius, tolerance, 0.05, NEED_E_PER_A2[name])
+        for name, radius, tolerance in zip(POINTS, RADIUS_NM, TOLERANCE_NM, strict=True)
+    ),
+    FeatureClass("boundary", 0.5, 0.25, 0.05, NEED_E_PER_A2["boundary"], "segment", 0.5),
 )
+BOUNDARY = len(POINTS)
+VARIANTS = {"hole": ("hole 6", "hole 24")}
+VECTORS = LATTICE_NM * np.array([[0.0, 1.0], [np.sqrt(3) / 2, 0.5]])  # between ring centres
+BASIS = np.array([VECTORS.sum(axis=0), 2 * VECTORS[1] - VECTORS[0]]) / 3  # atoms about a ring
+
+
+@dataclass(frozen=True)
+class Line:
+    """A grain boundary: a point on it, its direction, and its relaxed period."""
+
+    middle_yx_nm: Floats
+    direction_rad: float
+    period: Boundary
+
+    def offset_nm(self, points_yx_nm: Floats) -> Floats:
+        """Signed distance (n,) from it, positive at +90° from its direction."""
+        across = np.array([np.cos(self.direction_rad), -np.sin(self.direction_rad)])
+        return np.asarray((points_yx_nm - self.middle_yx_nm) @ across)
+
+    def barrier(self, field_nm: float) -> Barrier:
+        along = np.array([np.sin(self.direction_rad), np.cos(self.direction_rad)])
+        path = self.middle_yx_nm + np.outer([-1.0, 1.0], field_nm * along)
+        return Barrier(path, False, self.period.half_width_nm)
+
+    def grain(self, side: int) -> Grain:
+        turn = rotation(self.direction_rad)
+        origin = self.period.origins_yx_nm[side] @ turn + self.middle_yx_nm
+        return Grain(self.direction_rad + self.period.angles_rad[side], origin)
+
+
+@cache
+def sheet() -> Sheet:
+    """Graphene, its motifs included."""
+    return Sheet(
+        vectors_yx_nm=VECTORS,
+        basis_yxz_nm=np.pad(BASIS, ((0, 0), (0, 1))),
+        basis_kind=np.zeros(2, dtype=np.int64),
+        symbols=("C", "Si"),
+        motifs=motifs(NAME),
+        turns=6,
+        carbon_height_nm=CARBON_HEIGHT_NM,
+    )
 
 
 def generate(
     seed: np.random.SeedSequence | int = 0,
     difficulty: str = "medium",
     field_nm: float = FIELD_NM,
+    margin_nm: float = 1.0,
 ) -> Specimen:
-    """One sheet of graphene from a seed.
+    """A sheet from a seed.
 
     Args:
         seed: a ``SeedSequence``, or an integer at least 0.
         difficulty: ``easy``, ``medium`` or ``hard``.
-        field_nm: side of the square field in nm; at least 4, so that eight
+        field_nm: side of the square field in nm; at least 6, so that eight
             defects fit.
+        margin_nm: how far atoms reach beyond the field.
 
     Raises:
         ValueError: an unknown difficulty or a field that is too small.
     """
-    if difficulty not in LEVELS:
-        raise ValueError(f"unknown difficulty {difficulty!r}; there are: {', '.join(DIFFICULTIES)}")
-    if not np.isfinite(field_nm) or field_nm < 4.0:
-        raise ValueError(f"a field of {field_nm} nm; graphene needs at least 4 nm for its defects")
+    check_request(NAME, difficulty, field_nm, LEAST_FIELD_NM)
     level = LEVELS[difficulty]
-    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    sequence = seed_sequence(seed)
     rng = np.random.default_rng(sequence)
-
-    sites = _honeycomb(field_nm / 2 + MARGIN_NM, angle=rng.uniform(0, np.pi / 3), rng=rng)
-    area = field_nm * field_nm
-    counts = [max(4, round(d * area)) for d in (level.silicon_per_nm2, level.vacancies_per_nm2)]
-    inner = field_nm / 2 - max(c.context_radius_nm for c in CLASSES)
-    chosen = _defect_sites(sites, sum(counts), inner, rng)
-    labels = np.repeat(np.arange(2), counts)
-    rng.shuffle(labels)
-
-    silicon, vacancy = chosen[labels == 0], chosen[labels == 1]
-    kind = np.zeros(len(sites), dtype=np.int64)
-    kind[silicon] = 1
-    height = np.zeros(len(sites))
-    height[silicon] = SILICON_HEIGHT_NM
-    present = np.ones(len(sites), dtype=bool)
-    present[vacancy] = False
+    share = (field_nm / FIELD_NM) ** 2
+    patches = amorphous.scatter_patches(
+        rng, round(level.patches * share), field_nm / 2, PATCH_NM, PATCH_THICKNESS_NM
+    )
+    line = _line(field_nm, level.boundary, rng)
+    grains = _grains(line, rng)
+    wishes = [_wish(k, rng) for k in wanted(level.defects, share)]
+    barriers = () if line is None else (line.barrier(field_nm),)
+    placed = place(sheet(), wishes, grains, _sides(line), barriers, patches, field_nm, rng)
+    half = field_nm / 2 + margin_nm
+    segments, directions, outlines = np.empty((0, 2)), np.empty(0), ()
+    if line is not None:
+        path = barriers[0].path_yx_nm
+        segments, directions = cut_path(path, CLASSES[BOUNDARY].size_nm)
+        kept = within(segments, (field_nm, field_nm), CLASSES[BOUNDARY].context_radius_nm)
+        kept &= amorphous.covered(patches, segments) == 0.0
+        segments, directions = segments[kept], directions[kept]
+        outlines = (Outline(BOUNDARY, path, False, _name_of(line.period)),)
+    points = np.array([p.yx_nm for p in placed])
     return Specimen(
         name=NAME,
-        seed=_seed_words(sequence),
+        seed=seed_words(sequence),
         difficulty=difficulty,
         field_yx_nm=(field_nm, field_nm),
-        positions_yx_nm=sites[present],
-        height_nm=height[present],
-        kind=kind[present],
-        kinds=("C", "Si"),
+        **_atoms(placed, grains, line, patches, half),
+        kinds=KINDS,
         classes=CLASSES,
-        feature_class=labels,
-        feature_yx_nm=sites[chosen],
+        feature_class=np.concatenate(
+            [[p.wish.feature_class for p in placed], np.full(len(segments), BOUNDARY)]
+        ).astype(np.int64),
+        feature_yx_nm=np.vstack([points, segments]),
+        feature_angle_rad=np.concatenate([np.zeros(len(points)), directions]),
+        feature_outline=np.repeat([-1, 0], [len(points), len(segments)]),
+        outlines=outlines,
+        maps={
+            "contamination": amorphous.thickness_map(patches, field_nm, MAP_PITCH_NM),
+            **_maps(grains, line, field_nm),
+        },
     )
 
 
-def with_feature(specimen: Specimen, feature_class: int, yx_nm: Floats) -> Specimen:
-    """The specimen with one more feature at the atom nearest to ``yx_nm``."""
-    atom = int(((specimen.positions_yx_nm - yx_nm) ** 2).sum(axis=1).argmin())
-    kind, height, positions = (
-        specimen.kind.copy(),
-        specimen.height_nm.copy(),
-        specimen.positions_yx_nm,
-    )
-    where = positions[atom]
-    if CLASSES[feature_class].name == "silicon":
-        kind[atom], height[atom] = 1, SILICON_HEIGHT_NM
-    else:
-        kind, height = np.delete(kind, atom), np.delete(height, atom)
-        positions = np.delete(positions, atom, axis=0)
-    return replace(
-        specimen,
-        positions_yx_nm=positions.copy(),
-        kind=kind,
-        height_nm=height,
-        feature_class=np.append(specimen.feature_class, feature_class),
-        feature_yx_nm=np.vstack([specimen.feature_yx_nm, where]),
-    )
-
-
-def _seed_words(sequence: np.random.SeedSequence) -> tuple[int, ...]:
-    entropy = sequence.entropy
-    words = [entropy] if isinstance(entropy, int) else list(entropy or ())
-    return (*words, *sequence.spawn_key)
-
-
-def _honeycomb(half_nm: float, angle: float, rng: np.random.Generator) -> Floats:
-    """Carbon sites (n, 2) within ±half_nm, rotated by ``angle`` and shifted at random."""
-    a = LATTICE_NM
-    basis = np.array([[0.0, a], [a * np.sqrt(3) / 2, a / 2]])  # rows: lattice vectors (y, x)
-    motif = np.array([[0.0, 0.0], [a / np.sqrt(3), 0.0]])
-    reach = int(np.ceil(half_nm * np.sqrt(2) / (a * np.sqrt(3) / 2))) + 2
-    i, j = np.meshgrid(np.arange(-2 * reach, 2 * reach + 1), np.arange(-reach, reach + 1))
-    cells = i.ravel()[:, None] * basis[0] + j.ravel()[:, None] * basis[1]
-    shift = rng.uniform(0, 1, 2) @ basis
-    sites = (cells[:, None, :] + motif[None]).reshape(-1, 2) + shift
-    c, s = np.cos(angle), np.sin(angle)
-    sites = sites @ np.array([[c, -s], [s, c]])
-    return np.ascontiguousarray(sites[(np.abs(sites) <= half_nm).all(axis=1)])
-
-
-def _defect_sites(
-    sites: Floats, count: int, inner_nm: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Indices of ``count`` sites, mostly in groups, none closer than SEPARATION_NM."""
-    groups = rng.uniform(-inner_nm, inner_nm, size=(max(2, count // 6), 2))
-    chosen: list[int] = []
-    taken = np.empty((0, 2))
-    for _ in range(400 * count):
-        if len(chosen) == count:
-            break
-        if rng.random() < CLUSTERED:
-            wish = rng.normal(groups[rng.integers(len(groups))], CLUSTER_SIGMA_NM)
-        else:
-            wish = rng.uniform(-inner_nm, inner_nm, 2)
-        nearest = int(((sites - wish) ** 2).sum(axis=1).argmin())
-        site = sites[nearest]
-        if np.abs(site).max() > inner_nm:
-            continue
-        if len(taken) and ((taken - site) ** 2).sum(axis=1).min() < SEPARATION_NM**2:
-            continue
-        chosen.append(nearest)
-        taken = np.vstack([taken, site])
-    if len(chosen) < count:
-        raise ValueError(
-            f"{count} defects do not fit {SEPARATION_NM} nm apart into ±{inner_nm:.2f} nm; "
-            "ask for a larger field"
+def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specimen, Floats]:
+    """Two sheets of 4 nm with and without one defect; a boundary ends as one grain or the other."""
+    if feature_class == BOUNDARY:
+        found = tuple(boundaries(NAME).values())
+        period = found[rng.integers(len(found))]
+        middle = rng.uniform(-0.3, 0.3, 2)
+        line = Line(middle, rng.uniform(0, 2 * np.pi), period)
+        sides = (line.grain(0), line.grain(1))
+        return (
+            _small(feature_class, (), sides, line, middle),
+            _small(feature_class, (), (sides[rng.integers(2)],), None, middle),
+            middle,
         )
-    return np.asarray(chosen)
+    grains = _grains(None, rng)
+    placed = place(sheet(), [_wish(feature_class, rng)], grains, _sides(None), (), (), 1.4, rng)
+    yx = np.array(placed[0].yx_nm)
+    with_it = _small(feature_class, placed, grains, None, yx)
+    return with_it, _small(feature_class, (), grains, None, yx), yx
+
+
+def _small(
+    feature_class: int,
+    placed: tuple[Placed, ...],
+    grains: tuple[Grain, ...],
+    line: Line | None,
+    yx: Floats,
+) -> Specimen:
+    return Specimen(
+        name=NAME,
+        seed=(0,),
+        difficulty="medium",
+        field_yx_nm=(4.0, 4.0),
+        **_atoms(placed, grains, line, (), 3.0),
+        kinds=KINDS,
+        classes=CLASSES,
+        feature_class=np.array([feature_class]),
+        feature_yx_nm=yx[None].copy(),
+    )
+
+
+def _wish(feature_class: int, rng: np.random.Generator) -> Wish:
+    names = VARIANTS.get(POINTS[feature_class], (POINTS[feature_class],))
+    return Wish(feature_class, names[rng.integers(len(names))], RADIUS_NM[feature_class])
+
+
+def _sides(line: Line | None) -> Callable[[Floats], Ints]:
+    if line is None:
+        return lambda points: np.zeros(len(points), dtype=np.int64)
+    return lambda points: (line.offset_nm(points) > 0).astype(np.int64)
+
+
+def _line(field_nm: float, probability: float, rng: np.random.Generator) -> Line | None:
+    found = tuple(boundaries(NAME).values())
+    there = rng.random() < probability
+    period = found[rng.integers(len(found))]
+    direction = rng.uniform(0, 2 * np.pi)
+    middle = rng.uniform(-0.25, 0.25, 2) * field_nm
+    if not there or field_nm < BOUNDARY_LEAST_NM:
+        return None
+    return Line(middle, direction, period)
+
+
+def _grains(line: Line | None, rng: np.random.Generator) -> tuple[Grain, ...]:
+    angle, origin = rng.uniform(0, np.pi / 3), rng.uniform(0, LATTICE_NM, 2)
+    return (Grain(angle, origin),) if line is None else (line.grain(0), line.grain(1))
+
+
+def _atoms(
+    placed: tuple[Placed, ...],
+    grains: tuple[Grain, ...],
+    line: Line | None,
+    patches: tuple[amorphous.Patch, ...],
+    half_nm: float,
+) -> dict[str, Floats | Ints]:
+    """Positions, heights and kinds of all atoms."""
+    if line is None:
+        return atoms(
+            sheet(), placed, grains, lambda g, b, yx: np.ones(len(yx), bool), patches, half_nm
+        )
+
+    def kept(number: int, basis: int, yx: Floats) -> np.ndarray:
+        side = 1.0 if number else -1.0
+        return np.asarray(side * line.offset_nm(yx) > line.period.half_width_nm)
+
+    strip = _strip(line, half_nm)
+    zero = np.zeros(len(strip))
+    return atoms(
+        sheet(), placed, grains, kept, patches, half_nm, (strip, zero, zero.astype(np.int64))
+    )
+
+
+def _strip(line: Line, half_nm: float) -> Floats:
+    """The relaxed periods of a boundary that lie in the field."""
+    period = line.period
+    count = int(np.ceil(2 * half_nm / period.period_nm)) + 2
+    shifts = np.arange(-count, count + 1) * period.period_nm
+    one = period.atoms_yx_nm
+    strip = np.concatenate([one + [0.0, s] for s in shifts])
+    strip = strip @ rotation(line.direction_rad) + line.middle_yx_nm
+    return np.asarray(strip[(np.abs(strip) <= half_nm).all(axis=1)])
+
+
+def _name_of(period: Boundary) -> str:
+    (name,) = (k for k, v in boundaries(NAME).items() if v is period)
+    turn = np.degrees(abs(period.angles_rad[0] - period.angles_rad[1]))
+    return f"{name} tilt boundary, {turn:.1f}°"
+
+
+def _maps(grains: tuple[Grain, ...], line: Line | None, field_nm: float) -> dict[str, Map]:
+    count = max(1, round(field_nm / MAP_PITCH_NM))
+    axis = (np.arange(count) - (count - 1) / 2) * MAP_PITCH_NM
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    label = np.zeros(count * count, dtype=int) if line is None else line.offset_nm(points) > 0
+    label = label.astype(int)
+    turned = np.array([g.angle_rad % (np.pi / 3) for g in grains])[label]
+    return {
+        "grain": Map(label.reshape(count, count).astype(np.float64), MAP_PITCH_NM),
+        "orientation": Map(turned.reshape(count, count), MAP_PITCH_NM, "rad"),
+    }
