@@ -212,7 +212,7 @@ def simulate(
     renderer: Annotated[str, typer.Option(help="fast, or abtem: minutes to hours.")] = "fast",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     out: Annotated[
-        Path | None, typer.Option(help="A file to write besides: .npz, .hspy, .zspy or .tif.")
+        Path | None, typer.Option(help="A file to write besides: .npz, .hspy or .tif.")
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="The PNG to write; beside --out, or here, by default.")
@@ -314,7 +314,7 @@ def worlds_clean(
 @worlds.command("export", epilog="Example: stemscout worlds export 3f2a91c07de4b856 g3.hspy")
 def worlds_export(
     world: Annotated[str, typer.Argument(help="Its address, or the name of a shipped one.")],
-    file: Annotated[Path, typer.Argument(help="The file to write: .npz, .hspy, .zspy or .tif.")],
+    file: Annotated[Path, typer.Argument(help="The file to write: .npz, .hspy or .tif.")],
 ) -> None:
     """Write a world as a file that HyperSpy opens."""
     from .views import worlds as view
@@ -325,7 +325,7 @@ def worlds_export(
 
 @worlds.command("import", epilog="Example: stemscout worlds import g3.hspy")
 def worlds_import(
-    file: Annotated[Path, typer.Argument(help="A .npz, .hspy or .zspy file that was exported.")],
+    file: Annotated[Path, typer.Argument(help="A .npz or .hspy file that was exported.")],
 ) -> None:
     """Read an exported world into the cache."""
     from .simulators.world import keep

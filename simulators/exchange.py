@@ -1,7 +1,7 @@
 """Worlds in formats that other programs open: HyperSpy's, and TIFF.
 
-``.hspy`` (HDF5) and ``.zspy`` (Zarr) are written and read by RosettaSciIO, which
-HyperSpy uses itself: one signal, its first axis the detector, the others
+``.hspy`` (HDF5) is written and read by RosettaSciIO, which HyperSpy uses itself
+(its ``.zspy`` does not work with Zarr 3): one signal, its first axis the detector, the others
 calibrated in nm.  Header and arrays of the world travel in the metadata, so the
 way back is exact.  TIFF holds the images and their pixel size alone.
 """
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..hardware.microscope import YX
 
 F32 = NDArray[np.float32]
-SUFFIXES = (".npz", ".hspy", ".zspy", ".tif")
+SUFFIXES = (".npz", ".hspy", ".tif")
 EXTRA = "pip install 'stemscout[files]'"
 
 
@@ -100,8 +100,8 @@ def export_images(
         },
         "tmp_parameters": {},
         "attributes": {"_lazy": False},
-        "package": "stemscout",
-        "package_version": "",
+        "package_info": {},
+        "models": {},
         "learning_results": {},
     }
     _plugin(path).file_writer(str(path), signal)
@@ -114,8 +114,8 @@ def import_images(path: Path) -> Images:
         ValueError: the file cannot be read, or holds no images.
         ImportError: RosettaSciIO is missing; the message says how to get it.
     """
-    if path.suffix not in (".hspy", ".zspy"):
-        raise ValueError(f"{str(path)!r} must end in .npz, .hspy or .zspy")
+    if path.suffix != ".hspy":
+        raise ValueError(f"{str(path)!r} must end in .npz or .hspy")
     if not path.exists():
         raise ValueError(f"{str(path)!r} does not exist")
     plugin = _plugin(path)
@@ -143,15 +143,10 @@ def import_images(path: Path) -> Images:
 
 def _plugin(path: Path) -> Any:
     try:
-        if path.suffix == ".hspy":
-            from rsciio import hspy
-
-            return hspy
-        from rsciio import zspy
-
-        return zspy
+        from rsciio import hspy
     except ImportError as error:
         raise ImportError(f"{path.suffix} files need RosettaSciIO: {EXTRA} ({error})") from error
+    return hspy
 
 
 def _packed(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
