@@ -94,7 +94,13 @@ def flagged(
     if len(centres) == 0:
         return None
     noise = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(9, 1)))
-    fresh = SimulatedMicroscope(microscope.world, noise, reference.dwell_us, microscope.costs)
+    fresh = SimulatedMicroscope(
+        microscope.world,
+        noise,
+        reference.dwell_us,
+        microscope.costs,
+        microscope.imperfections,
+    )
     fresh.open()
     frames: list[Frame] = [fresh.acquire(reference.at(c)) for c in centres]
     target = agent.target(frames)

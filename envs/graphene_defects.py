@@ -50,5 +50,12 @@ class GrapheneDefectsEnv(ScanEnv):
     ``time_budget_s``, ``split``, ``terminate_when_done``, ``render_mode``.
     """
 
-    def __init__(self, difficulty: str = "medium", renderer: str = "fast", **options: Any) -> None:
-        super().__init__(SpecimenSource("graphene", difficulty, renderer), **options)
+    def __init__(
+        self,
+        difficulty: str = "medium",
+        renderer: str = "fast",
+        imperfections: Any = "pristine",
+        **options: Any,
+    ) -> None:
+        source = SpecimenSource("graphene", difficulty, renderer, imperfections)
+        super().__init__(source, **options)

@@ -14,7 +14,27 @@ NAMESPACE = "StemScout"
 ENVIRONMENTS = {
     f"{NAMESPACE}/GrapheneDefects-v0": (
         "envs.graphene_defects:GrapheneDefectsEnv",
-        "silicon substitutions and vacancies in graphene, 24 nm field",
+        "silicon, vacancies, holes and a grain boundary in graphene, 24 nm field",
+    ),
+    f"{NAMESPACE}/MoS2Defects-v0": (
+        "envs.mos2_defects:MoS2DefectsEnv",
+        "vacancies, substitutions and a phase boundary in MoS2, 24 nm field",
+    ),
+    f"{NAMESPACE}/NiOPillars-v0": (
+        "envs.nio_pillars:NiOPillarsEnv",
+        "NiO pillars and tiny inclusions in La0.7Sr0.3MnO3, 28.8 nm field",
+    ),
+    f"{NAMESPACE}/FerroelectricDomains-v0": (
+        "envs.ferroelectric_domains:FerroelectricDomainsEnv",
+        "domain walls in BiFeO3, 28.8 nm field",
+    ),
+    f"{NAMESPACE}/Nanoparticles-v0": (
+        "envs.nanoparticles:NanoparticlesEnv",
+        "junctions between gold particles on a carbon film, 96 nm field",
+    ),
+    f"{NAMESPACE}/Composite-v0": (
+        "envs.composite:CompositeEnv",
+        "several materials far apart, 96 nm field; hard only",
     ),
     f"{NAMESPACE}/Recorded-v0": (
         "envs.recorded:RecordedEnv",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..hardware.costs import CostModel
 from ..hardware.microscope import YX, Microscope
 from ..simulators.images import read_image
+from ..simulators.imperfections import Imperfections, named
 from ..simulators.recorded import DETECTOR, RecordedMicroscope
 from ..simulators.simulated import SimulatedMicroscope
 from ..simulators.specimens import DIFFICULTIES, Specimen, specimen_module
@@ -66,14 +67,23 @@ class SpecimenSource:
 
     knows_truth = True
 
-    def __init__(self, specimen: str, difficulty: str = "medium", renderer: str = "fast") -> None:
+    def __init__(
+        self,
+        specimen: str,
+        difficulty: str = "medium",
+        renderer: str = "fast",
+        imperfections: str | Imperfections = "pristine",
+    ) -> None:
+        module = specimen_module(specimen)
         if difficulty not in DIFFICULTIES:
             known = ", ".join(DIFFICULTIES)
             raise ValueError(f"unknown difficulty {difficulty!r}; there are: {known}")
+        if difficulty not in module.LEVELS:
+            only = ", ".join(module.LEVELS)
+            raise ValueError(f"{specimen} at {difficulty!r}; it is made only at: {only}")
         if renderer not in RENDERERS:
             known = ", ".join(RENDERERS)
             raise ValueError(f"unknown renderer {renderer!r}; there are: {known}")
-        module = specimen_module(specimen)
         self.specimen, self.difficulty, self.renderer = specimen, difficulty, renderer
         self.fixed = shipped(specimen, difficulty) if renderer == "abtem" else None
         side = self.fixed.field_nm if self.fixed else module.FIELD_NM
@@ -84,6 +94,11 @@ class SpecimenSource:
             module.LEVELS[difficulty].dwell_us,
         )
         self.costs = CostModel()
+        self.imperfections = named(imperfections)
+        self.margin_nm = self.imperfections.reach_nm(self.field_yx_nm)
+        if self.fixed:
+            # Refused now and not at the first reset.
+            SimulatedMicroscope(open_world(self.fixed), 0, imperfections=self.imperfections)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -95,6 +110,7 @@ class SpecimenSource:
             "field_yx_nm": self.field_yx_nm,
             "optics": asdict(optics),
             "costs": asdict(self.costs),
+            "imperfections": asdict(self.imperfections),
         }
 
     def microscope(
@@ -104,9 +120,18 @@ class SpecimenSource:
         if recipe is None:
             shown = (seed, episode) if specimen is None else (specimen, 0)
             entropy, key = specimen_seed(shown[0], split, shown[1])
-            recipe = Recipe(self.specimen, self.difficulty, entropy, key, self.field_yx_nm[0])
+            recipe = Recipe(
+                self.specimen,
+                self.difficulty,
+                entropy,
+                key,
+                self.field_yx_nm[0],
+                margin_nm=self.margin_nm,
+            )
         rng = np.random.default_rng(noise_seed(seed, split, episode))
-        return SimulatedMicroscope(open_world(recipe), rng, self.reference.dwell_us, self.costs)
+        return SimulatedMicroscope(
+            open_world(recipe), rng, self.reference.dwell_us, self.costs, self.imperfections
+        )
 
     def truth(self, microscope: Microscope) -> Specimen | None:
         assert isinstance(microscope, SimulatedMicroscope)

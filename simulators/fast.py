@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..hardware.errors import Unsupported
 from .grid import Grid
-from .specimens.amorphous import BLOCK_NM, block
+from .specimens.amorphous import BLOCK_NM, DENSITY_PER_NM3, block
 from .specimens.specimen import Floats, Kind, Specimen
 from .spline import coefficients_of, image_of
 
@@ -114,6 +114,16 @@ def load_kernels(specimen: str) -> Kernels:
         background=data["background"],
         provenance=data["provenance"],
     )
+
+
+@cache
+def carbon_per_nm(specimen: str, detector: str) -> float:
+    """Fraction of the beam that 1 nm of amorphous carbon adds to a detector."""
+    kernels = load_kernels(specimen)
+    own = kernels.weights[detector][kernels.species.index("C")]
+    sigma2 = kernels.sigmas_nm**2
+    within = 1.0 - np.exp(-0.5 * REACH_NM**2 / sigma2)
+    return float(DENSITY_PER_NM3 * (own * 2 * np.pi * sigma2 * within).sum())
 
 
 def render(

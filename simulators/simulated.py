@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..hardware.costs import CostModel
 from ..hardware.microscope import YX, Capabilities, Limits, ScanRegion, ScanRequest
-from .scan import scan_batch
+from .evolution import Evolution
+from .exposure import Exposure
+from .imperfections import Imperfections, Scanner, named
+from .imperfections.scanning import Displacement
+from .scan import counts
 from .specimens import specimen_module
 from .virtual import F32, VirtualMicroscope
 from .world import World
@@ -17,9 +23,15 @@ class SimulatedMicroscope(VirtualMicroscope):
 
     Args:
         world: what is scanned; its field is the limit of the scan.
-        rng: where the noise comes from; an integer seeds a new generator.
+        rng: where noise, jitter, drift and damage come from; an integer seeds
+            a new generator.
         reference_dwell_us: what ``full_scale`` is stated for.
         costs: prices in time and charge.
+        imperfections: ``pristine``, ``realistic``, or ``Imperfections``.
+
+    Raises:
+        Unsupported: damage or growth over a world that abTEM simulated.
+        ValueError: distortions that lead beyond what the world shows.
     """
 
     def __init__(
@@ -28,9 +40,22 @@ class SimulatedMicroscope(VirtualMicroscope):
         rng: np.random.Generator | int = 0,
         reference_dwell_us: float = 24.0,
         costs: CostModel | None = None,
+        imperfections: str | Imperfections = "pristine",
     ) -> None:
         self.world = world
         self.rng = np.random.default_rng(rng)
+        self.imperfections = named(imperfections)
+        reach = self.imperfections.reach_nm(world.field_yx_nm)
+        shown = world.recipe.margin_nm
+        if reach > shown + 1e-9:
+            raise ValueError(
+                f"the probe may be {reach:.2f} nm off and the world shows {shown:g} nm beyond its "
+                f"field; make it with a margin_nm of at least {reach:.2f}"
+            )
+        self.evolution = Evolution(world, self.imperfections, self.rng)
+        distorts = self.imperfections.distorts
+        self.scanner = Scanner(self.imperfections, self.rng) if distorts else None
+        self._off: Displacement | None = None
         detectors = tuple(world.coefficients)
         side = min(world.field_yx_nm)
         limits = Limits(
@@ -49,7 +74,9 @@ class SimulatedMicroscope(VirtualMicroscope):
             name=f"simulated STEM over {world.specimen.name} ({world.recipe.renderer})",
             limits=limits,
             detectors=detectors,
-            full_scale={k: (0.0, electrons * white[k]) for k in detectors},
+            full_scale={
+                k: (self._reading(0.0), self._reading(electrons * white[k])) for k in detectors
+            },
             region_of_interest="native",
             can_abort=False,
             can_blank=True,
@@ -59,6 +86,38 @@ class SimulatedMicroscope(VirtualMicroscope):
         )
         super().__init__(capabilities, costs or CostModel(), world.optics.beam_current_pa)
 
+    def _reading(self, electrons: float) -> float:
+        response = self.imperfections.detector
+        return electrons if response is None else response.reading_of(electrons)
+
     def _scan(self, request: ScanRequest, shift_yx_nm: YX) -> tuple[ScanRegion, dict[str, F32]]:
-        (data,) = scan_batch([self.world], [request], [self.rng], [shift_yx_nm])
+        true, offsets = request, None
+        if self.scanner is not None:
+            self._off = off = self.scanner.displacement(request, self.costs)
+            true = replace(request, rotation_rad=request.rotation_rad + off.rotation_rad)
+            shift_yx_nm = _sum(shift_yx_nm, off.mean_yx_nm)
+            offsets = (off.by_row_nm, off.by_column_nm)
+        data = counts(
+            self.evolution.coefficients,
+            self.world.grid,
+            self.world.optics.electrons_per_us,
+            true,
+            shift_yx_nm,
+            self.rng,
+            offsets,
+        )
+        response = self.imperfections.detector
+        if response is not None:
+            data = {k: response.readings(v, self.rng) for k, v in data.items()}
         return request.region, data
+
+    def _exposure(self, region: ScanRegion, shift_yx_nm: YX, dose: float, pixel: float) -> Exposure:
+        """As scanned: off by what the scanner was off, and with what the beam destroyed."""
+        if self._off is not None:
+            region = replace(region, rotation_rad=region.rotation_rad + self._off.rotation_rad)
+            shift_yx_nm = _sum(shift_yx_nm, self._off.mean_yx_nm)
+        return self.evolution.expose(super()._exposure(region, shift_yx_nm, dose, pixel))
+
+
+def _sum(a: YX, b: YX) -> YX:
+    return a[0] + b[0], a[1] + b[1]

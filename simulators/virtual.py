@@ -50,6 +50,10 @@ class VirtualMicroscope(ABC):
     def _scan(self, request: ScanRequest, shift_yx_nm: YX) -> tuple[ScanRegion, dict[str, F32]]:
         """The region really scanned and the readings by detector."""
 
+    def _exposure(self, region: ScanRegion, shift_yx_nm: YX, dose: float, pixel: float) -> Exposure:
+        """Where the electrons of the scan just made truly went, and what they did."""
+        return Exposure(region, shift_yx_nm, pixel, dose)
+
     def open(self) -> Capabilities:
         self._open = True
         return self.capabilities
@@ -90,8 +94,8 @@ class VirtualMicroscope(ABC):
             charge = self.costs.charge_e(request, current)
         pitch = request.pixel_yx_nm
         dose = 0.0 if state.blanked else current * ELECTRONS_PER_PA_US * request.dwell_us
-        self.last_exposure = Exposure(
-            region, shift, max(pitch), dose / (pitch[0] * pitch[1] * 100.0)
+        self.last_exposure = self._exposure(
+            region, shift, dose / (pitch[0] * pitch[1] * 100.0), max(pitch)
         )
         return Frame(
             request, region, data, request.shape_yx[0], charge, self.costs.time_s(request), state

@@ -1,0 +1,49 @@
+"""How a detector turns electrons into numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DetectorResponse:
+    """Gain, offset, dark noise and saturation.
+
+    Attributes:
+        gain: reading for one electron.
+        offset: reading without any.
+        dark_noise: standard deviation of the reading without any.
+        saturation_e: electrons in a pixel above which the reading no longer rises.
+    """
+
+    gain: float = 1.0
+    offset: float = 1.5
+    dark_noise: float = 0.6
+    saturation_e: float = 60_000.0
+
+    def __post_init__(self) -> None:
+        if not self.gain > 0 or not self.saturation_e > 0:
+            raise ValueError(
+                f"gain {self.gain} and saturation {self.saturation_e} electrons must be above 0"
+            )
+        if not self.dark_noise >= 0 or not np.isfinite(self.offset):
+            raise ValueError(
+                f"dark noise {self.dark_noise} must be at least 0, the offset {self.offset} finite"
+            )
+
+    def readings(self, electrons: F32, rng: np.random.Generator) -> F32:
+        """Readings of the same shape as ``electrons``."""
+        counted = np.minimum(electrons, np.float32(self.saturation_e))
+        read = np.float32(self.gain) * counted + np.float32(self.offset)
+        if self.dark_noise > 0:
+            read += np.float32(self.dark_noise) * rng.standard_normal(read.shape, dtype=np.float32)
+        return np.asarray(read, dtype=np.float32)
+
+    def reading_of(self, electrons: float) -> float:
+        """The mean reading of a number of electrons."""
+        return self.gain * min(electrons, self.saturation_e) + self.offset
