@@ -15,7 +15,7 @@ from .outlines import cut_path, distance_to_path
 from .specimen import Floats, Ints
 
 GAP_NM = 0.05  # between what two motifs replace
-NEAR = (0.35, 0.25, 0.2)  # shares near a boundary, at a patch's edge, in groups
+NEAR = (0.4, 0.3, 0.2)  # shares near a boundary, at a patch's edge, in groups
 HALO_NM = 1.2  # of lattice beyond what is asked for, so that motifs at the border are whole
 
 
@@ -162,7 +162,7 @@ def _wished(
     half = field_nm / 2
     where, spread = rng.random(count), rng.exponential(0.7, count)
     points = rng.uniform(-half, half, (count, 2))
-    hubs = rng.uniform(-half, half, (max(2, count // 32), 2))
+    hubs = rng.uniform(-half, half, (max(2, count // 96), 2))
     grouped = hubs[rng.integers(len(hubs), size=count)] + rng.normal(0, 1.1, (count, 2))
     side, which = rng.choice([-1.0, 1.0], count), rng.random(count)
     angle = rng.uniform(0, 2 * np.pi, count)
