@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,17 @@ from numpy.typing import NDArray
 from . import fast
 from .fast import REACH_NM, Kernels, contributions, species_of
 from .grid import Grid
-from .multislice import Images, render
+from .multislice import Images, Multislice, render
 from .optics import Optics
-from .specimens import Specimen, specimen_module
+from .specimens import Specimen, amorphous, specimen_module
 from .world import multislice_settings, specimen_seed
 
 SIGMAS_NM = (0.035, 0.045, 0.058, 0.075, 0.1, 0.14, 0.2)
 WINDOW_NM, SAMPLING_NM = 1.6, 0.04
 CONTAMINATED = 2  # windows on contamination
 SEEDS = 12  # specimens searched for a feature of each class
+CONFIGURATIONS = 3  # of phonons; every species stands in many places besides
+HELD_OUT = 4  # windows that the fit never sees
 INCOHERENT_FROM = 1.5  # inner angle over the probe's; below, images are coherent
 Floats = NDArray[np.float64]
 Window = tuple[Specimen, Grid]
@@ -60,9 +62,25 @@ def windows(name: str, split: str, only: int | None = None) -> list[Window]:
             dirty.append((specimen, (at - half) * thick.pitch_nm))
         if not missing and len(dirty) == CONTAMINATED:
             break
-    chosen = (centres + dirty)[:only]
+    # Contamination first, so that a few windows still hold some of it.
+    chosen = (dirty[:1] + centres + dirty[1:])[:only]
     grid = Grid.over((WINDOW_NM, WINDOW_NM), SAMPLING_NM)
-    return [(specimen.window(yx, WINDOW_NM), grid) for specimen, yx in chosen]
+    return [(_with_film(specimen.window(yx, WINDOW_NM)), grid) for specimen, yx in chosen]
+
+
+def _with_film(specimen: Specimen) -> Specimen:
+    """The same with its film's atoms among the columns."""
+    if specimen.film_nm == 0:
+        return specimen
+    film = amorphous.film(specimen.field_yx_nm, specimen.film_nm)
+    carbon = [k.name for k in specimen.kinds].index("C")
+    return replace(
+        specimen,
+        positions_yx_nm=np.vstack([specimen.positions_yx_nm, film[:, :2]]),
+        height_nm=np.concatenate([specimen.height_nm, film[:, 2]]),
+        kind=np.concatenate([specimen.kind, np.full(len(film), carbon)]),
+        film_nm=0.0,
+    )
 
 
 def _specimens(name: str, split: str) -> Iterator[Specimen]:
@@ -161,6 +179,11 @@ def incoherent(optics: Optics) -> list[str]:
     return [d.name for d in optics.detectors if d.inner_mrad >= least]
 
 
+def settings_of(name: str) -> Multislice:
+    """How the windows are simulated."""
+    return replace(multislice_settings(name), configurations=CONFIGURATIONS)
+
+
 def simulate(
     name: str, split: str, folder: Path | None, scheduler: str, only: int | None = None
 ) -> tuple[list[Window], list[Images]]:
@@ -173,7 +196,7 @@ def simulate(
                 specimen.atoms(),
                 grid,
                 module.OPTICS,
-                multislice_settings(name),
+                settings_of(name),
                 None if folder is None else folder / f"{split}-{n}",
                 None,
                 scheduler,
@@ -195,7 +218,7 @@ def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> di
         background=fitted["background"],
         provenance={},
     )
-    unseen = simulate(name, "validation", folder, scheduler)
+    unseen = simulate(name, "validation", folder, scheduler, HELD_OUT)
     return {
         "species": list(kernels.species),
         "sigmas_nm": list(SIGMAS_NM),
@@ -205,7 +228,7 @@ def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> di
             "command": f"python -m stemscout.simulators.calibrate {name}",
             "windows": {"train": len(cells), "validation": len(unseen[0]), "side_nm": WINDOW_NM},
             "optics": asdict(optics),
-            "multislice": asdict(multislice_settings(name)),
+            "multislice": asdict(settings_of(name)),
             "fit": quality(cells, images, kernels),
             "held_out": quality(*unseen, kernels),
         },

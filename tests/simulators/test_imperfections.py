@@ -1,0 +1,260 @@
+"""What an instrument does to an image: each imperfection by its formula, seeded, and off at zero."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stemscout.hardware import ScanRegion, ScanRequest
+from stemscout.hardware.costs import CostModel
+from stemscout.hardware.errors import Unsupported
+from stemscout.simulators.exposure import Exposure
+from stemscout.simulators.grid import Grid
+from stemscout.simulators.imperfections import (
+    PRESETS,
+    BeamDamage,
+    ContaminationGrowth,
+    DetectorResponse,
+    Drift,
+    Flyback,
+    Hysteresis,
+    Imperfections,
+    LineJitter,
+    Scanner,
+    ScanRotationError,
+    named,
+)
+from stemscout.simulators.simulated import SimulatedMicroscope
+from stemscout.simulators.world import Recipe, open_world, shipped
+
+REQUEST = ScanRequest((0.0, 0.0), (1.5, 1.5), (64, 64), 24.0)
+COSTS = CostModel()
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A world that shows enough beyond its field for every imperfection."""
+    return open_world(Recipe("graphene", "easy", 3, (2, 0, 0), 8.0, margin_nm=1.2))
+
+
+def microscope(world, seed=0, **parts):
+    made = SimulatedMicroscope(world, seed, imperfections=Imperfections(**parts))
+    made.open()
+    return made
+
+
+def scanner(seed=0, **parts):
+    return Scanner(Imperfections(**parts), np.random.default_rng(seed))
+
+
+class TestDetector:
+    def test_gain_offset_and_dark_noise(self):
+        response = DetectorResponse(gain=2.5, offset=10.0, dark_noise=3.0)
+        read = response.readings(np.full((400, 400), 8.0, np.float32), np.random.default_rng(0))
+        assert read.mean() == pytest.approx(30.0, abs=0.05)
+        assert read.std() == pytest.approx(3.0, abs=0.03)
+        assert response.reading_of(8.0) == 30.0
+
+    def test_saturation(self):
+        response = DetectorResponse(gain=1.0, offset=0.0, dark_noise=0.0, saturation_e=100.0)
+        electrons = np.array([[50.0, 100.0, 1e6]], np.float32)
+        assert response.readings(electrons, np.random.default_rng(0)).tolist() == [[50, 100, 100]]
+
+    def test_an_ideal_one_reads_electrons(self):
+        ideal = DetectorResponse(1.0, 0.0, 0.0, 1e9)
+        electrons = np.arange(12, dtype=np.float32).reshape(3, 4)
+        assert np.array_equal(ideal.readings(electrons, np.random.default_rng(0)), electrons)
+
+    def test_full_scale_is_in_readings(self, wide):
+        plain = microscope(wide).capabilities.full_scale["haadf"]
+        read = microscope(wide, detector=DetectorResponse(3.0, 7.0)).capabilities.full_scale
+        assert read["haadf"] == pytest.approx((7.0, 7.0 + 3.0 * plain[1]))
+
+
+class TestScanning:
+    def test_jitter_moves_lines(self):
+        off = scanner(jitter=LineJitter(0.02)).displacement(
+            replace(REQUEST, shape_yx=(4096, 64)), COSTS
+        )
+        assert off.by_row_nm.std(axis=0) == pytest.approx([0.02, 0.02], rel=0.05)
+        assert not off.by_column_nm.any()
+        assert np.abs(off.by_row_nm).max() <= 2 * LineJitter(0.02).reach_nm
+
+    def test_flyback_is_felt_at_the_start_of_a_line_and_dies_out(self):
+        lag = Flyback(0.1, 48.0).offsets(64, 24.0)[:, 1]
+        assert lag[0] == pytest.approx(0.1)
+        assert lag[2] == pytest.approx(0.1 / np.e)
+        assert lag[-1] < 1e-8
+
+    @settings(max_examples=20, deadline=None)
+    @given(speed=st.floats(0.0, 50.0), most=st.floats(0.01, 5.0), time=st.floats(0.0, 1e5))
+    def test_drift_starts_with_its_speed_and_never_exceeds_its_limit(self, speed, most, time):
+        drift = Drift(speed, most)
+        assert 0.0 <= drift.distance_nm(time) <= most
+        first = drift.distance_nm(1e-3)
+        assert first == pytest.approx(speed / 60 * 1e-3, rel=0.05, abs=1e-12)
+
+    def test_drift_goes_on_from_frame_to_frame(self):
+        drifting = scanner(drift=Drift(60.0, 100.0))
+        means = [drifting.displacement(REQUEST, COSTS).mean_yx_nm for _ in range(3)]
+        steps = np.linalg.norm(np.diff(means, axis=0), axis=1)
+        # A nanometre a second, less what the exponential has lost by then.
+        assert steps == pytest.approx(COSTS.time_s(REQUEST), rel=0.02)
+
+    def test_hysteresis_lags_behind_a_move_and_catches_up(self):
+        after = Hysteresis(0.1, 10.0, 0.05).lag(np.array([2.0, 0.0]), np.array([0.0, 0.05, 1.0]))
+        assert after[:, 0] == pytest.approx([-0.2, -0.2 / np.e, 0.0], abs=1e-6)
+        assert not after[:, 1].any()
+
+    def test_hysteresis_is_bounded_and_needs_a_move(self):
+        lagging = scanner(hysteresis=Hysteresis(0.5, 0.15, 10.0))
+        assert lagging.displacement(REQUEST, COSTS).mean_yx_nm == (0.0, 0.0)
+        far = replace(REQUEST, centre_yx_nm=(0.0, 8.0))
+        mean = lagging.displacement(far, COSTS).mean_yx_nm
+        assert -0.15 <= mean[1] < -0.1
+
+    def test_the_rotation_error_is_one_for_an_episode(self):
+        turned = scanner(rotation=ScanRotationError(0.01))
+        angles = {turned.displacement(REQUEST, COSTS).rotation_rad for _ in range(3)}
+        assert len(angles) == 1
+        drawn = [scanner(s, rotation=ScanRotationError(0.01)).rotation_rad for s in range(400)]
+        assert np.std(drawn) == pytest.approx(0.01, rel=0.15)
+        assert np.abs(drawn).max() <= 0.03
+
+    def test_offsets_are_about_their_mean(self):
+        off = scanner(jitter=LineJitter(), flyback=Flyback(), drift=Drift()).displacement(
+            REQUEST, COSTS
+        )
+        assert off.by_row_nm.mean(axis=0) == pytest.approx([0, 0], abs=1e-12)
+        assert off.by_column_nm.mean(axis=0) == pytest.approx([0, 0], abs=1e-12)
+
+    def test_a_displaced_scan_shows_what_lies_there(self, wide):
+        """Drift by d shows what a shift of the beam by d would."""
+        from stemscout.simulators.scan import sample
+
+        image = wide.coefficients["haadf"]
+        shifted, displaced = np.empty((64, 64)), np.empty((64, 64))
+        sample(image, wide.grid, REQUEST, (0.3, -0.2), shifted)
+        offsets = (np.full((64, 2), 0.1), np.tile([0.2, -0.3], (64, 1)))
+        sample(image, wide.grid, REQUEST, (0.0, 0.0), displaced, offsets)
+        assert displaced == pytest.approx(shifted, rel=1e-6, abs=1e-12)
+
+    def test_the_exposure_tells_where_the_beam_was(self, wide):
+        drifting = microscope(wide, drift=Drift(600.0, 1.0))
+        for _ in range(5):
+            drifting.acquire(REQUEST)
+        exposure = drifting.last_exposure
+        assert np.hypot(*exposure.shift_yx_nm) == pytest.approx(1.0, abs=0.05)
+        assert exposure.region.centre_yx_nm == (0.0, 0.0)
+
+    def test_a_world_that_shows_too_little_is_refused(self, world):
+        with pytest.raises(ValueError, match=r"margin_nm of at least 0\.60"):
+            microscope(world, drift=Drift())
+
+
+class TestGrowth:
+    GRID = Grid.over((8.0, 8.0), 0.04)
+
+    def exposure(self, dose=1e6):
+        return Exposure(ScanRegion((0.5, -0.5), (2.0, 2.0)), (0.0, 0.0), 0.02, dose)
+
+    def test_carbon_grows_with_the_dose_where_the_beam_was(self):
+        where, grown = ContaminationGrowth(1e-7, 0.1).thickness(self.exposure(), self.GRID)
+        whole = np.zeros(self.GRID.shape_yx)
+        whole[where] = grown
+        y, x = (o + np.arange(n) * 0.04 for o, n in zip(
+            self.GRID.origin_yx_nm, self.GRID.shape_yx, strict=True))  # fmt: skip
+        inner = np.ix_(np.abs(y - 0.5) < 0.6, np.abs(x + 0.5) < 0.6)
+        assert whole[inner] == pytest.approx(0.1, rel=1e-3)
+        outer = whole[np.ix_(np.abs(y - 0.5) > 1.5, np.abs(x + 0.5) > 1.5)]
+        assert not outer.any()
+        twice = ContaminationGrowth(1e-7, 0.1).thickness(self.exposure(2e6), self.GRID)[1]
+        assert twice == pytest.approx(2 * grown)
+
+    def test_frames_grow_brighter_where_the_beam_was(self, wide):
+        growing = microscope(wide, growth=ContaminationGrowth(2e-5))
+        first = growing.acquire(REQUEST).image.mean()
+        for _ in range(3):
+            growing.acquire(REQUEST)
+        assert growing.acquire(REQUEST).image.mean() > 1.2 * first
+        elsewhere = replace(REQUEST, centre_yx_nm=(-3.0, -3.0))
+        fresh = microscope(wide).acquire(elsewhere).image.mean()
+        assert growing.acquire(elsewhere).image.mean() == pytest.approx(fresh, rel=0.1)
+
+    def test_the_world_itself_stays_what_it_is(self, wide):
+        before = wide.coefficients["haadf"].copy()
+        growing = microscope(wide, growth=ContaminationGrowth(1e-5))
+        growing.acquire(REQUEST)
+        assert np.array_equal(wide.coefficients["haadf"], before)
+        assert not np.array_equal(growing.evolution.coefficients["haadf"], before)
+
+
+def test_everything_is_seeded(wide):
+    """The same seed gives the same frames, imperfections and all; another seed others."""
+    frames = []
+    for seed in (5, 5, 6):
+        m = SimulatedMicroscope(wide, seed, imperfections=PRESETS["realistic"])
+        m.open()
+        frames.append(np.stack([m.acquire(REQUEST).image for _ in range(3)]))
+    assert np.array_equal(frames[0], frames[1])
+    assert not np.array_equal(frames[0], frames[2])
+
+
+def test_zero_is_off(wide):
+    """Amplitudes of zero give the pristine frame, electron for electron."""
+    nothing = Imperfections(
+        detector=DetectorResponse(1.0, 0.0, 0.0, 1e12),
+        jitter=LineJitter(0.0),
+        flyback=Flyback(0.0),
+        drift=Drift(0.0),
+        rotation=ScanRotationError(0.0),
+        hysteresis=Hysteresis(0.0, 0.0),
+        growth=ContaminationGrowth(0.0),
+    )
+    noisy = SimulatedMicroscope(wide, 1, imperfections=nothing)
+    noisy.open()
+    image = np.mean([noisy.acquire(REQUEST).image for _ in range(200)], axis=0)
+    plain = microscope(wide, 2)
+    other = np.mean([plain.acquire(REQUEST).image for _ in range(200)], axis=0)
+    pull = (image - other) / np.sqrt((image + other + 1e-9) / 200)
+    assert np.abs(pull).max() < 6
+    assert noisy.last_exposure == plain.last_exposure
+
+
+def test_pristine_is_the_default(wide):
+    a, b = SimulatedMicroscope(wide, 1), SimulatedMicroscope(wide, 1, imperfections="pristine")
+    for m in (a, b):
+        m.open()
+    assert np.array_equal(a.acquire(REQUEST).image, b.acquire(REQUEST).image)
+
+
+def test_abtem_worlds_refuse_change():
+    world = open_world(shipped("nio_lsmo", "medium"))
+    for parts in ({"growth": ContaminationGrowth()}, {"damage": BeamDamage()}):
+        with pytest.raises(Unsupported, match="only the fast renderer"):
+            microscope(world, **parts)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: DetectorResponse(gain=0.0), "gain 0.0"),
+        (lambda: DetectorResponse(dark_noise=-1.0), "dark noise -1.0"),
+        (lambda: LineJitter(-0.1), "LineJitter: sigma_nm is -0.1"),
+        (lambda: Flyback(decay_us=0.0), "Flyback: decay_us is 0.0"),
+        (lambda: Drift(-1.0), "Drift: speed_nm_per_min is -1.0"),
+        (lambda: Drift(1.0, 0.0), "Drift: max_nm is 0.0"),
+        (lambda: ScanRotationError(float("nan")), "sigma_rad is nan"),
+        (lambda: Hysteresis(decay_s=0.0), "Hysteresis: decay_s is 0.0"),
+        (lambda: ContaminationGrowth(-1.0), "a rate of -1.0 nm"),
+        (lambda: BeamDamage({"S": -1.0}), "a cross-section of -1.0 barn for S"),
+        (lambda: named("awful"), "unknown imperfections 'awful'; there are: pristine, realistic"),
+    ],
+)
+def test_bad_parameters(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()

@@ -1,0 +1,95 @@
+"""Poisson noise is Poisson's, for any mean and mixture of means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from stemscout.simulators.noise import STEP, TOP, poisson
+
+COUNT = 400_000
+# The five that are promised, a step of the ladder and its neighbours, and the ladder's end.
+MEANS = (0.1, 1.0, 5.0, 20.0, 200.0, 3e-4, (30 * STEP) ** 2, (30.5 * STEP) ** 2, TOP, 1.01 * TOP)
+
+
+def draws(mean, seed=0, count=COUNT):
+    return poisson(np.full(count, mean), np.random.default_rng(seed)).astype(np.int64)
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_mean_and_variance(mean):
+    """Within five standard errors."""
+    found = draws(mean)
+    assert found.mean() == pytest.approx(mean, abs=5 * np.sqrt(mean / COUNT))
+    error = np.sqrt((mean + 2 * mean**2) / COUNT)
+    assert found.var() == pytest.approx(mean, abs=5 * error)
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_chi_square(mean):
+    """Three independent sets: their p-values together are no accident (Fisher)."""
+    values = []
+    for seed in range(3):
+        found = draws(mean, seed)
+        low, high = (int(stats.poisson.ppf(q, mean)) for q in (1e-4, 1 - 1e-4))
+        edges = np.arange(low, high + 1)
+        expected = stats.poisson.pmf(edges, mean)
+        counts = np.array([(found == k).sum() for k in edges], dtype=float)
+        below, above = stats.poisson.cdf(low - 1, mean), stats.poisson.sf(high, mean)
+        expected = np.concatenate([[below], expected, [above]]) * COUNT
+        counts = np.concatenate([[(found < low).sum()], counts, [(found > high).sum()]])
+        keep = expected > 5
+        rest = (counts[~keep].sum(), expected[~keep].sum())
+        if rest[1] > 1:
+            counts, expected = np.append(counts[keep], rest[0]), np.append(expected[keep], rest[1])
+        else:
+            counts, expected = counts[keep], expected[keep]
+        expected *= counts.sum() / expected.sum()
+        values.append(stats.chisquare(counts, expected).pvalue)
+    assert stats.combine_pvalues(values).pvalue > 1e-4
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32), mean=st.floats(0.0, 300.0))
+def test_any_mean_has_its_mean(seed, mean):
+    found = draws(mean, seed, 20_000)
+    assert found.mean() == pytest.approx(mean, abs=6 * np.sqrt(mean / 20_000) + 1e-9)
+
+
+def test_pixels_of_an_image_are_independent():
+    """Each pixel follows its own mean, and neighbours do not know of each other."""
+    rng = np.random.default_rng(1)
+    means = rng.gamma(1.5, 6.0, (64, 64))
+    frames = np.stack([poisson(means, rng) for _ in range(400)])
+    pull = (frames.mean(axis=0) - means) / np.sqrt(means / 400)
+    assert np.abs(pull).max() < 6
+    assert pull.std() == pytest.approx(1.0, abs=0.05)
+    normal = (frames - means) / np.sqrt(means)
+    for axis in (1, 2):
+        a, b = (np.take(normal, range(s, 63 + s), axis) for s in (0, 1))
+        assert abs((a * b).mean()) < 4 / np.sqrt(a.size)
+
+
+def test_the_generator_decides():
+    means = np.full((8, 8), 3.0)
+    a, b = (poisson(means, np.random.default_rng(7)) for _ in range(2))
+    rng = np.random.default_rng(7)
+    first, second = poisson(means, rng), poisson(means, rng)
+    assert np.array_equal(a, b)
+    assert np.array_equal(a, first)
+    assert not np.array_equal(first, second)
+    assert a.dtype == np.float32
+    assert a.shape == (8, 8)
+
+
+def test_nothing_comes_of_nothing():
+    assert not poisson(np.zeros((4, 4)), np.random.default_rng(0)).any()
+
+
+@pytest.mark.parametrize("bad", [-1e-9, float("nan")])
+def test_means_that_are_none(bad):
+    with pytest.raises(ValueError, match="negative or not a number"):
+        poisson(np.array([1.0, bad]), np.random.default_rng(0))
