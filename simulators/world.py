@@ -57,6 +57,10 @@ class Recipe:
                 f"a field of {self.field_nm} nm; it must be above 0 and at most "
                 f"{LARGEST_FIELD_NM:g} nm"
             )
+        if not 0 <= self.margin_nm <= self.field_nm:
+            raise ValueError(
+                f"a margin of {self.margin_nm} nm; it must be at least 0 and at most the field"
+            )
 
     @property
     def digest(self) -> str:

@@ -205,11 +205,11 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("run", *ENV, "--pixel-nm", "0.1"), "--pixel-nm only goes with --image"),
         (("run", "--env", "StemScout/Recorded-v0"), "a recording is given by --image"),
         (("run", *ENV, "--out", "/dev/null/sub"), "is a file"),
-        (("simulate", "graphene", "--fov-nm", "1e5"), "a field of 100000.0 nm; up to 400 nm"),
+        (("simulate", "graphene", "--fov-nm", "1e5"), "a field of 100000.0 nm; it must be above 0 and at most 400 nm"),
         (("run", "--image", "none.png", "--pixel-nm", "0.1"), "no image file at 'none.png'"),
         (("simulate", "diamond"), "unknown specimen 'diamond'; there are: graphene"),
         (("simulate", "graphene", "--fov-nm", "2"), "a field of 2.0 nm"),
-        (("simulate", "graphene", "--out", "w.png"), "must end in .npz"),
+        (("simulate", "graphene", "--out", "w.png"), "must end in one of .npz, .hspy, .tif"),
         (("bench", "run", "nothing"), "unknown suite 'nothing'; there are: half, smoke"),
     ],
 )

@@ -1,25 +1,74 @@
-"""The calibration finds again what an image was made of."""
+"""The calibration finds again what an image was made of, and says how good it is."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from stemscout.simulators.calibrate import SIGMAS_NM, design_matrix, fit
-from stemscout.simulators.grid import Grid
-from stemscout.simulators.specimens import graphene
+from stemscout.simulators import fast
+from stemscout.simulators.calibrate import (
+    HELD_OUT,
+    SIGMAS_NM,
+    WINDOW_NM,
+    design_matrix,
+    fit,
+    incoherent,
+    quality,
+    windows,
+)
+from stemscout.simulators.fast import Kernels, species_of
+from stemscout.simulators.specimens import SPECIMENS, specimen_module
 
 
 def test_an_image_made_of_kernels_gives_back_the_kernels():
-    specimen = graphene.generate(0, "easy", 4.0)
-    grid = Grid.over((4.0, 4.0), 0.08)
-    wanted = np.zeros((2, len(SIGMAS_NM)))
-    wanted[0, [1, 4]] = 1e-4, 2e-5
-    wanted[1, [2, 5]] = 9e-4, 5e-5
-    image = design_matrix(specimen, grid) @ np.append(wanted.ravel(), 3e-6)
-    found = fit(specimen, grid, {"haadf": image.reshape(grid.shape_yx).astype(np.float32)})["haadf"]
-    assert np.array(found["weights"]) == pytest.approx(wanted, abs=2e-6)
-    assert found["background"] == pytest.approx(3e-6, abs=3e-7)
-    assert found["correlation"] > 0.99999
-    assert found["slope"] == pytest.approx(1.0, abs=1e-3)
-    assert found["peak_error"]["Si"] == pytest.approx(0.0, abs=1e-3)
+    cells = windows("nio_lsmo", "train", only=3)
+    names = species_of(cells[0][0].kinds)
+    wanted = np.zeros((len(names), len(SIGMAS_NM)))
+    wanted[:, 2] = np.linspace(1e-3, 6e-3, len(names))
+    wanted[0, 4] = 2e-4
+    images = []
+    for cell in cells:
+        image = design_matrix(*cell) @ np.append(wanted.ravel(), 3e-4)
+        images.append({"haadf": image.reshape(cell[1].shape_yx).astype(np.float32)})
+    found = fit(cells, images, ["haadf"])
+    assert found["weights"]["haadf"][:4] == pytest.approx(wanted[:4], abs=3e-5)
+    assert found["background"]["haadf"] == pytest.approx(3e-4, rel=0.02)
+    kernels = Kernels(tuple(names), np.array(SIGMAS_NM), found["weights"], found["background"], {})
+    said = quality(cells, images, kernels)["haadf"]
+    assert said["correlation"] > 0.999
+    assert said["slope"] == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_species_that_never_occurs_is_named():
+    (specimen, grid), *_ = windows("graphene", "train", only=1)
+    bare = specimen.window(np.array([50.0, 50.0]), WINDOW_NM)
+    with pytest.raises(ValueError, match="no window holds a column of C, Si"):
+        fit([(bare, grid)], [{"haadf": np.zeros(grid.shape_yx, np.float32)}], ["haadf"])
+
+
+def test_only_incoherent_detectors_are_calibrated():
+    assert incoherent(specimen_module("graphene").OPTICS) == ["haadf", "maadf"]
+    assert incoherent(specimen_module("bifeo3").OPTICS) == ["haadf", "maadf"]
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_training_and_held_out_windows_differ(name):
+    """The held-out ones come from the validation split."""
+    train, unseen = windows(name, "train", 1)[0][0], windows(name, "validation", 1)[0][0]
+    assert train.seed != unseen.seed
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_the_table_says_how_good_it_is(name):
+    """Correlation with multislice >= 0.98 on windows that the fit never saw."""
+    kernels = fast.load_kernels(name)
+    said = kernels.provenance
+    assert said["windows"]["validation"] == HELD_OUT
+    assert said["command"].endswith(f"simulators.calibrate {name}")
+    for detector in kernels.weights:
+        assert said["held_out"][detector]["correlation"] >= 0.98
+        assert 0.9 < said["held_out"][detector]["slope"] < 1.1
+        # Every species of column has its error stated.
+        stated = set(said["fit"][detector]["peak_error"])
+        plain = {s for s in kernels.species if ":" not in s}
+        assert stated == plain

@@ -26,7 +26,7 @@ def test_counts_are_poisson(world):
     frames = scan_batch([world] * 200, [REQUEST] * 200, rngs)
     counts = np.array([f["haadf"] for f in frames])
     expected = np.empty((64, 64))
-    sample(world, "haadf", REQUEST, (0.0, 0.0), expected)
+    sample(world.coefficients["haadf"], world.grid, REQUEST, (0.0, 0.0), expected)
     expected *= world.optics.electrons_per_us * REQUEST.dwell_us
     assert (counts == np.rint(counts)).all()
     # 4096 pixels times 200 frames: the mean is known to 0.07 % and the variance to 0.2 %.

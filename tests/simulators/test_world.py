@@ -1,33 +1,50 @@
-"""A world: immutable, reopened from its recipe, point-sampled exactly."""
+"""A world: immutable, reopened from its recipe, its file or the cache, point-sampled exactly."""
 
 from __future__ import annotations
 
 import copy
+import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from stemscout.hardware import ScanRequest, Unsupported
+from stemscout.simulators import cache as cache_module
 from stemscout.simulators import fast
+from stemscout.simulators.cache import Cache
+from stemscout.simulators.grid import Grid
 from stemscout.simulators.scan import sample
-from stemscout.simulators.specimens import graphene
+from stemscout.simulators.specimens import SPECIMENS, graphene, specimen_module
 from stemscout.simulators.visibility import need_e_per_a2
 from stemscout.simulators.world import (
     SHIPPED,
     Recipe,
+    circumstances,
+    keep,
     load_world,
     open_world,
+    render_abtem,
     save_world,
     shipped,
+    unpack,
 )
 
 REQUEST = ScanRequest((0.3, -0.7), (1.5, 1.5), (64, 64), 24.0)
+WORLDS = sorted(p.stem for p in SHIPPED.glob("*.npz"))
+ABTEM = Recipe("graphene", "easy", 0, (2, 0, 0), 6.0, "abtem")
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache_module.VARIABLE, str(tmp_path / "cache"))
+    return Cache()
 
 
 def sampled(world, request=REQUEST, detector="haadf"):
     out = np.empty(request.shape_yx)
-    sample(world, detector, request, (0.0, 0.0), out)
+    sample(world.coefficients[detector], world.grid, request, (0.0, 0.0), out)
     return out
 
 
@@ -42,14 +59,34 @@ def test_pickles_as_its_recipe(world):
     data = pickle.dumps(world)
     assert len(data) < 1000
     again = pickle.loads(data)
-    assert again.recipe.digest == world.recipe.digest
+    assert again.digest == world.digest
     assert np.array_equal(again.coefficients["haadf"], world.coefficients["haadf"])
 
 
-def test_recipe_decides_the_digest(world):
-    recipe = world.recipe
-    assert recipe.digest == Recipe(**vars(recipe)).digest
-    assert recipe.digest != Recipe(**{**vars(recipe), "entropy": 4}).digest
+@pytest.mark.parametrize(
+    "change",
+    [{"entropy": 4}, {"difficulty": "hard"}, {"field_nm": 9.0}, {"margin_nm": 0.5},
+     {"detectors": ("maadf",)}, {"renderer": "abtem"}, {"spawn_key": (2, 1, 0)}],
+    ids=lambda c: next(iter(c)),
+)  # fmt: skip
+def test_everything_that_decides_a_world_is_in_its_address(world, change):
+    assert world.recipe.digest == replace(world.recipe).digest
+    assert world.recipe.digest != replace(world.recipe, **change).digest
+
+
+def test_optics_settings_and_versions_are_in_the_address():
+    made = circumstances(ABTEM)
+    assert made["optics"]["energy_kev"] == 60.0
+    assert made["settings"]["configurations"] == graphene.CONFIGURATIONS
+    assert set(made["versions"]) == {"format", "stemscout", "abtem"}
+    assert json.loads(json.dumps(made))
+
+
+def test_a_margin_is_imaged_beyond_the_field():
+    plain, wide = (open_world(Recipe("graphene", "easy", 3, (), 8.0, margin_nm=m)) for m in (0, 1))
+    assert plain.image("haadf").shape == wide.image("haadf").shape
+    inner = (slice(20, -20), slice(20, -20))
+    assert wide.image("haadf")[inner] == pytest.approx(plain.image("haadf")[inner], rel=1e-3)
 
 
 def test_sampling_at_the_nodes_gives_the_image(world):
@@ -73,20 +110,22 @@ def test_rotated_sampling_agrees_with_rot90(world):
     assert sampled(world, turned) == pytest.approx(np.rot90(sampled(world, about_axis)), rel=1e-9)
 
 
-def test_atoms_are_bright_and_centres_dark_where_the_truth_says():
-    world = open_world(Recipe("graphene", "easy", 0, (2, 0, 0), 8.0))
-    for k, yx in zip(world.specimen.feature_class, world.specimen.feature_yx_nm, strict=True):
-        request = ScanRequest(tuple(yx.clip(-3.7, 3.7)), (0.4, 0.4), (41, 41), 1.0)
-        image = sampled(world, request)
-        if k == 0:
-            brightest = np.unravel_index(image.argmax(), image.shape)
-            offset = (np.array(brightest) - 20) * 0.4 / 41 + request.centre_yx_nm - yx
+def test_silicon_is_bright_and_vacancies_dark_where_the_truth_says(world):
+    names = [world.specimen.classes[k].name for k in world.specimen.feature_class]
+    checked = set()
+    for name, yx in zip(names, world.specimen.feature_yx_nm, strict=True):
+        if np.abs(yx).max() > 3.7:
+            continue
+        image = sampled(world, ScanRequest(tuple(yx), (0.4, 0.4), (41, 41), 1.0))
+        if name == "si3":
+            offset = (np.array(np.unravel_index(image.argmax(), image.shape)) - 20) * 0.4 / 41
             assert np.hypot(*offset) < 0.02
-        elif np.abs(yx).max() < 3.7:  # the hole is darker than the ring of its neighbours
+        elif name == "single vacancy":
             y, x = np.mgrid[-20:21, -20:21] * 0.4 / 41
             distance = np.hypot(y, x)
-            assert image[distance < 0.04].mean() < 0.7 * image[abs(distance - 0.142) < 0.02].mean()
-    assert set(world.specimen.feature_class) == {0, 1}
+            assert image[distance < 0.04].mean() < 0.8 * image[abs(distance - 0.15) < 0.03].mean()
+        checked.add(name)
+    assert {"si3", "single vacancy"} <= checked
 
 
 def test_silicon_is_brighter_as_the_power_of_its_number():
@@ -111,16 +150,47 @@ def test_probe_is_no_smaller_than_diffraction_and_the_source_allow():
     assert 0.9 * expected < fwhm < 1.3 * expected
 
 
-def test_needs_stand_as_the_ideal_observer_has_them():
-    for name, need in need_e_per_a2("graphene").items():
-        assert graphene.NEED_E_PER_A2[name] == pytest.approx(need, rel=0.05)
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_needs_stand_as_the_ideal_observer_has_them(name):
+    stated = {c.name: c.need_e_per_a2 for c in specimen_module(name).CLASSES}
+    for feature_class, need in need_e_per_a2(name).items():
+        assert stated[feature_class] == pytest.approx(need, rel=0.05)
 
 
-def test_the_calibration_says_how_good_it_is():
-    fit = fast.load_kernels("graphene").provenance["fit"]
-    for detector in ("haadf", "maadf"):
-        assert fit[detector]["correlation"] >= 0.98
-        assert all(abs(e) < 0.05 for e in fit[detector]["peak_error"].values())
+def test_columns_taken_out_leave_what_is_rendered_without_them(world):
+    s, grid = world.specimen, world.grid
+    inner = np.flatnonzero((np.abs(s.positions_yx_nm) < 2.0).all(axis=1))
+    gone = np.random.default_rng(0).choice(inner, 40, replace=False)
+    left = np.ones(len(s.kind), dtype=bool)
+    left[gone] = False
+    without = replace(
+        s,
+        positions_yx_nm=s.positions_yx_nm[left],
+        height_nm=s.height_nm[left],
+        kind=s.kind[left],
+    )
+    changed = world.coefficients["haadf"].copy()
+    fast.remove(s, gone, grid, "haadf", changed)
+    assert changed == pytest.approx(fast.coefficients(without, grid, "haadf"), abs=1e-8)
+
+
+def test_a_render_is_the_sum_of_its_kernels():
+    """The tabulated sum agrees with the formula, to the sixteenth of a node it is tabulated at."""
+    kernels = fast.load_kernels("graphene")
+    specimen, _, yx = graphene.pair(0, np.random.default_rng(0))
+    window = specimen.window(yx, 0.8)
+    grid = Grid.over((0.8, 0.8), 0.04)
+    found = fast.render(window, grid, "haadf")[4:-4, 4:-4]
+    y, x = (o + np.arange(n) * 0.04 for o, n in zip(grid.origin_yx_nm, grid.shape_yx, strict=True))
+    wanted = np.full((len(y), len(x)), kernels.background["haadf"])
+    for (ay, ax), kind in zip(window.positions_yx_nm, window.kind, strict=True):
+        r2 = (y - ay)[:, None] ** 2 + (x - ax)[None, :] ** 2
+        for g, sigma in enumerate(kernels.sigmas_nm):
+            spot = kernels.weights["haadf"][kind, g] * np.exp(-0.5 * r2 / sigma**2)
+            wanted += spot * (r2 <= fast.REACH_NM**2)
+    wanted = wanted[4:-4, 4:-4]
+    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.9995
+    assert found.mean() == pytest.approx(wanted.mean(), rel=2e-3)
 
 
 def test_coherent_detectors_are_unsupported(world):
@@ -130,64 +200,106 @@ def test_coherent_detectors_are_unsupported(world):
 
 def test_saved_and_loaded(world, tmp_path):
     path = tmp_path / "world.npz"
-    save_world(world, path, {"note": "a test"})
+    save_world(world, path)
     with pytest.raises(FileExistsError):
-        save_world(world, path, {"note": "another"})
+        save_world(world, path)
     assert [p.name for p in tmp_path.iterdir()] == ["world.npz"]
     again = load_world(path)
     assert again.recipe == world.recipe
+    assert again.digest == world.digest
     assert again.grid == world.grid
     assert again.optics == world.optics
     assert again.specimen.classes == world.specimen.classes
     assert np.array_equal(again.specimen.feature_yx_nm, world.specimen.feature_yx_nm)
     assert np.array_equal(again.coefficients["haadf"], world.coefficients["haadf"])
+    assert pickle.loads(pickle.dumps(again)).path == path
 
 
-@pytest.mark.parametrize("damage", ["cut short", "not a world", "empty"])
-def test_a_damaged_file_is_refused(world, tmp_path, damage):
-    path = tmp_path / "world.npz"
-    save_world(world, path, {})
-    data = path.read_bytes()
-    path.write_bytes(
-        {"cut short": data[: len(data) // 2], "not a world": b"text", "empty": b""}[damage]
-    )
-    with pytest.raises(ValueError, match="is not a readable world"):
-        load_world(path)
+def test_a_file_that_lacks_something_is_refused(world, tmp_path):
+    from stemscout.simulators import files
+    from stemscout.simulators.world import pack
+
+    header, arrays = pack(world)
+    del header["made"]["recipe"]
+    files.save(tmp_path / "world.npz", header, arrays)
+    with pytest.raises(ValueError, match=r"world.npz is not a readable world: 'recipe'"):
+        load_world(tmp_path / "world.npz")
 
 
-def test_unknown_renderer():
-    with pytest.raises(ValueError, match="unknown renderer 'paint'"):
-        open_world(Recipe("graphene", "easy", 0, (), 8.0, "paint"))
+def test_a_kept_world_comes_back_from_the_cache(world, own_cache):
+    address = keep(world)
+    assert address == world.digest
+    again = unpack(*own_cache.get(address))
+    assert again.digest == address
+    assert np.array_equal(again.coefficients["haadf"], world.coefficients["haadf"])
+    assert again.specimen.kinds == world.specimen.kinds
+
+
+def test_abtem_worlds_open_from_the_cache_and_never_by_themselves(own_cache, world):
+    recipe = replace(ABTEM, entropy=77)
+    with pytest.raises(ValueError, match="make it with `stemscout simulate graphene --seed 77"):
+        open_world(recipe)
+    made = replace(world, recipe=recipe, made=circumstances(recipe))
+    keep(made)
+    found = open_world(recipe)
+    assert found.recipe == recipe
+    assert pickle.loads(pickle.dumps(found)) is found
+
+
+def test_a_field_beyond_the_memory_is_refused_before_anything_is_made():
+    with pytest.raises(ValueError, match=r"probe positions take .* GiB, more than the 0\.1 GiB"):
+        render_abtem(replace(ABTEM, field_nm=200.0), memory_gib=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"renderer": "paint"}, "unknown renderer 'paint'; there are: fast, abtem"),
+        ({"field_nm": -3.0}, "a field of -3.0 nm"),
+        ({"field_nm": 1e5}, "at most 400 nm"),
+        ({"field_nm": float("nan")}, "a field of nan nm"),
+        ({"margin_nm": -1.0}, "a margin of -1.0 nm"),
+    ],
+)
+def test_recipes_that_make_no_sense(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        replace(ABTEM, **change)
 
 
 class TestShipped:
-    """The abtem world in the package."""
+    """The abtem worlds in the package."""
 
-    def test_opens_from_its_recipe(self):
-        world = open_world(shipped("graphene", "medium"))
-        assert world.recipe.renderer == "abtem"
-        assert pickle.loads(pickle.dumps(world)) is world
-        assert set(world.coefficients) == {"haadf", "maadf"}
+    @pytest.fixture(params=WORLDS)
+    def exact(self, request):
+        return open_world(shipped(*request.param.split("-")))
 
-    def test_truth_is_that_of_the_generator(self):
-        world = open_world(shipped("graphene", "medium"))
-        recipe = world.recipe
-        again = graphene.generate(recipe.seed, recipe.difficulty, recipe.field_nm)
-        assert np.allclose(again.positions_yx_nm, world.specimen.positions_yx_nm, atol=1e-9)
-        assert np.allclose(again.feature_yx_nm, world.specimen.feature_yx_nm, atol=1e-9)
-        assert again.classes == world.specimen.classes
+    def test_opens_from_its_recipe(self, exact):
+        assert exact.recipe.renderer == "abtem"
+        assert pickle.loads(pickle.dumps(exact)).digest == exact.digest
+        assert set(exact.coefficients) == {"haadf", "maadf", "abf", "bf"}
+
+    def test_a_recipe_that_asks_for_less_opens_the_same(self, exact):
+        assert open_world(replace(exact.recipe, detectors=("haadf",))).digest == exact.digest
+
+    def test_truth_is_that_of_the_generator(self, exact):
+        recipe = exact.recipe
+        module = specimen_module(recipe.specimen)
+        again = module.generate(recipe.seed, recipe.difficulty, recipe.field_nm)
+        assert np.allclose(again.positions_yx_nm, exact.specimen.positions_yx_nm, atol=1e-9)
+        assert np.allclose(again.feature_yx_nm, exact.specimen.feature_yx_nm, atol=1e-9)
+        assert again.classes == exact.specimen.classes
+        assert len(again.feature_class) >= 8
 
     @pytest.mark.parametrize("detector", ["haadf", "maadf"])
-    def test_fast_renderer_agrees_with_multislice(self, detector):
+    def test_fast_renderer_agrees_with_multislice(self, exact, detector):
         """Correlation >= 0.98 on a specimen that the calibration never saw."""
-        world = open_world(shipped("graphene", "medium"))
-        quick = fast.render(world.specimen, world.grid, detector)[2:-2, 2:-2]
-        exact = world.image(detector)
-        assert np.corrcoef(quick.ravel(), exact.ravel())[0, 1] >= 0.98
+        quick = fast.render(exact.specimen, exact.grid, detector)[2:-2, 2:-2]
+        assert np.corrcoef(quick.ravel(), exact.image(detector).ravel())[0, 1] >= 0.98
 
     def test_small_enough_to_ship(self):
-        assert sum(p.stat().st_size for p in SHIPPED.glob("*.npz")) < 5e6
+        """25 MB in all, with room for a second world of each."""
+        assert sum(p.stat().st_size for p in SHIPPED.glob("*.npz")) < 12.5e6
 
     def test_what_is_not_shipped_says_what_is(self):
-        with pytest.raises(ValueError, match="there are: graphene-medium"):
+        with pytest.raises(ValueError, match=f"there are: {', '.join(WORLDS)}"):
             shipped("graphene", "hard")
