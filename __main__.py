@@ -94,10 +94,10 @@ def front(
 
 @app.command(rich_help_panel=RUN, epilog="Example: stemscout demo --out runs/first")
 def demo(seed: Seed = 0, out: Out = None, as_json: AsJson = False) -> None:
-    """One autonomous experiment on an embedded graphene sheet, in seconds."""
+    """One autonomous experiment on a film with NiO pillars, in seconds."""
     _run(
         {
-            "env": "StemScout/GrapheneDefects-v0",
+            "env": "StemScout/NiOPillars-v0",
             "env_options": {"renderer": "abtem", "difficulty": "medium", "split": "test"},
             "agent": "linear-bo",
             "agent_options": {},
@@ -228,10 +228,11 @@ def simulate(
     is given again.
     """
     from .simulators import cache, exchange, world
-    from .simulators.specimens import specimen_module
+    from .simulators.specimens import check_difficulty, specimen_module
     from .views import worlds as view
 
     module = specimen_module(specimen)
+    check_difficulty(specimen, difficulty)
     recipe = world.Recipe(
         specimen,
         difficulty,

@@ -16,7 +16,7 @@ from ..simulators.images import read_image
 from ..simulators.imperfections import Imperfections, named
 from ..simulators.recorded import DETECTOR, RecordedMicroscope
 from ..simulators.simulated import SimulatedMicroscope
-from ..simulators.specimens import DIFFICULTIES, Specimen, specimen_module
+from ..simulators.specimens import Specimen, check_difficulty, specimen_module
 from ..simulators.world import (
     RENDERERS,
     Recipe,
@@ -75,12 +75,7 @@ class SpecimenSource:
         imperfections: str | Imperfections = "pristine",
     ) -> None:
         module = specimen_module(specimen)
-        if difficulty not in DIFFICULTIES:
-            known = ", ".join(DIFFICULTIES)
-            raise ValueError(f"unknown difficulty {difficulty!r}; there are: {known}")
-        if difficulty not in module.LEVELS:
-            only = ", ".join(module.LEVELS)
-            raise ValueError(f"{specimen} at {difficulty!r}; it is made only at: {only}")
+        check_difficulty(specimen, difficulty)
         if renderer not in RENDERERS:
             known = ", ".join(RENDERERS)
             raise ValueError(f"unknown renderer {renderer!r}; there are: {known}")

@@ -34,7 +34,7 @@ SIGMAS_NM = (0.035, 0.045, 0.058, 0.075, 0.1, 0.14, 0.2)
 WINDOW_NM, SAMPLING_NM = 1.6, 0.04
 CONTAMINATED = 2  # windows on contamination
 SEEDS = 12  # specimens searched for a feature of each class
-CONFIGURATIONS = 3  # of phonons; every species stands in many places besides
+CONFIGURATIONS = 3  # of phonons at most; every species stands in many places besides
 HELD_OUT = 4  # windows that the fit never sees
 INCOHERENT_FROM = 1.5  # inner angle over the probe's; below, images are coherent
 Floats = NDArray[np.float64]
@@ -42,16 +42,21 @@ Window = tuple[Specimen, Grid]
 
 
 def windows(name: str, split: str, only: int | None = None) -> list[Window]:
-    """Windows about a feature of each class and about contamination; ``only`` so many."""
+    """Windows about a feature of each class and about contamination; ``only`` so many.
+
+    Where these are fewer than ``HELD_OUT``, more features get one.
+    """
     module = specimen_module(name)
     missing = list(range(len(module.CLASSES)))
     centres: list[tuple[Specimen, Floats]] = []
     dirty: list[tuple[Specimen, Floats]] = []
+    spare: list[tuple[Specimen, Floats]] = []
     for specimen in _specimens(name, split):
         for k in list(missing):
             of_class = np.flatnonzero(specimen.feature_class == k)
             if len(of_class):
                 centres.append((specimen, specimen.feature_yx_nm[of_class[0]]))
+                spare += [(specimen, specimen.feature_yx_nm[n]) for n in of_class[1:HELD_OUT]]
                 missing.remove(k)
         thick = specimen.maps.get("contamination")
         if thick is not None and thick.values.max() > 0 and len(dirty) < CONTAMINATED:
@@ -63,7 +68,8 @@ def windows(name: str, split: str, only: int | None = None) -> list[Window]:
         if not missing and len(dirty) == CONTAMINATED:
             break
     # Contamination first, so that a few windows still hold some of it.
-    chosen = (dirty[:1] + centres + dirty[1:])[:only]
+    chosen = dirty[:1] + centres + dirty[1:]
+    chosen = (chosen + spare[: max(0, HELD_OUT - len(chosen))])[:only]
     grid = Grid.over((WINDOW_NM, WINDOW_NM), SAMPLING_NM)
     return [(_with_film(specimen.window(yx, WINDOW_NM)), grid) for specimen, yx in chosen]
 
@@ -141,10 +147,12 @@ def fit(cells: list[Window], images: list[Images], detectors: list[str]) -> dict
 def quality(
     cells: list[Window], images: list[Images], kernels: Kernels
 ) -> dict[str, dict[str, Any]]:
-    """Correlation, slope and mean peak-intensity error by species, for each detector."""
+    """Correlation (of all and of each window), slope, and peak-intensity error by species."""
     found: dict[str, dict[str, Any]] = {}
     for name in kernels.weights:
-        model, wanted, errors = [], [], {s: [] for s in kernels.species}  # type: ignore[var-annotated]
+        model: list[NDArray[np.float32]] = []
+        wanted: list[NDArray[np.float32]] = []
+        errors: dict[str, list[float]] = {s: [] for s in kernels.species}
         for (specimen, grid), image in zip(cells, images, strict=True):
             rendered = fast.render(specimen, grid, name, kernels)
             model.append(rendered.ravel())
@@ -154,6 +162,10 @@ def quality(
         x, y = np.concatenate(wanted), np.concatenate(model)
         found[name] = {
             "correlation": round(float(np.corrcoef(x, y)[0, 1]), 5),
+            "windows": [
+                round(float(np.corrcoef(a, b)[0, 1]), 4)
+                for a, b in zip(wanted, model, strict=True)
+            ],
             "slope": round(float(np.polyfit(x, y, 1)[0]), 4),
             "peak_error": {k: round(float(np.mean(v)), 4) for k, v in errors.items() if v},
         }
@@ -181,7 +193,8 @@ def incoherent(optics: Optics) -> list[str]:
 
 def settings_of(name: str) -> Multislice:
     """How the windows are simulated."""
-    return replace(multislice_settings(name), configurations=CONFIGURATIONS)
+    settings = multislice_settings(name)
+    return replace(settings, configurations=min(settings.configurations, CONFIGURATIONS))
 
 
 def simulate(

@@ -9,7 +9,20 @@ import numpy as np
 import pytest
 
 from stemscout.envs.registration import make_env
+from stemscout.simulators.cache import VARIABLE
 from stemscout.simulators.world import Recipe, open_world
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """Tests, and the commands they start, keep their worlds to themselves."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ[VARIABLE]
+    else:
+        os.environ[VARIABLE] = before
 
 
 @pytest.fixture(scope="session")

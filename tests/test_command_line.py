@@ -153,13 +153,52 @@ def test_ctrl_c_stops_at_the_next_frame_and_writes_everything(tmp_path):
     assert (out / "report.html").exists()
 
 
-def test_simulate_writes_a_world_and_its_picture(tmp_path):
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEMSCOUT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_simulate_keeps_a_world_and_shows_its_picture(tmp_path, own_cache):
     out = tmp_path / "w.npz"
-    done = stemscout("simulate", "graphene", "--seed", 3, "--fov-nm", 6, "--out", out)
+    asked = ("simulate", "graphene", "--seed", 3, "--fov-nm", 6)
+    done = stemscout(*asked, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert "8 features" in done.stdout
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert told["features"] == "8"
     assert np.asarray(Image.open(tmp_path / "w.png")).std() > 10
-    assert stemscout("simulate", "graphene", "--out", out).returncode == 2
+    assert (own_cache / told["world"] / "header.json").exists()
+    assert stemscout(*asked, "--out", out).returncode == 2
+    again = stemscout(*asked, "--picture", tmp_path / "again.png")
+    assert dict(line.split(maxsplit=1) for line in again.stdout.splitlines())["world"] == told["world"]
+
+
+def test_worlds_are_listed_verified_exported_imported_and_cleaned(tmp_path, own_cache):
+    done = stemscout("simulate", "mos2", "--fov-nm", 6, "--picture", tmp_path / "m.png")
+    address = done.stdout.split()[1]
+    listed = json.loads(stemscout("worlds", "--json").stdout)
+    assert "mos2, medium, seed 0, 6 nm, 8 features" in listed[address]
+    assert any("abtem" in line for line in listed.values()), "the shipped ones, too"
+    sound = stemscout("worlds", "verify", "--json")
+    assert sound.returncode == 0
+    assert set(json.loads(sound.stdout).values()) == {"sound"}
+
+    kept = tmp_path / "m.npz"
+    assert stemscout("worlds", "export", address, kept).returncode == 0
+    victim = next((own_cache / address).glob("coefficients*.npy"))
+    data = bytearray(victim.read_bytes())
+    data[-3] ^= 0xFF
+    victim.write_bytes(data)
+    broken = stemscout("worlds", "verify", "--json")
+    assert broken.returncode == 1
+    assert json.loads(broken.stdout)[address] != "sound"
+    cleaned = json.loads(stemscout("worlds", "clean", "--json").stdout)
+    assert cleaned["removed"] == 1
+    assert address not in json.loads(stemscout("worlds", "--json").stdout)
+    assert stemscout("worlds", "import", kept).stdout.strip() == address
+    assert address in json.loads(stemscout("worlds", "--json").stdout)
+    assert stemscout("worlds", "clean", "--all").returncode == 0
+    assert address not in json.loads(stemscout("worlds", "--json").stdout)
 
 
 def test_timings_are_figures_by_part():
@@ -205,7 +244,19 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("run", *ENV, "--pixel-nm", "0.1"), "--pixel-nm only goes with --image"),
         (("run", "--env", "StemScout/Recorded-v0"), "a recording is given by --image"),
         (("run", *ENV, "--out", "/dev/null/sub"), "is a file"),
-        (("simulate", "graphene", "--fov-nm", "1e5"), "a field of 100000.0 nm; it must be above 0 and at most 400 nm"),
+        (
+            ("simulate", "graphene", "--fov-nm", "1e5"),
+            "a field of 100000.0 nm; it must be above 0 and at most 400 nm",
+        ),
+        (
+            ("simulate", "mos2", "--renderer", "abtem", "--fov-nm", "300", "--memory-gib", "0.5"),
+            "more than the 0.5 GiB allowed; ask for a smaller field or allow more memory",
+        ),
+        (("simulate", "composite", "--difficulty", "easy"), "it is made only at: hard"),
+        (("worlds", "export", "feedbeef", "x.npz"), "no world 'feedbeef'; there are:"),
+        (("worlds", "import", "none.npz"), "none.npz"),
+        (("worlds", "clean", "--older-than-days", "-1"), "-1"),
+        (("bench", "simulate", "--specimen", "diamond"), "unknown specimen 'diamond'"),
         (("run", "--image", "none.png", "--pixel-nm", "0.1"), "no image file at 'none.png'"),
         (("simulate", "diamond"), "unknown specimen 'diamond'; there are: graphene"),
         (("simulate", "graphene", "--fov-nm", "2"), "a field of 2.0 nm"),

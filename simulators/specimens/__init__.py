@@ -43,6 +43,7 @@ __all__ = [
     "Map",
     "Outline",
     "Specimen",
+    "check_difficulty",
     "specimen_module",
 ]
 
@@ -56,3 +57,17 @@ def specimen_module(name: str) -> ModuleType:
     if name not in SPECIMENS:
         raise ValueError(f"unknown specimen {name!r}; there are: {', '.join(SPECIMENS)}")
     return import_module(f".{name}", __package__)
+
+
+def check_difficulty(name: str, difficulty: str) -> None:
+    """Refuse a difficulty that is none, or that a specimen is not made at.
+
+    Raises:
+        ValueError: the message lists the possible ones.
+    """
+    if difficulty not in DIFFICULTIES:
+        known = ", ".join(DIFFICULTIES)
+        raise ValueError(f"unknown difficulty {difficulty!r}; there are: {known}")
+    levels = specimen_module(name).LEVELS
+    if difficulty not in levels:
+        raise ValueError(f"{name} at {difficulty!r}; it is made only at: {', '.join(levels)}")

@@ -24,6 +24,7 @@ from .specimen import Floats, Map
 BLOCK_NM = (12.0, 12.0, 4.0)  # (y, x, z)
 DENSITY_PER_NM3 = 100.0
 CLOSEST_NM = 0.13
+WAVES = 9  # of a patch's edge
 SURFACE_PITCH_NM = 0.15  # of the nodes that a patch's surface is given at
 
 
@@ -96,10 +97,10 @@ class Patch:
         return np.asarray(self.radius_nm * (1.0 + np.sum(waves, axis=0)))
 
     def height_nm(self, points_yx_nm: Floats) -> Floats:
-        """Thickness (n,) at points (n, 2): a smooth step over the outer third."""
+        """Thickness (n,) at points (n, 2): it rises smoothly over the outer half."""
         y, x = (points_yx_nm - np.asarray(self.centre_yx_nm)).T
         inwards = 1.0 - np.hypot(y, x) / self.edge_nm(np.arctan2(y, x))
-        t = np.clip(3.0 * inwards, 0.0, 1.0)
+        t = np.clip(2.0 * inwards, 0.0, 1.0)
         return np.asarray(self.thickness_nm * t * t * (3.0 - 2.0 * t))
 
 
@@ -115,7 +116,9 @@ def scatter_patches(
     for _ in range(count):
         y, x = rng.uniform(-half_nm, half_nm, 2)
         size, thickness = rng.uniform(*radius_nm), rng.uniform(*thickness_nm)
-        lobes = zip(rng.uniform(0.02, 0.12, 4), rng.uniform(0, 2 * np.pi, 4), strict=True)
+        # Broad lobes are large and fine ones small, as of a coast.
+        amplitude = rng.uniform(0.3, 1.0, WAVES) * 0.16 / np.sqrt(np.arange(1, WAVES + 1))
+        lobes = zip(amplitude, rng.uniform(0, 2 * np.pi, WAVES), strict=True)
         patches.append(Patch((y, x), size, thickness, tuple((a, p) for a, p in lobes)))
     return tuple(patches)
 
@@ -143,7 +146,7 @@ def contamination(patches: Sequence[Patch], half_nm: float, base_nm: float) -> F
     """
     parts = []
     for k, patch in enumerate(patches):
-        reach = 1.5 * patch.radius_nm
+        reach = (1.0 + sum(a for a, _ in patch.lobes)) * patch.radius_nm
         low, high = (
             np.clip(np.asarray(patch.centre_yx_nm) + side * reach, -half_nm, half_nm)
             for side in (-1, 1)

@@ -119,15 +119,15 @@ LEVELS = {
 # `python -m stemscout.simulators.visibility graphene`.  The optics and the image of a
 # defect are the same at every difficulty, and so is the need.
 NEED_E_PER_A2 = {
-    "si3": 4_000.0,
-    "si4": 4_000.0,
-    "si cluster": 4_000.0,
-    "single vacancy": 61_000.0,
-    "divacancy 5-8-5": 61_000.0,
-    "divacancy 555-777": 61_000.0,
-    "stone-wales": 61_000.0,
-    "hole": 10_000.0,
-    "boundary": 10_000.0,
+    "si3": 4130.0,
+    "si4": 3280.0,
+    "si cluster": 1370.0,
+    "single vacancy": 43600.0,
+    "divacancy 5-8-5": 21000.0,
+    "divacancy 555-777": 11100.0,
+    "stone-wales": 17000.0,
+    "hole": 4860.0,
+    "boundary": 5500.0,
 }
 RADIUS_NM = (0.20, 0.25, 0.35, 0.25, 0.40, 0.45, 0.40, 0.45)
 TOLERANCE_NM = (0.10, 0.10, 0.15, 0.10, 0.20, 0.20, 0.25, 0.25)

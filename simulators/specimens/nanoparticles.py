@@ -46,7 +46,7 @@ FIELD_NM, LEAST_FIELD_NM = 96.0, 48.0
 FRAME_NM, FRAME_PX = 6.0, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.08, 0.04
 THICKNESS_NM = 0.0
-SLICE_NM = 0.2
+SLICE_NM = 0.4
 CONFIGURATIONS = 2
 # R.m.s. displacement along each axis at 300 K: B = 0.6 Å² for gold (Peng et al., Acta Cryst. A
 # 52 (1996) 456).

@@ -196,7 +196,7 @@ def test_bright_and_dark_field_share_the_beam(atoms):
 
 @pytest.mark.parametrize(
     ("memory", "sentence"),
-    [(1e-7, "more than the 1e-07 GiB allowed; ask for a smaller field"), (2e-3, "smaller tiles")],
+    [(1e-7, "more than the 1e-07 GiB allowed; ask for a smaller field"), (5e-4, "smaller tiles")],
 )
 def test_memory_is_bounded(atoms, memory, sentence):
     grid = Grid((-0.3, -0.3), (12, 6), 0.05)
