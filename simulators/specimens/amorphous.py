@@ -18,6 +18,7 @@ from functools import cache
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from .specimen import Floats, Map
 
@@ -25,18 +26,19 @@ BLOCK_NM = (12.0, 12.0, 4.0)  # (y, x, z)
 DENSITY_PER_NM3 = 100.0
 CLOSEST_NM = 0.13
 WAVES = 9  # of a patch's edge
-SURFACE_PITCH_NM = 0.15  # of the nodes that a patch's surface is given at
+SURFACE_PITCH_NM = 0.2  # of the nodes that a patch's surface is given at
 
 
 @cache
 def block() -> Floats:
-    """The periodic block: (n, 3) positions (y, x, z) in nm, within ``BLOCK_NM``."""
+    """The periodic block: (n, 3) positions (y, x, z) in nm, within ``BLOCK_NM``, y ascending."""
     size = np.asarray(BLOCK_NM)
     count = round(float(size.prod()) * DENSITY_PER_NM3)
     rng = np.random.default_rng(20220131)
     atoms = np.asarray(_pack(rng.random((6 * count, 3)) * size, size, count, CLOSEST_NM))
     if len(atoms) < count:
         raise RuntimeError(f"only {len(atoms)} of {count} atoms fit the block")
+    atoms = atoms[np.argsort(atoms[:, 0], kind="stable")]  # so that a strip of it is a slice
     atoms.setflags(write=False)
     return atoms
 
@@ -51,13 +53,16 @@ def film(field_yx_nm: tuple[float, float], thickness_nm: float, margin_nm: float
     return atoms - np.array([0.0, 0.0, thickness_nm])
 
 
-def deposit(corner_yx_nm: Floats, height_nm: Floats, pitch_nm: float) -> Floats:
-    """Atoms (n, 3) between height 0 and a surface given on a grid; the nearest node decides.
+def deposit(
+    corner_yx_nm: Floats, height_nm: Floats, pitch_nm: float, floor_nm: Floats | None = None
+) -> Floats:
+    """Atoms (n, 3) below a surface given on a grid; the nearest node decides.
 
     Args:
         corner_yx_nm: (2,) position of ``height_nm[0, 0]``.
         height_nm: (rows, columns) height of the surface at the nodes.
         pitch_nm: distance of the nodes.
+        floor_nm: (rows, columns) height above which there are atoms; 0 by default.
     """
     most = 8 * BLOCK_NM[2]
     if height_nm.max() > most:
@@ -70,6 +75,7 @@ def deposit(corner_yx_nm: Floats, height_nm: Floats, pitch_nm: float) -> Floats:
             np.asarray(BLOCK_NM),
             np.asarray(corner_yx_nm, dtype=np.float64),
             np.ascontiguousarray(height_nm, dtype=np.float64),
+            np.zeros_like(height_nm) if floor_nm is None else floor_nm,
             pitch_nm,
         )
     )
@@ -93,15 +99,31 @@ class Patch:
 
     def edge_nm(self, angle_rad: Floats) -> Floats:
         """Distance (n,) of the edge from the middle, in directions from +x towards +y."""
-        waves = [a * np.cos((k + 2) * angle_rad + p) for k, (a, p) in enumerate(self.lobes)]
-        return np.asarray(self.radius_nm * (1.0 + np.sum(waves, axis=0)))
+        return self._edge_nm(np.exp(1j * np.asarray(angle_rad)))
+
+    def _edge_nm(self, direction: NDArray[np.complex128]) -> Floats:
+        """The same for directions as x + iy of length 1: waves are powers of them."""
+        waves = np.zeros_like(direction)
+        for amplitude, phase in reversed(self.lobes):
+            waves = (waves + amplitude * np.exp(1j * phase)) * direction
+        return np.asarray(self.radius_nm * (1.0 + (waves * direction).real))
 
     def height_nm(self, points_yx_nm: Floats) -> Floats:
         """Thickness (n,) at points (n, 2): it rises smoothly over the outer half."""
         y, x = (points_yx_nm - np.asarray(self.centre_yx_nm)).T
-        inwards = 1.0 - np.hypot(y, x) / self.edge_nm(np.arctan2(y, x))
+        distance = np.hypot(y, x)
+        out = np.zeros(len(distance))
+        near = np.flatnonzero(distance < self.reach_nm)
+        r = np.maximum(distance[near], 1e-12)
+        inwards = 1.0 - r / self._edge_nm((x[near] + 1j * y[near]) / r)
         t = np.clip(2.0 * inwards, 0.0, 1.0)
-        return np.asarray(self.thickness_nm * t * t * (3.0 - 2.0 * t))
+        out[near] = self.thickness_nm * t * t * (3.0 - 2.0 * t)
+        return out
+
+    @property
+    def reach_nm(self) -> float:
+        """Beyond it there is nothing."""
+        return (1.0 + sum(a for a, _ in self.lobes)) * self.radius_nm
 
 
 def scatter_patches(
@@ -146,7 +168,7 @@ def contamination(patches: Sequence[Patch], half_nm: float, base_nm: float) -> F
     """
     parts = []
     for k, patch in enumerate(patches):
-        reach = (1.0 + sum(a for a, _ in patch.lobes)) * patch.radius_nm
+        reach = patch.reach_nm
         low, high = (
             np.clip(np.asarray(patch.centre_yx_nm) + side * reach, -half_nm, half_nm)
             for side in (-1, 1)
@@ -156,18 +178,18 @@ def contamination(patches: Sequence[Patch], half_nm: float, base_nm: float) -> F
             continue
         y, x = (low[n] + np.arange(count[n]) * SURFACE_PITCH_NM for n in range(2))
         points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
-        heights = patch.height_nm(points)
-        atoms = deposit(low, heights.reshape(count), SURFACE_PITCH_NM)
-        below = covered(patches[:k], atoms[:, :2])
-        parts.append(atoms[atoms[:, 2] >= below])
+        below, above = covered(patches[:k], points), patch.height_nm(points)
+        parts.append(
+            deposit(low, above.reshape(count), SURFACE_PITCH_NM, below.reshape(count))
+        )
     if not parts:
         return np.empty((0, 3))
     return np.vstack(parts) + np.array([0.0, 0.0, base_nm])
 
 
 @numba.njit(cache=True, fastmath=False)
-def _deposit(atoms, size, low, heights, pitch):
-    """Atoms of the repeated block that lie below the surface."""
+def _deposit(atoms, size, low, heights, floor, pitch):
+    """Atoms of the repeated block that lie between floor and surface."""
     rows, columns = heights.shape
     high = low + np.array([rows - 1, columns - 1]) * pitch
     first = np.floor(low / size[:2]).astype(np.int64)
@@ -176,16 +198,18 @@ def _deposit(atoms, size, low, heights, pitch):
     out = np.empty((1024, 3))
     n = 0
     for ty in range(first[0], last[0] + 1):
+        begin = np.searchsorted(atoms[:, 0], low[0] - ty * size[0])
+        end = np.searchsorted(atoms[:, 0], high[0] - ty * size[0], side="right")
         for tx in range(first[1], last[1] + 1):
             for tz in range(layers):
-                for k in range(atoms.shape[0]):
+                for k in range(begin, end):
                     y, x = atoms[k, 0] + ty * size[0], atoms[k, 1] + tx * size[1]
                     if y < low[0] or y > high[0] or x < low[1] or x > high[1]:
                         continue
                     z = atoms[k, 2] + tz * size[2]
                     i = int((y - low[0]) / pitch + 0.5)
                     j = int((x - low[1]) / pitch + 0.5)
-                    if z < heights[i, j]:
+                    if floor[i, j] <= z < heights[i, j]:
                         if n == out.shape[0]:
                             larger = np.empty((2 * n, 3))
                             larger[:n] = out

@@ -30,7 +30,7 @@ MAP_PITCH_NM = 0.25
 LEAST_FIELD_NM = 6.0
 PHASES_LEAST_NM = 10.0  # smaller fields are of one phase
 CARBON_GAP_NM = 0.3  # between the upper chalcogen and contamination
-PATCH_NM, PATCH_THICKNESS_NM = (1.3, 3.0), (0.8, 2.5)
+PATCH_NM, PATCH_THICKNESS_NM = (1.3, 3.8), (1.0, 3.5)
 
 
 @dataclass(frozen=True)

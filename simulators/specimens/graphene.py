@@ -93,7 +93,7 @@ CARBON_HEIGHT_NM = 0.33  # of contamination above the sheet: the distance of lay
 
 MAP_PITCH_NM = 0.25
 BOUNDARY_LEAST_NM = 10.0  # field
-PATCH_NM, PATCH_THICKNESS_NM = (1.3, 3.0), (0.8, 2.0)
+PATCH_NM, PATCH_THICKNESS_NM = (1.3, 3.8), (1.0, 3.5)
 
 
 @dataclass(frozen=True)
