@@ -7,7 +7,6 @@ import shlex
 import sys
 import traceback
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +40,9 @@ bench = typer.Typer(
     cls=Commands, help="Measure and compare agents.", no_args_is_help=True, add_completion=False
 )
 app.add_typer(bench, name="bench", rich_help_panel="Measure")
-worlds = typer.Typer(cls=Commands, help="Simulated worlds, shipped and cached.", add_completion=False)
+worlds = typer.Typer(
+    cls=Commands, help="Simulated worlds, shipped and cached.", add_completion=False
+)
 app.add_typer(worlds, name="worlds", rich_help_panel="Specimens")
 
 
@@ -203,7 +204,7 @@ def agents(as_json: AsJson = False) -> None:
     "--seed 3 --fov-nm 20 --renderer abtem --scheduler 2",
 )
 def simulate(
-    specimen: Annotated[str, typer.Argument(help="A kind of specimen; see docs/specimens.md.")],
+    specimen: Annotated[str, typer.Argument(help="A kind of specimen; see docs/gallery.md.")],
     seed: Seed = 0,
     fov_nm: Annotated[
         float | None, Number("Side of the square field in nm; the specimen's own by default.")

@@ -85,13 +85,25 @@ def _measure(name: str, plain: bool) -> list[Row]:
     side = SCANNED_NM + 2.0
     rate = probes * configurations / seconds
     found.append(
-        Row(name, "abtem", side, probes, seconds, rate, memory, None, f"{configurations} configurations")
+        Row(
+            name,
+            "abtem",
+            side,
+            probes,
+            seconds,
+            rate,
+            memory,
+            None,
+            f"{configurations} configurations",
+        )
     )
     if plain:
         same = replace(settings, configurations=PLAIN_CONFIGURATIONS)
         ours, seconds, memory = _alone(_tiled, name, same)
         rate = probes * PLAIN_CONFIGURATIONS / seconds
-        found.append(Row(name, "abtem", side, probes, seconds, rate, memory, None, "1 configuration"))
+        found.append(
+            Row(name, "abtem", side, probes, seconds, rate, memory, None, "1 configuration")
+        )
         for label, finer in (("abTEM, plain", 1.0), ("abTEM, plain, fine", FINE)):
             theirs, seconds, memory = _alone(_plain, name, same, finer)
             agree = min(float(np.corrcoef(ours[d].ravel(), theirs[d].ravel())[0, 1]) for d in ours)
@@ -153,7 +165,9 @@ def _plain(name: str, settings: Multislice, finer: float) -> tuple[Images, float
     scan = abtem.GridScan(
         (first[1], first[0]), (last[1], last[0]), gpts=grid.shape_yx[::-1], endpoint=False
     )
-    detectors = [abtem.AnnularDetector(d.inner_mrad, d.outer_mrad) for d in optics.detectors]
+    detectors: list[Any] = [
+        abtem.AnnularDetector(d.inner_mrad, d.outer_mrad) for d in optics.detectors
+    ]
     probe: Any = abtem.Probe(
         energy=optics.energy_kev * 1e3,
         semiangle_cutoff=optics.semiangle_mrad,

@@ -42,7 +42,9 @@ def record(
         target = experiment.agent.target(frames) if frames else None
     discovery = None
     if env.truth is not None and curve is not None:
-        shown = seen.seen_after(seen.targets(env.truth, env.source.reference.side_nm), env.episode.exposures)
+        shown = seen.seen_after(
+            seen.targets(env.truth, env.source.reference.side_nm), env.episode.exposures
+        )
         discovery = Discovery(env.truth, shown, curve.charge, curve.recall)
     page = render(
         title=f"{experiment.agent.name} on {summary['microscope']}",

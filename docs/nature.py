@@ -120,7 +120,10 @@ def main():
                 style.scale_bar(axes, side)
                 axes.set_title(f"{pair.title}, {word}")
             told = {}
-            for image, word, colour in ((real, "recorded", "#0072b2"), (made, "simulated", "#d55e00")):
+            for image, word, colour in (
+                (real, "recorded", "#0072b2"),
+                (made, "simulated", "#d55e00"),
+            ):
                 f, p = spectrum(image, pair.pixel_nm)
                 row[2].semilogy(f, p, color=colour, lw=1.0, label=word)
                 row[3].hist(normal(image).ravel(), 60, (-0.2, 1.2), density=True, color=colour,
@@ -133,12 +136,16 @@ def main():
                        title="power spectrum", xlim=(0, min(9.0, 0.5 / pair.pixel_nm)))  # fmt: skip
             row[3].set(xlabel="intensity (1st to 99th percentile)", yticks=[], title="histogram")
             row[2].legend(frameon=False)
-            p = [np.interp(np.linspace(0.3, 6, 200), *spectrum(i, pair.pixel_nm)) for i in (real, made)]
+            p = [
+                np.interp(np.linspace(0.3, 6, 200), *spectrum(i, pair.pixel_nm))
+                for i in (real, made)
+            ]
             like = np.corrcoef(np.log(p))[0, 1]
             h = [np.histogram(normal(i), 60, (-0.2, 1.2))[0] / i.size for i in (real, made)]
             overlap = np.minimum(*h).sum()
             print(
-                f"{pair.title}: spacing {told['recorded'][0]:.4f} and {told['simulated'][0]:.4f} nm, "
+                f"{pair.title}: "
+                f"spacing {told['recorded'][0]:.4f} and {told['simulated'][0]:.4f} nm, "
                 f"coarse contrast {told['recorded'][1]:.2f} and {told['simulated'][1]:.2f}, "
                 f"log spectra correlate {like:.2f}, histograms overlap {overlap:.2f}"
             )

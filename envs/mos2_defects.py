@@ -11,38 +11,38 @@ from .sources import SpecimenSource
 class MoS2DefectsEnv(ScanEnv):
     """Find vacancies, substitutions, antisites and a phase boundary in a sheet of MoS2.
 
-    ## Description
-    A field of 24 nm by 24 nm of one MoS2 layer, seen by HAADF-STEM at 60 kV.
-    The agent places reference frames (1.5 nm, 64 x 64 pixels) until its charge
-    is spent.  With ``renderer="abtem"`` the field is the 16 nm one that ships
-    with the package, simulated by multislice; only the noise follows the seed
-    then.  The specimen's manual is ``simulators/specimens/mos2.py``.
+        ## Description
+        A field of 24 nm by 24 nm of one MoS2 layer, seen by HAADF-STEM at 60 kV.
+        The agent places reference frames (1.5 nm, 64 x 64 pixels) until its charge
+        is spent.  With ``renderer="abtem"`` the field is the 16 nm one that ships
+        with the package, simulated by multislice; only the noise follows the seed
+        then.  The specimen's manual is ``simulators/specimens/mos2.py``.
 
-    ## Action space
-    ``position``: ``Box(-1, 1, (2,), float32)``, the centre (y, x) of the frame
-    as fractions of the valid range; every action is a frame inside the field.
+        ## Action space
+        ``position``: ``Box(-1, 1, (2,), float32)``, the centre (y, x) of the frame
+        as fractions of the valid range; every action is a frame inside the field.
 
-    ## Observation space
-    ``default``: a ``Dict`` of ``frame`` (uint8, 1 x 64 x 64), ``mosaic``
-    (uint8, 2 x 64 x 64: value and mask), ``position`` (float32, 2) and
-    ``left`` (float32, 2: charge and time).
+        ## Observation space
+        ``default``: a ``Dict`` of ``frame`` (uint8, 1 x 64 x 64), ``mosaic``
+        (uint8, 2 x 64 x 64: value and mask), ``position`` (float32, 2) and
+        ``left`` (float32, 2: charge and time).
 
-    ## Reward
-    The gain in seen recall: half for the point defects, half for the 0.5 nm
-    segments of the 2H/1T boundary, where there is one.  ``envs/seen.py`` has
-    the rule.
+        ## Reward
+        The gain in seen recall: half for the point defects, half for the 0.5 nm
+        segments of the 2H/1T boundary, where there is one.  ``envs/seen.py`` has
+        the rule.
 
-    ## End of the episode
-    Terminated when everything is seen (unless ``terminate_when_done=False``);
-    truncated when what is left does not pay for another frame.
+        ## End of the episode
+        Terminated when everything is seen (unless ``terminate_when_done=False``);
+        truncated when what is left does not pay for another frame.
 
-    ## Beam damage
-DAMAGE_MOS2
+        ## Beam damage
+    DAMAGE_MOS2
 
-    ## Arguments
-    ``difficulty``, ``renderer`` (``fast`` or ``abtem``), ``imperfections``, and
-    those of ``ScanEnv``: ``action``, ``observation``, ``task``, ``budget``,
-    ``time_budget_s``, ``split``, ``terminate_when_done``, ``render_mode``.
+        ## Arguments
+        ``difficulty``, ``renderer`` (``fast`` or ``abtem``), ``imperfections``, and
+        those of ``ScanEnv``: ``action``, ``observation``, ``task``, ``budget``,
+        ``time_budget_s``, ``split``, ``terminate_when_done``, ``render_mode``.
     """
 
     def __init__(

@@ -84,7 +84,8 @@ def strip_points(
     )
     a, b = (g.ravel() for g in np.meshgrid(along, across, indexing="ij"))
     c, s = np.cos(angle_rad), np.sin(angle_rad)
-    return np.asarray(centre_yx_nm + np.column_stack([a * s + b * c, a * c - b * s]))
+    turned = np.column_stack([a * s + b * c, a * c - b * s])
+    return np.array(centre_yx_nm + turned, dtype=np.float64)
 
 
 def targets(specimen: Specimen, frame_nm: float) -> Targets:
@@ -121,7 +122,7 @@ def _points(c: FeatureClass, yx_nm: Floats, angle_rad: float, pitch_nm: float) -
 def _weights(extended: Bools) -> Floats:
     """Points and extended features carry half each where there are both."""
     share = np.where(extended, 1.0 / max(1, extended.sum()), 1.0 / max(1, (~extended).sum()))
-    return share / max(1.0, share.sum())
+    return np.asarray(share / max(1.0, share.sum()))
 
 
 def dose(wanted: Targets, exposure: Exposure) -> Floats:

@@ -163,8 +163,7 @@ def quality(
         found[name] = {
             "correlation": round(float(np.corrcoef(x, y)[0, 1]), 5),
             "windows": [
-                round(float(np.corrcoef(a, b)[0, 1]), 4)
-                for a, b in zip(wanted, model, strict=True)
+                round(float(np.corrcoef(a, b)[0, 1]), 4) for a, b in zip(wanted, model, strict=True)
             ],
             "slope": round(float(np.polyfit(x, y, 1)[0]), 4),
             "peak_error": {k: round(float(np.mean(v)), 4) for k, v in errors.items() if v},
@@ -235,7 +234,9 @@ def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> di
     return {
         "species": list(kernels.species),
         "sigmas_nm": list(SIGMAS_NM),
-        "weights": {k: [[float(f"{w:.5g}") for w in r] for r in v] for k, v in kernels.weights.items()},
+        "weights": {
+            k: [[float(f"{w:.5g}") for w in r] for r in v] for k, v in kernels.weights.items()
+        },
         "background": kernels.background,
         "provenance": {
             "command": f"python -m stemscout.simulators.calibrate {name}",

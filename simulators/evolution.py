@@ -72,9 +72,7 @@ class Evolution:
         under = exposure.covers(specimen.positions_yx_nm[self._fragile])
         under &= ~self.lost[self._fragile]
         chosen = np.flatnonzero(under)
-        gone = self.imperfections.damage.lost(
-            self._barn[chosen], exposure.dose_e_per_a2, self.rng
-        )
+        gone = self.imperfections.damage.lost(self._barn[chosen], exposure.dose_e_per_a2, self.rng)
         columns = self._fragile[chosen[gone]]
         if not len(columns):
             return ()

@@ -60,7 +60,9 @@ def species_of(kinds: tuple[Kind, ...]) -> list[str]:
     return [
         name
         for kind in kinds
-        for name in ([kind.name, f"{kind.name}:{kind.substitute}"] if kind.substitute else [kind.name])
+        for name in (
+            [kind.name, f"{kind.name}:{kind.substitute}"] if kind.substitute else [kind.name]
+        )
     ]
 
 
@@ -126,9 +128,7 @@ def carbon_per_nm(specimen: str, detector: str) -> float:
     return float(DENSITY_PER_NM3 * (own * 2 * np.pi * sigma2 * within).sum())
 
 
-def render(
-    specimen: Specimen, grid: Grid, detector: str, kernels: Kernels | None = None
-) -> F32:
+def render(specimen: Specimen, grid: Grid, detector: str, kernels: Kernels | None = None) -> F32:
     """The image of ``specimen`` on ``grid``: float32 fractions of the beam current."""
     return image_of(coefficients(specimen, grid, detector, kernels))
 
@@ -187,7 +187,7 @@ def remove(
 
 def _halo(kernels: Kernels, detector: str, grid: Grid) -> int:
     """So far beyond a grid, in nodes, can a column be and still reach it."""
-    return _tables(kernels, detector, grid.sampling_nm).shape[3] + WIDTH
+    return int(_tables(kernels, detector, grid.sampling_nm).shape[3]) + WIDTH
 
 
 def _add(

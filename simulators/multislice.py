@@ -125,7 +125,7 @@ def render(
         ValueError: the folder holds rows of another simulation, or the field
             or a tile does not fit the memory.
     """
-    import dask
+    from dask.delayed import delayed
     from scipy.ndimage import gaussian_filter
 
     rows = list(range(0, grid.shape_yx[0], settings.tile_nodes))
@@ -146,10 +146,8 @@ def render(
     if report is not None and missing:
         columns = -(-grid.shape_yx[1] // settings.tile_nodes)
         left = _tile_seconds(moving[0], *arguments) * columns * len(missing) * len(moving)
-    tasks = (
-        (r, dask.delayed(_tile_row, pure=False)(_bands(moving, r, grid, settings), r, *arguments))
-        for r in missing
-    )
+    row_of: Any = delayed(_tile_row, pure=False)
+    tasks = ((r, row_of(_bands(moving, r, grid, settings), r, *arguments)) for r in missing)
     done = len(rows) - len(missing)
     with _computed(tasks, scheduler) as (workers, results):
         if report is not None:
@@ -278,7 +276,9 @@ def _bands(moving: list[Any], row: int, grid: Grid, settings: Multislice) -> lis
     return bands
 
 
-def _tile_seconds(atoms: Any, grid: Grid, optics: Optics, settings: Multislice, batch: int) -> float:
+def _tile_seconds(
+    atoms: Any, grid: Grid, optics: Optics, settings: Multislice, batch: int
+) -> float:
     """The time of one tile and configuration, in the middle of the field."""
     nodes = settings.tile_nodes
     corner = [n // nodes // 2 * nodes for n in grid.shape_yx]
@@ -333,7 +333,9 @@ def _tile(
     gpts = _gpts(box, optics, max(1, settings.interpolation))
     shape = (settings.tile_nodes, settings.tile_nodes)
     scan = abtem.GridScan((edge, edge), (edge + span, edge + span), gpts=shape, endpoint=False)
-    detectors = [abtem.AnnularDetector(d.inner_mrad, d.outer_mrad) for d in optics.detectors]
+    detectors: list[Any] = [
+        abtem.AnnularDetector(d.inner_mrad, d.outer_mrad) for d in optics.detectors
+    ]
     # pyFFTW on one thread is the faster engine here; tasks are what runs side by side.
     with (
         dask.config.set(scheduler="synchronous"),

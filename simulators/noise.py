@@ -49,12 +49,16 @@ def poisson(expected: NDArray[np.float64], rng: np.random.Generator) -> F32:
 
 @cache
 def ladder() -> tuple[
-    NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int16], NDArray[np.int64]
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.int16],
+    NDArray[np.int64],
 ]:
-    """Means; by level in the square root of λ, the mean below; cumulative tables, starts, guides."""
+    """Means; where each one's table starts; all tables; their guides; their lengths."""
     # Levels are equidistant in sqrt(λ), so that remainders grow like the noise.
     count = int(np.ceil(np.sqrt(TOP) / STEP)) + 1
-    means = (np.arange(count) * STEP) ** 2
+    means = (np.arange(count, dtype=np.float64) * STEP) ** 2
     tables, starts, guides = [], [0], np.zeros((count, 2**CELL_BITS), dtype=np.int16)
     for k, mean in enumerate(means):
         table = _cumulative(float(mean))
@@ -63,7 +67,8 @@ def ladder() -> tuple[
         tables.append(table)
         starts.append(starts[-1] + len(table))
     offsets = np.array(starts[:-1], dtype=np.int64)
-    return means, offsets, np.concatenate(tables), guides, np.array([len(t) for t in tables])
+    lengths = np.array([len(t) for t in tables], dtype=np.int64)
+    return means, offsets, np.concatenate(tables), guides, lengths
 
 
 def _cumulative(mean: float) -> NDArray[np.float64]:
@@ -106,7 +111,7 @@ def _draw(expected, key, means, starts, tables, guides, lengths, out):
         delta = rest - means[level]
         start = np.uint64(starts[level])
         last = start + np.uint64(lengths[level] - 1)
-        total = 0
+        total = np.int64(0)
         for _ in range(parts):
             state += GOLDEN
             word = _word(state)

@@ -172,9 +172,7 @@ def _value(c, y, x):
 def _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, out):
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = _value(
-                c, y0 + i * down_y + j * right_y, x0 + i * down_x + j * right_x
-            )
+            out[i, j] = _value(c, y0 + i * down_y + j * right_y, x0 + i * down_x + j * right_x)
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 
 
-def coefficients_of(image: F32) -> F32:
+def coefficients_of(image: NDArray[np.floating]) -> F32:
     """Coefficients (h, w) of the cubic B-spline through ``image`` (h, w)."""
     from scipy.ndimage import spline_filter
 

@@ -170,7 +170,9 @@ def test_simulate_keeps_a_world_and_shows_its_picture(tmp_path, own_cache):
     assert (own_cache / told["world"] / "header.json").exists()
     assert stemscout(*asked, "--out", out).returncode == 2
     again = stemscout(*asked, "--picture", tmp_path / "again.png")
-    assert dict(line.split(maxsplit=1) for line in again.stdout.splitlines())["world"] == told["world"]
+    assert (
+        dict(line.split(maxsplit=1) for line in again.stdout.splitlines())["world"] == told["world"]
+    )
 
 
 def test_worlds_are_listed_verified_exported_imported_and_cleaned(tmp_path, own_cache):

@@ -57,7 +57,7 @@ def _greedy(centres: Floats, wanted: seen.Targets, context: Context) -> NDArray[
     stale = np.arange(len(centres))
     order: list[int] = []
     while not tally.seen.all() and len(order) < len(centres):
-        for k in stale:
+        for k in stale.tolist():
             gain[k] = _gain(wanted, tally, near[k], given[k])
         column = 0 if gain[:, 0].max() > seen.ROUNDING else 1
         best = int(gain[:, column].argmax())

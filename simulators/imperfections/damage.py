@@ -95,10 +95,7 @@ def _static(threshold: Threshold, energy_kev: float, velocity: float, mass_ev: f
     prefactor = RUTHERFORD_BARN * factor / (ELECTRON_KEV * 1e3) ** 2
     bend = pi * ALPHA * threshold.number * beta
     return prefactor * (
-        1 / ratio
-        - 1
-        + beta2 * log(ratio)
-        + bend * (2 / sqrt(ratio) - 2 + log(ratio))
+        1 / ratio - 1 + beta2 * log(ratio) + bend * (2 / sqrt(ratio) - 2 + log(ratio))
     )
 
 
@@ -168,7 +165,9 @@ def feature_loss_probability(
     for k, yx in zip(specimen.feature_class, specimen.feature_yx_nm, strict=True):
         own = atoms_of_feature(specimen, int(k), yx)
         total = float(barn[specimen.kind[own]].sum())
-        found.setdefault(specimen.classes[k].name, []).append(loss_probability(total, dose_e_per_a2))
+        found.setdefault(specimen.classes[k].name, []).append(
+            loss_probability(total, dose_e_per_a2)
+        )
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 

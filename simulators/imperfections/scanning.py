@@ -196,7 +196,7 @@ class Scanner:
         on = self.imperfections
         rows, columns = request.shape_yx
         line_s = (columns * request.dwell_us + costs.flyback_us) * 1e-6
-        since = costs.offset_settle_us * 1e-6 + np.arange(rows) * line_s
+        since: Floats = costs.offset_settle_us * 1e-6 + np.arange(rows, dtype=np.float64) * line_s
         by_row = np.zeros((rows, 2))
         if on.jitter is not None:
             by_row += on.jitter.offsets(rows, self.rng)

@@ -50,7 +50,7 @@ def film(field_yx_nm: tuple[float, float], thickness_nm: float, margin_nm: float
     span = float((-2 * low).max())
     atoms = deposit(low, heights, span)
     atoms = atoms[(np.abs(atoms[:, :2]) <= -low).all(axis=1)]
-    return atoms - np.array([0.0, 0.0, thickness_nm])
+    return np.asarray(atoms - np.array([0.0, 0.0, thickness_nm]))
 
 
 def deposit(
@@ -66,9 +66,7 @@ def deposit(
     """
     most = 8 * BLOCK_NM[2]
     if height_nm.max() > most:
-        raise ValueError(
-            f"{height_nm.max()} nm of amorphous carbon; at most {most:g} nm are made"
-        )
+        raise ValueError(f"{height_nm.max()} nm of amorphous carbon; at most {most:g} nm are made")
     return np.asarray(
         _deposit(
             block(),
@@ -179,12 +177,10 @@ def contamination(patches: Sequence[Patch], half_nm: float, base_nm: float) -> F
         y, x = (low[n] + np.arange(count[n]) * SURFACE_PITCH_NM for n in range(2))
         points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
         below, above = covered(patches[:k], points), patch.height_nm(points)
-        parts.append(
-            deposit(low, above.reshape(count), SURFACE_PITCH_NM, below.reshape(count))
-        )
+        parts.append(deposit(low, above.reshape(count), SURFACE_PITCH_NM, below.reshape(count)))
     if not parts:
         return np.empty((0, 3))
-    return np.vstack(parts) + np.array([0.0, 0.0, base_nm])
+    return np.asarray(np.vstack(parts) + np.array([0.0, 0.0, base_nm]))
 
 
 @numba.njit(cache=True, fastmath=False)

@@ -45,6 +45,7 @@ from . import amorphous
 from .lattice import lattice, rotation
 from .outlines import cut_path, distance_to_path, inside, within
 from .specimen import (
+    Columns,
     FeatureClass,
     Floats,
     Ints,
@@ -206,23 +207,27 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     before = int(rng.integers(4))
     path = yx + np.outer([-4.0, 4.0], _along(_neutral(before, quarters, angle)))
     wall = _wall(path, False, before, quarters, 0)
-    made = []
-    for walls in ([wall], [replace(wall, beyond=lambda p: np.full(len(p), -4 * REACH_NM))]):
-        made.append(
-            Specimen(
-                name=NAME,
-                seed=(0,),
-                difficulty="medium",
-                field_yx_nm=(4.0, 4.0),
-                **_columns(walls, angle, origin, 3.0, ()),
-                kinds=KINDS,
-                classes=CLASSES,
-                feature_class=np.full(1, feature_class),
-                feature_yx_nm=yx[None],
-                thickness_nm=THICKNESS_NM,
-            )
-        )
-    return made[0], made[1], yx
+    flat = replace(wall, beyond=lambda p: np.full(len(p), -4 * REACH_NM))
+    return (
+        _small(feature_class, wall, angle, origin, yx),
+        _small(feature_class, flat, angle, origin, yx),
+        yx,
+    )
+
+
+def _small(feature_class: int, wall: Wall, angle: float, origin: Floats, yx: Floats) -> Specimen:
+    return Specimen(
+        name=NAME,
+        seed=(0,),
+        difficulty="medium",
+        field_yx_nm=(4.0, 4.0),
+        **_columns([wall], angle, origin, 3.0, ()),
+        kinds=KINDS,
+        classes=CLASSES,
+        feature_class=np.full(1, feature_class),
+        feature_yx_nm=yx[None].copy(),
+        thickness_nm=THICKNESS_NM,
+    )
 
 
 def _neutral(before: int, quarters: int, angle: float) -> float:
@@ -238,10 +243,7 @@ def _along(direction: float) -> Floats:
 
 
 def _wall(path: Floats, closed: bool, before: int, quarters: int, turned: int) -> Wall:
-    if closed:
-        beyond = _enclosed(path)
-    else:
-        beyond = _crossing(path)
+    beyond = _enclosed(path) if closed else _crossing(path)
     kind = 1 if quarters == 2 else 0
     return Wall(path, closed, beyond, before, quarters, f"{TYPES[kind][turned]} wall")
 
@@ -358,7 +360,7 @@ def _columns(
     origin: Floats,
     half_nm: float,
     patches: tuple[amorphous.Patch, ...],
-) -> dict[str, Floats | Ints]:
+) -> Columns:
     """Positions, heights, kinds and displacements of all columns."""
     turn = rotation(angle)
     cells, _ = lattice(CELL_NM * turn, origin, half_nm + CELL_NM)

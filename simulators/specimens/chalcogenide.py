@@ -150,7 +150,8 @@ def generate(
         material.sheet, wishes, (grain,), _outside(island), barriers, patches, field_nm, rng
     )
     points = np.array([p.yx_nm for p in placed])
-    segments, directions, outlines = np.empty((0, 2)), np.empty(0), ()
+    segments, directions = np.empty((0, 2)), np.empty(0)
+    outlines: tuple[Outline, ...] = ()
     if island is not None:
         segments, directions = cut_path(island, 0.5, closed=True)
         edge = material.classes[material.boundary]
@@ -164,7 +165,12 @@ def generate(
         difficulty=difficulty,
         field_yx_nm=(field_nm, field_nm),
         **atoms(
-            material.sheet, placed, (grain,), _kept(material, grain, island), patches, field_nm / 2 + margin_nm
+            material.sheet,
+            placed,
+            (grain,),
+            _kept(material, grain, island),
+            patches,
+            field_nm / 2 + margin_nm,
         ),
         kinds=material.kinds,
         classes=material.classes,

@@ -234,7 +234,9 @@ def _merged(
         outline_of.append(np.where(s.feature_outline < 0, -1, s.feature_outline + len(outlines)))
         offset = FIRST_CLASS[own.index(s)]
         outlines += [
-            replace(o, feature_class=int(o.feature_class + offset), path_yx_nm=o.path_yx_nm + middle)
+            replace(
+                o, feature_class=int(o.feature_class + offset), path_yx_nm=o.path_yx_nm + middle
+            )
             for o in s.outlines
         ]
     return Specimen(
@@ -248,9 +250,7 @@ def _merged(
         kinds=KINDS,
         classes=CLASSES,
         feature_class=np.concatenate([s.feature_class for s in own]),
-        feature_yx_nm=np.vstack(
-            [s.feature_yx_nm + m for s, m in zip(own, middles, strict=True)]
-        ),
+        feature_yx_nm=np.vstack([s.feature_yx_nm + m for s, m in zip(own, middles, strict=True)]),
         thickness_nm=THICKNESS_NM,
         share=np.concatenate(shares),
         feature_angle_rad=np.concatenate([s.feature_angle_rad for s in own]),

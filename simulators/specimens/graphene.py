@@ -50,6 +50,7 @@ from .motifs import Boundary, boundaries, motifs
 from .outlines import cut_path, within
 from .sheet import Barrier, Grain, Placed, Sheet, Wish, atoms, place, wanted
 from .specimen import (
+    Columns,
     FeatureClass,
     Floats,
     Ints,
@@ -215,9 +216,10 @@ def generate(
     barriers = () if line is None else (line.barrier(field_nm),)
     placed = place(sheet(), wishes, grains, _sides(line), barriers, patches, field_nm, rng)
     half = field_nm / 2 + margin_nm
-    segments, directions, outlines = np.empty((0, 2)), np.empty(0), ()
+    segments, directions = np.empty((0, 2)), np.empty(0)
+    outlines: tuple[Outline, ...] = ()
     if line is not None:
-        path = barriers[0].path_yx_nm
+        path = line.barrier(field_nm).path_yx_nm
         segments, directions = cut_path(path, CLASSES[BOUNDARY].size_nm)
         kept = within(segments, (field_nm, field_nm), CLASSES[BOUNDARY].context_radius_nm)
         kept &= amorphous.covered(patches, segments) == 0.0
@@ -319,7 +321,7 @@ def _atoms(
     line: Line | None,
     patches: tuple[amorphous.Patch, ...],
     half_nm: float,
-) -> dict[str, Floats | Ints]:
+) -> Columns:
     """Positions, heights and kinds of all atoms."""
     if line is None:
         return atoms(
@@ -343,7 +345,7 @@ def _strip(line: Line, half_nm: float) -> Floats:
     count = int(np.ceil(2 * half_nm / period.period_nm)) + 2
     shifts = np.arange(-count, count + 1) * period.period_nm
     one = period.atoms_yx_nm
-    strip = np.concatenate([one + [0.0, s] for s in shifts])
+    strip = np.concatenate([one + np.array([0.0, s]) for s in shifts])
     strip = strip @ rotation(line.direction_rad) + line.middle_yx_nm
     return np.asarray(strip[(np.abs(strip) <= half_nm).all(axis=1)])
 

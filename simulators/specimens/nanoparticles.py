@@ -140,7 +140,7 @@ def generate(
         rng,
     )
     middles = _scatter([radius for _, _, radius in units], field_nm, rng)
-    atoms = np.vstack([a + [*m, 0.0] for (a, _, _), m in zip(units, middles, strict=True)])
+    atoms = np.vstack([_at(a, m) for (a, _, _), m in zip(units, middles, strict=True)])
     junctions = np.vstack([j + m for (_, j, _), m in zip(units, middles, strict=True)])
     atoms = atoms[(np.abs(atoms[:, :2]) <= field_nm / 2 + margin_nm).all(axis=1)]
     return Specimen(
@@ -168,9 +168,7 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     made = []
     for gap in (0.0, 0.6):
         atoms, junction, _ = _joined([first, second], [angle], gap)
-        # The first particle stays where it is, whether they touch or not.
-        atoms = atoms + [*(yx - (junction[0] if gap == 0.0 else at)), 0.0]
-        at = junction[0] if gap == 0.0 else at
+        atoms = _at(atoms, yx - junction[0])
         near = atoms[(np.abs(atoms[:, :2]) <= 4.0).all(axis=1)]
         made.append(
             Specimen(
@@ -189,6 +187,13 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
             )
         )
     return made[0], made[1], yx
+
+
+def _at(atoms: Floats, middle: Floats) -> Floats:
+    """Atoms (n, 3) moved in the plane."""
+    moved = atoms.copy()
+    moved[:, :2] += middle
+    return moved
 
 
 def _units(
@@ -229,14 +234,13 @@ def _joined(
         junctions.append(place + contact[:2])
         place = place + (distance + gap_nm) * towards[:2]
         places.append(place)
-        atoms.append(after.atoms + [*place, 0.0])
+        atoms.append(_at(after.atoms, place))
     whole = np.vstack(atoms)
     middle = np.mean(places, axis=0)
     radius = max(
-        float(np.hypot(*(p - middle))) + q.radius_nm
-        for p, q in zip(places, particles, strict=True)
+        float(np.hypot(*(p - middle))) + q.radius_nm for p, q in zip(places, particles, strict=True)
     )
-    return whole - [*middle, 0.0], np.array(junctions).reshape(-1, 2) - middle, radius
+    return _at(whole, -middle), np.array(junctions).reshape(-1, 2) - middle, radius
 
 
 def _scatter(radii: list[float], field_nm: float, rng: np.random.Generator) -> Floats:

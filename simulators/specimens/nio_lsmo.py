@@ -37,9 +37,9 @@ from . import amorphous
 from .lattice import lattice, rotation, site_uniform
 from .outlines import clearance, cut_area, inside, which, within
 from .specimen import (
+    Columns,
     FeatureClass,
     Floats,
-    Ints,
     Kind,
     Map,
     Outline,
@@ -185,13 +185,10 @@ def generate(
         feature_yx_nm=np.vstack([cell_yx[kept], middles]),
         thickness_nm=THICKNESS_NM,
         feature_outline=np.concatenate([owner[kept], len(pillars) + np.arange(count)]),
-        outlines=tuple(
-            Outline(k, grain.outline_yx_nm, True, note)
-            for k, note, grains in (
-                (PILLAR, "NiO pillar", pillars), (INCLUSION, "NiO inclusion", inclusions)
-            )
-            for grain in grains
-        ),  # fmt: skip
+        outlines=(
+            *(Outline(PILLAR, g.outline_yx_nm, True, "NiO pillar") for g in pillars),
+            *(Outline(INCLUSION, g.outline_yx_nm, True, "NiO inclusion") for g in inclusions),
+        ),
         maps={
             "phase": _phase(pillars + inclusions, field_nm),
             "contamination": amorphous.thickness_map(patches, field_nm, LSMO_NM),
@@ -208,23 +205,22 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
         grain = Grain(square, rng.uniform(0, NIO_NM, 2), angle + TWIST_RAD * rng.normal())
     else:
         grain = _inclusion(yx, angle, origin, rng)
-    made = []
-    for grains in ([grain], []):
-        made.append(
-            Specimen(
-                name=NAME,
-                seed=(0,),
-                difficulty="medium",
-                field_yx_nm=(4.0, 4.0),
-                **_columns(grains, angle, origin, key, 3.0, ()),
-                kinds=KINDS,
-                classes=CLASSES,
-                feature_class=np.full(len(grains), feature_class),
-                feature_yx_nm=np.tile(yx, (len(grains), 1)),
-                thickness_nm=THICKNESS_NM,
-            )
+    with_it, without = (
+        Specimen(
+            name=NAME,
+            seed=(0,),
+            difficulty="medium",
+            field_yx_nm=(4.0, 4.0),
+            **_columns(grains, angle, origin, key, 3.0, ()),
+            kinds=KINDS,
+            classes=CLASSES,
+            feature_class=np.full(len(grains), feature_class),
+            feature_yx_nm=np.tile(yx, (len(grains), 1)),
+            thickness_nm=THICKNESS_NM,
         )
-    return made[0], made[1], yx
+        for grains in ([grain], [])
+    )
+    return with_it, without, yx
 
 
 def _pillars(
@@ -254,9 +250,7 @@ def _pillars(
     return found
 
 
-def _octagon(
-    yx: Floats, size: Floats, chamfer: Floats, angle: float, origin: Floats
-) -> Floats:
+def _octagon(yx: Floats, size: Floats, chamfer: Floats, angle: float, origin: Floats) -> Floats:
     """A polygon (8, 2) whose {100} facets lie between planes of La/Sr and of Mn."""
     turn = rotation(angle)
     middle = (yx - origin) @ turn.T / LSMO_NM
@@ -313,7 +307,7 @@ def _columns(
     key: int,
     half_nm: float,
     patches: tuple[amorphous.Patch, ...],
-) -> dict[str, Floats | Ints]:
+) -> Columns:
     """Positions, heights, kinds and shares of all columns."""
     turn = rotation(angle)
     cells, index = lattice(LSMO_NM * turn, origin, half_nm + LSMO_NM)
@@ -352,9 +346,7 @@ def _rock_salt(grain: Grain, half_nm: float) -> tuple[Floats, Floats]:
     return yx[kept], index[kept].sum(axis=1) % 2 * (NIO_NM / 2)
 
 
-def _clear(
-    nio: Floats, angle: float, origin: Floats, outlines: list[Floats]
-) -> NDArray[np.bool_]:
+def _clear(nio: Floats, angle: float, origin: Floats, outlines: list[Floats]) -> NDArray[np.bool_]:
     """Which columns of NiO (n,) are far enough from those of the perovskite.
 
     These stand on a square lattice of half a cell: four of them are around a point.

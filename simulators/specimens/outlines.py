@@ -42,7 +42,9 @@ def cut_area(polygon_yx_nm: Floats, size_nm: float) -> Floats:
     return centres[inside(centres, polygon_yx_nm)]
 
 
-def within(points_yx_nm: Floats, field_yx_nm: tuple[float, float], inset_nm: float) -> NDArray:
+def within(
+    points_yx_nm: Floats, field_yx_nm: tuple[float, float], inset_nm: float
+) -> NDArray[np.bool_]:
     """Which points (n,) lie at least ``inset_nm`` inside a field."""
     half = np.asarray(field_yx_nm) / 2 - inset_nm + 1e-9
     return np.asarray((np.abs(points_yx_nm) <= half).all(axis=-1))

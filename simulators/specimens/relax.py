@@ -76,7 +76,9 @@ def equilibrium() -> float:
 
     def energy(a: float) -> float:
         cell = [[a, 0, 0], [a / 2, a * sqrt(3) / 2, 0], [0, 0, 20]]
-        atoms = Atoms("C2", scaled_positions=[[0, 0, 0.5], [1 / 3, 1 / 3, 0.5]], cell=cell, pbc=True)
+        atoms = Atoms(
+            "C2", scaled_positions=[[0, 0, 0.5], [1 / 3, 1 / 3, 0.5]], cell=cell, pbc=True
+        )
         atoms = atoms.repeat((4, 4, 1))
         atoms.calc = tersoff()
         return float(atoms.get_potential_energy())
@@ -135,7 +137,9 @@ def bound(atoms: Floats, period: float = 0.0) -> Ints:
     """Indices of atoms (n, 2) that have two neighbours: ASE's calculator fails on fewer."""
     kept = np.arange(len(atoms))
     for _ in range(3):
-        images = np.vstack([atoms[kept] + [s * period, 0.0] for s in ((-1, 0, 1) if period else (0,))])
+        images = np.vstack(
+            [atoms[kept] + [s * period, 0.0] for s in ((-1, 0, 1) if period else (0,))]
+        )
         near = cKDTree(images).query_ball_point(atoms[kept], 0.75)
         kept = kept[np.array([len(n) for n in near]) > 2]
     return kept
@@ -342,8 +346,6 @@ def _strip(
         for _ in range(20):  # the nearest site of the ideal lattice, moved bodily
             _, nearest = tree.query(done[far, :2] - offset)
             offset = (done[far, :2] - ideal[nearest]).mean(axis=0)
-        residual = done[far, :2] - offset - ideal[nearest]
-        print(f"  side {side}: off the ideal lattice by {np.abs(residual).max() * 0.246:.4f} nm at most")
         moved.append(origin + offset)
     one = (done[:, 0] >= -0.5 * period) & (done[:, 0] < 0.5 * period)
     one &= np.abs(done[:, 1]) <= width

@@ -12,7 +12,7 @@ from . import amorphous
 from .lattice import lattice, rotation
 from .motifs import Motif
 from .outlines import cut_path, distance_to_path
-from .specimen import Floats, Ints
+from .specimen import Columns, Floats, Ints
 
 GAP_NM = 0.05  # between what two motifs replace
 NEAR = (0.4, 0.3, 0.2)  # shares near a boundary, at a patch's edge, in groups
@@ -203,9 +203,7 @@ def _snapped(
     return Placed(wish, grain, (i, j), turn, (float(middle[0]), float(middle[1])))
 
 
-def _frame(
-    sheet: Sheet, motif: str, angle_rad: float, turn: int
-) -> tuple[Floats, Floats, Floats]:
+def _frame(sheet: Sheet, motif: str, angle_rad: float, turn: int) -> tuple[Floats, Floats, Floats]:
     vectors = sheet.vectors_yx_nm @ rotation(angle_rad)
     arm = sheet.motifs[motif].origin_yx_nm @ rotation(angle_rad + turn * 2 * np.pi / sheet.turns)
     (a, b), (c, d) = vectors
@@ -241,7 +239,7 @@ def atoms(
     patches: tuple[amorphous.Patch, ...],
     half_nm: float,
     extra: tuple[Floats, Floats, Ints] | None = None,
-) -> dict[str, Floats | Ints]:
+) -> Columns:
     """Positions, heights and kinds of all atoms within ±``half_nm``.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ DIFFICULTIES = ("easy", "medium", "hard")
 SHAPES = ("point", "segment", "cell")
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Columns = dict[str, Any]  # what a specimen says of its columns, by the names of its fields
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,7 @@ class Specimen:
         )
 
     def _substituted(self, here: Ints, index: int) -> NDArray[np.bool_] | None:
-        """Which repeats (columns x repeats, flat) hold the substitute: exact counts, drawn order."""
+        """Which repeats (columns x repeats, flat) hold the substitute: exact counts, drawn."""
         if not self.kinds[index].substitute or not len(self.share):
             return None
         repeats = self.repeats(index)

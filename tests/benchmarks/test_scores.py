@@ -61,7 +61,9 @@ class Knows(Agent):
         points, least = self.wanted.points_yx_nm, self.wanted.least
         half = np.asarray(frames[0].region.fov_yx_nm) / 2 + 1e-9
         shows = [
-            ((np.abs(points - f.region.centre_yx_nm) <= half).all(axis=2).sum(axis=1) >= least).any()
+            (
+                (np.abs(points - f.region.centre_yx_nm) <= half).all(axis=2).sum(axis=1) >= least
+            ).any()
             for f in frames
         ]
         return self.sign * np.array(shows, dtype=float)

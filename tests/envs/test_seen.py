@@ -130,9 +130,7 @@ def test_points_and_extended_features_carry_half_each():
     assert ONE.weight.sum() == 1.0
 
 
-@given(
-    y=st.floats(-3, 3), x=st.floats(-3, 3), side=st.floats(0.1, 4), angle=st.floats(-3.2, 3.2)
-)
+@given(y=st.floats(-3, 3), x=st.floats(-3, 3), side=st.floats(0.1, 4), angle=st.floats(-3.2, 3.2))
 def test_the_quick_test_never_misses(y, x, side, angle):
     """What may not be covered is not covered."""
     frame = Exposure(ScanRegion((y, x), (side, 2 * side), angle), (0.3, -0.2), 0.04, 100.0)

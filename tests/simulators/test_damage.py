@@ -139,7 +139,7 @@ def test_a_blanked_beam_harms_nothing(sheet):
 
 def test_a_feature_destroyed_unseen_counts_as_missed():
     wanted = seen.Targets(
-        points_yx_nm=np.zeros((2, 1, 2)) + [[[0.0, 0.0]], [[5.0, 5.0]]],
+        points_yx_nm=np.array([[[0.0, 0.0]], [[5.0, 5.0]]]),
         least=np.array([1, 1]),
         need_e_per_a2=np.array([100.0, 100.0]),
         max_pixel_nm=np.array([1.0, 1.0]),
@@ -164,7 +164,7 @@ def test_an_episode_ends_when_all_is_seen_or_destroyed():
     for y, x in env.source.reference.lattice(env.source.field_yx_nm)[0]:
         if not done:
             request = env.source.reference.at((float(y), float(x)))
-            _, _, done, truncated, _ = env.step(env.actions.encode(request))
+            _, _, done, _, _ = env.step(env.actions.encode(request))
     task = env.episode.task
     assert task.tally.destroyed.any()
     assert task.done == bool((task.tally.seen | task.tally.destroyed).all())

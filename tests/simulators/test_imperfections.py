@@ -1,4 +1,4 @@
-"""What an instrument does to an image: each imperfection by its formula, seeded, and off at zero."""
+"""What an instrument does to an image: each by its formula, seeded, and off at zero."""
 
 from __future__ import annotations
 

@@ -92,7 +92,9 @@ def test_an_interrupted_simulation_goes_on(atoms, tmp_path):
         render(atoms, grid, OPTICS, SETTINGS, tmp_path, kill)
     first = (tmp_path / "row-00000.npy").stat().st_mtime_ns
     rows = []
-    resumed = render(atoms, grid, OPTICS, SETTINGS, tmp_path, lambda d, t, left: rows.append((d, t)))
+    resumed = render(
+        atoms, grid, OPTICS, SETTINGS, tmp_path, lambda d, t, left: rows.append((d, t))
+    )
     assert rows == [(1, 2), (2, 2)]
     assert (tmp_path / "row-00000.npy").stat().st_mtime_ns == first, "a finished row was repeated"
     fresh = render(atoms, grid, OPTICS, SETTINGS)

@@ -152,9 +152,7 @@ def test_the_phases_are_told_by_whether_chalcogens_overlap(module):
 def test_boundary_segments_lie_between_the_phases(module):
     for seed in range(4):
         s = module.generate(seed, "easy")
-        for k, yx, angle in zip(
-            s.feature_class, s.feature_yx_nm, s.feature_angle_rad, strict=True
-        ):
+        for k, yx, angle in zip(s.feature_class, s.feature_yx_nm, s.feature_angle_rad, strict=True):
             if s.classes[k].shape == "segment":
                 normal = 0.15 * np.array([np.cos(angle), -np.sin(angle)])
                 sides = inside(np.array([yx - normal, yx + normal]), s.outlines[0].path_yx_nm)
@@ -163,10 +161,12 @@ def test_boundary_segments_lie_between_the_phases(module):
 
 
 def test_motifs_are_what_the_command_makes():
-    """The committed file is that of `python -m stemscout.simulators.specimens.relax_chalcogenide`."""
+    """The committed file is that of `stemscout.simulators.specimens.relax_chalcogenide`."""
     from stemscout.simulators.specimens.motifs import motifs
     from stemscout.simulators.specimens.relax_chalcogenide import motifs_of
 
     made = motifs_of(mos2.MATERIAL)
     for name, kept in motifs("mos2").items():
-        assert np.allclose(kept.atoms_yxz_nm, np.array(made[name]["atoms_yxz_nm"]).reshape(-1, 3), atol=2e-4)
+        assert np.allclose(
+            kept.atoms_yxz_nm, np.array(made[name]["atoms_yxz_nm"]).reshape(-1, 3), atol=2e-4
+        )

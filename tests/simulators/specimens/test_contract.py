@@ -56,9 +56,7 @@ def test_the_margin_changes_nothing_inside(case):
     narrow, wide = (module.generate(3, difficulty, side, m) for m in (0.5, 1.7))
     half = side / 2 + 0.5
     inner = (np.abs(wide.positions_yx_nm) <= half).all(axis=1)
-    table = np.round(
-        np.column_stack([wide.positions_yx_nm, wide.height_nm, wide.kind])[inner], 9
-    )
+    table = np.round(np.column_stack([wide.positions_yx_nm, wide.height_nm, wide.kind])[inner], 9)
     near = (np.abs(columns(narrow)[:, :2]) <= half - 0.05).all(axis=1)
     far = (np.abs(table[:, :2]) <= half - 0.05).all(axis=1)
     a, b = columns(narrow)[near], table[far]

@@ -202,4 +202,7 @@ def test_orientation_map_is_that_of_the_lattice():
     assert len(turned) == 2
     angles = np.degrees(sorted(turned))
     between = (angles[1] - angles[0]) % 60
-    assert min(between, 60 - between) in (pytest.approx(21.8, abs=0.1), pytest.approx(27.8, abs=0.1))
+    assert min(between, 60 - between) in (
+        pytest.approx(21.8, abs=0.1),
+        pytest.approx(27.8, abs=0.1),
+    )

@@ -60,7 +60,9 @@ def test_a_junction_is_where_two_particles_touch(specimen):
     from scipy.sparse.csgraph import connected_components
 
     pairs = cKDTree(gold).query_pairs(1.0005 * NEAREST, output_type="ndarray")
-    lattice = np.isclose(np.linalg.norm(gold[pairs[:, 0]] - gold[pairs[:, 1]], axis=1), NEAREST, rtol=4e-4)
+    lattice = np.isclose(
+        np.linalg.norm(gold[pairs[:, 0]] - gold[pairs[:, 1]], axis=1), NEAREST, rtol=4e-4
+    )
     pairs = pairs[lattice]
     graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(gold),) * 2)
     _, label = connected_components(graph, directed=False)
@@ -70,9 +72,7 @@ def test_a_junction_is_where_two_particles_touch(specimen):
         assert len(set(labels.tolist())) >= 2
         groups = [gold[near[labels == k]] for k in set(labels.tolist())]
         closest = min(
-            cKDTree(a).query(b)[0].min()
-            for n, a in enumerate(groups)
-            for b in groups[n + 1 :]
+            cKDTree(a).query(b)[0].min() for n, a in enumerate(groups) for b in groups[n + 1 :]
         )
         assert closest < nanoparticles.CONTACT_NM + 0.02
 
