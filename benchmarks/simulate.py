@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..simulators import fast, multislice
+from ..simulators import fast, multislice, plain
 from ..simulators.calibrate import incoherent, windows
 from ..simulators.grid import Grid
 from ..simulators.multislice import Images, Multislice
@@ -52,12 +52,12 @@ class Row:
     compared: str
 
 
-def rows(specimens: Sequence[str] = SPECIMENS, plain: bool = True) -> Iterator[Row]:
+def rows(specimens: Sequence[str] = SPECIMENS, with_plain: bool = True) -> Iterator[Row]:
     """The table, row by row."""
     for name in specimens:
         specimen_module(name)
     for name in specimens:
-        yield from _alone(_measure, name, plain and name in PLAIN)
+        yield from _alone(_measure, name, with_plain and name in PLAIN)
 
 
 def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
@@ -67,7 +67,7 @@ def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(task, *arguments).result()
 
 
-def _measure(name: str, plain: bool) -> list[Row]:
+def _measure(name: str, with_plain: bool) -> list[Row]:
     module = specimen_module(name)
     found = [_alone(_fast_row, name)]
     (cell, grid) = _cell(name)
@@ -97,7 +97,7 @@ def _measure(name: str, plain: bool) -> list[Row]:
             f"{configurations} configurations",
         )
     )
-    if plain:
+    if with_plain:
         same = replace(settings, configurations=PLAIN_CONFIGURATIONS)
         ours, seconds, memory = _alone(_tiled, name, same)
         rate = probes * PLAIN_CONFIGURATIONS / seconds
@@ -145,49 +145,11 @@ def _tiled(name: str, settings: Multislice) -> tuple[Images, float, float]:
 
 
 def _plain(name: str, settings: Multislice, finer: float) -> tuple[Images, float, float]:
-    """One scan of the whole cell by abTEM, and the source's blur on its probe positions."""
-    import abtem
-    import dask
-    from scipy.ndimage import gaussian_filter
-
     cell, grid = _cell(name)
-    optics = specimen_module(name).OPTICS
     atoms = cell.atoms()
-    phonons: Any = abtem.FrozenPhonons(
-        atoms,
-        settings.configurations,
-        sigmas={k: 10.0 * v for k, v in settings.thermal_sigma_nm.items()},
-        seed=settings.phonon_seed,
-    )
-    sampling = 10.0 * multislice.potential_sampling_nm(optics) / finer
-    first = (np.asarray(grid.origin_yx_nm) - atoms.info["corner_yx_nm"]) * 10.0
-    last = first + np.asarray(grid.shape_yx) * grid.sampling_nm * 10.0
-    scan = abtem.GridScan(
-        (first[1], first[0]), (last[1], last[0]), gpts=grid.shape_yx[::-1], endpoint=False
-    )
-    detectors: list[Any] = [
-        abtem.AnnularDetector(d.inner_mrad, d.outer_mrad) for d in optics.detectors
-    ]
-    probe: Any = abtem.Probe(
-        energy=optics.energy_kev * 1e3,
-        semiangle_cutoff=optics.semiangle_mrad,
-        **multislice.aberrations(optics),
-    )
     began = time.perf_counter()
-    with dask.config.set(scheduler="synchronous"):
-        potential: Any = abtem.Potential(
-            phonons, sampling=sampling, slice_thickness=10.0 * settings.slice_nm
-        )
-        probe.grid.match(potential)
-        measured: Any = probe.scan(potential, scan=scan, detectors=detectors, max_batch=16)
-        computed = [m.reduce_ensemble().compute(progress_bar=False) for m in measured]
-    seconds = time.perf_counter() - began
-    sigma = optics.source_sigma_nm / grid.sampling_nm
-    images = {
-        d.name: gaussian_filter(np.asarray(m.array, dtype=np.float32).T, sigma, mode="nearest")
-        for d, m in zip(optics.detectors, computed, strict=True)
-    }
-    return images, seconds, _peak_mib()
+    images = plain.render(atoms, grid, specimen_module(name).OPTICS, settings, finer)
+    return images, time.perf_counter() - began, _peak_mib()
 
 
 def _peak_mib() -> float:

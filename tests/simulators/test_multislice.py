@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from stemscout.simulators import plain
 from stemscout.simulators.grid import Grid
 from stemscout.simulators.multislice import Multislice, render, smooth_number
 from stemscout.simulators.optics import Detector, Optics
@@ -24,42 +25,11 @@ def atoms():
     return specimen.window(yx, 0.4, 1.0).atoms()
 
 
-def plain_full_cell(atoms, grid, sampling_nm):
-    """abTEM as anyone would call it: one potential on a fine grid, one scan."""
-    import abtem
-    import dask
-
-    (moved,) = abtem.FrozenPhonons(
-        atoms, 1, sigmas={k: 10 * v for k, v in graphene.THERMAL_SIGMA_NM.items()}, seed=0
-    ).to_atoms_ensemble()
-    first = (np.asarray(grid.origin_yx_nm) - atoms.info["corner_yx_nm"]) * 10.0 + 3.0
-    moved.positions[:, :2] += 3.0  # vacuum around the patch, as the tiles see it
-    moved.set_cell([30.0, 30.0, moved.cell[2, 2]])
-    span = np.asarray(grid.shape_yx) * grid.sampling_nm * 10.0
-    gpts = smooth_number(int(np.ceil(30.0 / (10 * sampling_nm))))
-    with dask.config.set(scheduler="synchronous"):
-        potential = abtem.Potential(
-            moved, gpts=gpts, slice_thickness=5.0, projection="infinite"
-        ).build(lazy=False)
-        probe = abtem.Probe(energy=60e3, semiangle_cutoff=30.0)
-        probe.grid.match(potential)
-        scan = abtem.GridScan(
-            start=(first[1], first[0]),
-            end=(first[1] + span[1], first[0] + span[0]),
-            gpts=grid.shape_yx[::-1],
-            endpoint=False,
-        )
-        measured = probe.scan(
-            potential, scan, abtem.AnnularDetector(60.0, 120.0), max_batch=16, lazy=False
-        )
-    return np.asarray(measured.array).T
-
-
 def test_tiles_agree_with_a_plain_full_cell(atoms):
     """Correlation >= 0.999 with abTEM on a fine grid, for the same phonon configuration."""
     grid = Grid((-0.25, -0.2), (10, 8), 0.05)
     tiled = render(atoms, grid, OPTICS, SETTINGS)["haadf"]
-    whole = plain_full_cell(atoms, grid, sampling_nm=0.0042)
+    whole = plain.render(atoms, grid, OPTICS, SETTINGS, finer=3.0)["haadf"]
     assert np.corrcoef(tiled.ravel(), whole.ravel())[0, 1] >= 0.999
     assert tiled.mean() == pytest.approx(whole.mean(), rel=0.03)
 
