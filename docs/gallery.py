@@ -117,19 +117,19 @@ def imperfections():
     """The same frames of one world, each imperfection alone and several times its default."""
     strong = {
         "none: Poisson noise alone": Imperfections(),
-        "detector: gain, offset, dark noise, saturation": Imperfections(
+        "detector: offset, dark noise": Imperfections(
             detector=DetectorResponse(1.0, 4.0, 4.0, 60.0)
         ),
         "line jitter, 0.02 nm": Imperfections(jitter=LineJitter(0.02)),
         "fly-back, 0.2 nm": Imperfections(flyback=Flyback(0.2, 150.0)),
         "drift, 1 nm in the frame": Imperfections(drift=Drift(150.0, 2.0)),
-        "scan rotation error, 0.05 rad": Imperfections(rotation=ScanRotationError(0.04)),
+        "scan rotation error": Imperfections(rotation=ScanRotationError(0.15)),
         "hysteresis after a move of 8 nm": Imperfections(hysteresis=Hysteresis(0.06, 0.5, 0.1)),
         "contamination grown by 8 frames": Imperfections(growth=ContaminationGrowth(1.2e-6, 0.25)),
         "damage: MoS2 at 3e3 barn, 8 frames": Imperfections(damage=BeamDamage({"S": 3e3})),
         "realistic: all at their defaults": PRESETS["realistic"],
     }
-    recipe = Recipe("mos2", "easy", *specimen_seed(1, "test"), 16.0, margin_nm=4.0)
+    recipe = Recipe("mos2", "easy", *specimen_seed(1, "test"), 16.0, margin_nm=6.0)
     world = open_world(recipe)
     with style.figure(15.0, 6.6) as fig:
         panels = fig.subplots(2, 5)

@@ -47,7 +47,7 @@ PAIRS = (
          (0.33, 0.45)),
     Pair("BiFeO3", "BFO_435px.png", 0.071, "bifeo3", "hard", 2, 2.0, (0.33, 0.47)),
     Pair("graphene", "Si-Graphene_435px.png", 0.0235, "graphene", "hard", 5, 40.0, (0.18, 0.24)),
-    Pair("MoS2", "", 0.0137, "mos2", "medium", 3, 8.0, (0.22, 0.31)),
+    Pair("MoS2", "", 0.0137, "mos2", "hard", 3, 1.0, (0.22, 0.31)),
 )  # fmt: skip
 
 

@@ -37,6 +37,13 @@ class FerroelectricDomainsEnv(ScanEnv):
     Terminated when everything is seen (unless ``terminate_when_done=False``);
     truncated when what is left does not pay for another frame.
 
+    ## Difficulty
+    | difficulty | walls | islands, up to | patches | dwell | dose of a frame |
+    |------------|-------|----------------|---------|-------|-----------------|
+    | easy       | 4     | 2              | 1       | 8 µs  | 2.5e4 e/Å²      |
+    | medium     | 2     | 1              | 1       | 4 µs  | 1.3e4 e/Å²      |
+    | hard       | 1     | 1              | 3       | 2 µs  | 6.3e3 e/Å²      |
+
     ## Beam damage
     None is simulated: no cross-section of knock-on displacement at 200 kV is
     established for this oxide.

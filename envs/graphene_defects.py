@@ -9,15 +9,14 @@ from .sources import SpecimenSource
 
 
 class GrapheneDefectsEnv(ScanEnv):
-    """Find silicon substitutions and single vacancies in a sheet of graphene.
+    """Find silicon, vacancies, rotated bonds, holes and a grain boundary in graphene.
 
     ## Description
-    A field of 24 nm by 24 nm of one graphene sheet, seen by HAADF-STEM at
-    60 kV.  Most defects lie in groups.  The agent places reference frames
-    (1.5 nm, 64 x 64 pixels) until its charge is spent; 0.4 of a raster, the
-    default, is 102 frames of 256.  With ``renderer="abtem"`` the field is the
-    16 nm one that ships with the package, simulated by multislice; only the
-    noise follows the seed then.
+    A field of 24 nm by 24 nm of graphene, seen by HAADF-STEM at 60 kV.  Most
+    defects lie along the boundary, at the edges of contamination or in groups.
+    The agent places reference frames (1.5 nm, 64 x 64 pixels) until its charge
+    is spent; 0.4 of a raster, the default, is 102 frames of 256.  The
+    specimen's manual is ``simulators/specimens/graphene.py``.
 
     ## Action space
     ``position``: ``Box(-1, 1, (2,), float32)``, the centre (y, x) of the frame
@@ -29,24 +28,27 @@ class GrapheneDefectsEnv(ScanEnv):
     ``left`` (float32, 2: charge and time).
 
     ## Reward
-    The gain in the fraction of defects seen.  A defect is seen when its context
-    disc has received the dose that its class needs; ``envs/seen.py`` has the
-    rule.  Rewards add up to the final fraction.
+    The gain in seen recall: half for the point defects, half for the 0.5 nm
+    segments of the boundary, where there is one.  ``envs/seen.py`` has the rule.
 
     ## End of the episode
-    Terminated when every defect is seen (unless ``terminate_when_done=False``);
+    Terminated when everything is seen (unless ``terminate_when_done=False``);
     truncated when what is left does not pay for another frame.
 
     ## Difficulty
-    | difficulty | defects of each class | dwell | dose of a frame |
-    |------------|-----------------------|-------|-----------------|
-    | easy       | 23                    | 40 µs | 3.6e5 e/Å²      |
-    | medium     | 12                    | 24 µs | 2.2e5 e/Å²      |
-    | hard       | 6                     | 12 µs | 1.1e5 e/Å²      |
+    | difficulty | point defects | boundary   | patches | dwell | dose of a frame |
+    |------------|---------------|------------|---------|-------|-----------------|
+    | easy       | 46            | 9 of 10    | 1       | 40 µs | 3.6e5 e/Å²      |
+    | medium     | 24            | 8 of 10    | 2       | 24 µs | 2.2e5 e/Å²      |
+    | hard       | 12            | 7 of 10    | 4       | 12 µs | 1.1e5 e/Å²      |
+
+    ## Beam damage
+    With ``imperfections="realistic"``: the probability of losing a feature to
+    the dose of a full raster is 0; carbon's threshold is beyond 60 kV.
 
     ## Arguments
-    ``difficulty``, ``renderer`` (``fast`` or ``abtem``), and those of
-    ``ScanEnv``: ``action``, ``observation``, ``task``, ``budget``,
+    ``difficulty``, ``renderer`` (``fast`` or ``abtem``), ``imperfections``, and
+    those of ``ScanEnv``: ``action``, ``observation``, ``task``, ``budget``,
     ``time_budget_s``, ``split``, ``terminate_when_done``, ``render_mode``.
     """
 

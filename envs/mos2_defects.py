@@ -36,8 +36,17 @@ class MoS2DefectsEnv(ScanEnv):
         Terminated when everything is seen (unless ``terminate_when_done=False``);
         truncated when what is left does not pay for another frame.
 
-        ## Beam damage
-    DAMAGE_MOS2
+        ## Difficulty
+    | difficulty | point defects | island of 1T | patches | dwell | dose of a frame |
+    |------------|---------------|--------------|---------|-------|-----------------|
+    | easy       | 46            | 9 of 10      | 1       | 24 µs | 2.2e5 e/Å²      |
+    | medium     | 24            | 8 of 10      | 2       | 12 µs | 1.1e5 e/Å²      |
+    | hard       | 12            | 7 of 10      | 4       | 6 µs  | 5.5e4 e/Å²      |
+
+    ## Beam damage
+    With ``imperfections="realistic"``: the probability of losing a feature to
+    the dose of a full raster is below 1e-5 at every difficulty (sulphur, elastic
+    knock-on at 60 kV; ``simulators/imperfections/damage.py`` has the physics).
 
         ## Arguments
         ``difficulty``, ``renderer`` (``fast`` or ``abtem``), ``imperfections``, and

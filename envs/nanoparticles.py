@@ -33,6 +33,13 @@ class NanoparticlesEnv(ScanEnv):
     Terminated when everything is seen (unless ``terminate_when_done=False``);
     truncated when what is left does not pay for another frame.
 
+    ## Difficulty
+    | difficulty | junctions | particles alone | near misses | film | dwell | dose of a frame |
+    |------------|-----------|-----------------|-------------|------|-------|-----------------|
+    | easy       | 16        | 12              | 2           | 3 nm | 4 µs  | 1.1e3 e/Å²      |
+    | medium     | 12        | 20              | 4           | 5 nm | 2 µs  | 5.7e2 e/Å²      |
+    | hard       | 8         | 28              | 6           | 8 nm | 1 µs  | 2.8e2 e/Å²      |
+
     ## Beam damage
     None is simulated: gold's displacement threshold lies far above what 200 kV
     electrons transfer.

@@ -36,6 +36,13 @@ class NiOPillarsEnv(ScanEnv):
     Terminated when everything is seen (unless ``terminate_when_done=False``);
     truncated when what is left does not pay for another frame.
 
+    ## Difficulty
+    | difficulty | pillars, up to | inclusions | patches | dwell | dose of a frame |
+    |------------|----------------|------------|---------|-------|-----------------|
+    | easy       | 9              | 16         | 0       | 8 µs  | 2.5e4 e/Å²      |
+    | medium     | 6              | 10         | 1       | 4 µs  | 1.3e4 e/Å²      |
+    | hard       | 4              | 6          | 3       | 2 µs  | 6.3e3 e/Å²      |
+
     ## Beam damage
     None is simulated: no cross-section of knock-on displacement at 200 kV is
     established for these oxides.

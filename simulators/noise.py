@@ -2,84 +2,121 @@
 
 A Poisson variable of mean λ is the sum of two independent ones, of mean q and
 λ - q.  For every pixel q is the largest of a ladder of means at most λ.  The
-first part is drawn by inversion from a guide table (Chen & Asau, AIIE Trans. 6
-(1974) 163): one uniform number picks a cell, and the cell holds where the
-search begins.  The remainder is small; its count is nearly always 0, and it
-needs an exponential only when one uniform number falls into the narrow strip in
-which 1 - δ + δ²/2 cannot tell it from exp(-δ).  Means above the ladder are
-halved until they are on it, and the halves are drawn one after the other.
+first part is drawn from an alias table (Walker, ACM Trans. Math. Softw. 3
+(1977) 253): one entry, one comparison, no search and no branch.  The remainder
+is small; its count is nearly always 0, and it needs an exponential only where a
+uniform number lies above 1 - δ, which is at most exp(-δ).  Means a little above
+the ladder are halved until they are on it, and the halves are drawn one after
+the other; far above it, transformed rejection takes over (Hörmann, Insur. Math.
+Econ. 12 (1993) 39).  Probabilities are held to 2⁻⁴⁰ of an entry of a table.
 
 The random numbers are those of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014),
-whose key is one word of the caller's generator for each frame.
+whose key is one word of the caller's generator for each frame.  One word makes
+a pixel: its highest bits pick the entry, the next 40 are compared, and the
+lowest 16 decide about the remainder, refined by a second word where they must.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from math import lgamma
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
-STEP = 0.02  # between the means of the ladder, relative to what they grow by
+STEP = 0.01  # between the square roots of the ladder's means
+TOP = 64.0  # its largest mean
+HALVED = 256.0  # up to here means are halved
+MOST = 1e9  # beyond it the logarithms of rejection lose their digits
+LEAST_PROBABILITY = 1e-18
 ULP = 2.0**-53
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-TOP = 64.0  # its largest mean
-CELL_BITS = 8  # of a uniform number, which pick the cell of a guide table
 
 
 def poisson(expected: NDArray[np.float64], rng: np.random.Generator) -> F32:
-    """Poisson counts of the same shape as ``expected``.
+    """Poisson counts of the same shape as ``expected``; above 2²⁴ rounded to float32.
 
     Args:
-        expected: means, at least 0.
+        expected: means, from 0 to 1e9.
         rng: one word is taken from it, however many counts there are.
 
     Raises:
-        ValueError: a mean that is negative or no number.
+        ValueError: a mean that is negative, above 1e9 or no number.
     """
     out = np.empty(expected.shape, dtype=np.float32)
     key = np.uint64(rng.bit_generator.random_raw())
     means = np.ascontiguousarray(expected, dtype=np.float64)
     if not _draw(means.ravel(), key, *ladder(), out.ravel()):
-        raise ValueError("an expected count is negative or not a number; it must be at least 0")
+        raise ValueError(
+            "an expected count is negative, above 1e9 or not a number; it must be from 0 to 1e9"
+        )
     return out
 
 
 @cache
 def ladder() -> tuple[
-    NDArray[np.float64],
-    NDArray[np.int64],
-    NDArray[np.float64],
-    NDArray[np.int16],
-    NDArray[np.int64],
+    NDArray[np.float64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]
 ]:
-    """Means; where each one's table starts; all tables; their guides; their lengths."""
-    # Levels are equidistant in sqrt(λ), so that remainders grow like the noise.
-    count = int(np.ceil(np.sqrt(TOP) / STEP)) + 1
-    means = (np.arange(count, dtype=np.float64) * STEP) ** 2
-    tables, starts, guides = [], [0], np.zeros((count, 2**CELL_BITS), dtype=np.int16)
+    """Means; by mean where its table starts and the bits that pick an entry; all tables.
+
+    The means are equidistant in the square root, so that remainders grow like
+    the noise.
+    """
+    count = round(np.sqrt(TOP) / STEP) + 1
+    means = (np.arange(count) * STEP) ** 2
+    bits, tables = np.zeros(count, dtype=np.uint64), []
+    numbers = np.arange(int(TOP + 16.0 * np.sqrt(TOP)))
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(numbers[1:]))])
     for k, mean in enumerate(means):
-        table = _cumulative(float(mean))
-        edges = np.arange(2**CELL_BITS) / 2**CELL_BITS
-        guides[k] = np.searchsorted(table, edges, side="right")
-        tables.append(table)
-        starts.append(starts[-1] + len(table))
-    offsets = np.array(starts[:-1], dtype=np.int64)
-    lengths = np.array([len(t) for t in tables], dtype=np.int64)
-    return means, offsets, np.concatenate(tables), guides, lengths
+        # Without a mean there is one outcome.
+        log_mean = np.log(mean) if mean > 0 else -1e9
+        chance = np.exp(numbers * log_mean - mean - log_factorial)
+        kept = np.flatnonzero(chance > LEAST_PROBABILITY)
+        bits[k] = (len(kept) - 1).bit_length()
+        padded = np.zeros(1 << int(bits[k]))
+        padded[: len(kept)] = chance[kept] / chance[kept].sum()
+        tables.append(_alias(padded, kept[0]))
+    starts = np.cumsum([0, *(len(t) for t in tables[:-1])]).astype(np.uint64)
+    return means, starts, bits, np.concatenate(tables)
 
 
-def _cumulative(mean: float) -> NDArray[np.float64]:
-    """P(X <= n) for n = 0, 1 ..., up to 1."""
-    from scipy.stats import poisson as distribution
+@numba.njit(cache=True, fastmath=False)
+def _alias(chance, first):
+    """Entries of 64 bits: 40 of the share of an entry's own count, 12 of the other, 12 of its own.
 
-    last = int(mean + 12.0 * np.sqrt(mean) + 25.0)  # beyond it lies less than a uniform's last bit
-    table = distribution.cdf(np.arange(last + 1), mean)
-    table = table[: int(np.searchsorted(table, 1.0 - 1e-16)) + 1]
-    table[-1] = 1.0
-    return np.asarray(table, dtype=np.float64)
+    The entry's own count is ``first`` more than its place (Vose, IEEE Trans.
+    Softw. Eng. 17 (1991) 972).
+    """
+    count = chance.shape[0]
+    share = chance * count
+    other = np.arange(count)
+    poor, rich = np.empty(count, np.int64), np.empty(count, np.int64)
+    poors = riches = 0
+    for i in range(count):
+        if share[i] < 1.0:
+            poor[poors] = i
+            poors += 1
+        else:
+            rich[riches] = i
+            riches += 1
+    while poors and riches:
+        poors -= 1
+        i, giver = poor[poors], rich[riches - 1]
+        other[i] = giver
+        share[giver] -= 1.0 - share[i]
+        if share[giver] < 1.0:
+            riches -= 1
+            poor[poors] = giver
+            poors += 1
+    # Who is left over has a share of 1 but for rounding, and no other than itself.
+    table = np.empty(count, np.uint64)
+    for i in range(count):
+        own = np.uint64(min(np.round(share[i] * 2.0**40), 2.0**40 - 1.0))
+        counts = np.uint64((other[i] + first) << 12 | (i + first))
+        table[i] = own << np.uint64(24) | counts
+    return table
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True, inline="always")
@@ -89,42 +126,46 @@ def _word(state):
     return z ^ (z >> np.uint64(31))
 
 
+@numba.njit(cache=True, fastmath=False, nogil=True, inline="always")
+def _uniform(word):
+    """At least 0 and below 1."""
+    return np.int64(word >> np.uint64(11)) * ULP
+
+
 @numba.njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _draw(expected, key, means, starts, tables, guides, lengths, out):
+def _draw(expected, key, means, starts, bits, tables, out):
     """False where a mean is no mean."""
-    highest = means.shape[0] - 1
-    top = means[highest]
     state = key
     for n in range(expected.shape[0]):
         rest = expected[n]
-        if not rest >= 0.0:
+        if not (rest >= 0.0 and rest <= MOST):
             return False
+        if rest > HALVED:
+            out[n], state = _rejected(rest, state)
+            continue
         parts = 1
-        if rest > top:
-            while rest > top:
-                rest *= 0.5
-                parts *= 2
-        level = np.uint64(min(np.sqrt(rest) * (1.0 / STEP), highest * 1.0))
+        while rest > TOP:
+            rest *= 0.5
+            parts *= 2
+        level = np.uint64(np.sqrt(rest) * (1.0 / STEP))
         # Rounding may have put it one too high.
         if means[level] > rest:
             level -= np.uint64(1)
         delta = rest - means[level]
-        start = np.uint64(starts[level])
-        last = start + np.uint64(lengths[level] - 1)
-        total = np.int64(0)
+        pick = bits[level]
+        total = 0
         for _ in range(parts):
             state += GOLDEN
             word = _word(state)
-            u = np.int64(word >> np.uint64(11)) * ULP
-            k = start + np.uint64(guides[level, word >> np.uint64(64 - CELL_BITS)])
-            while k < last and u >= tables[k]:
-                k += np.uint64(1)
-            total += np.int64(k - start)
-            state += GOLDEN
-            v = np.int64(_word(state) >> np.uint64(11)) * ULP
+            # Shifted in two, because a shift by all 64 bits is none.
+            entry = tables[starts[level] + (word >> np.uint64(1) >> (np.uint64(63) - pick))]
+            beyond = (word << pick) >> np.uint64(24) >= entry >> np.uint64(24)
+            total += np.int64((entry >> np.uint64(12) if beyond else entry) & np.uint64(0xFFF))
             # 1 - δ <= exp(-δ): below it the count is 0, and nothing else has to be known.
-            if v >= 1.0 - delta:
-                total += _small(v, delta)
+            v = np.int64(word & np.uint64(0xFFFF))
+            if v + 1.0 > 65536.0 * (1.0 - delta):
+                state += GOLDEN
+                total += _small((v + _uniform(_word(state))) / 65536.0, delta)
         out[n] = total
     return True
 
@@ -139,3 +180,27 @@ def _small(v, delta):
         term *= delta / m
         below += term
     return m
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+def _rejected(mean, state):
+    """A count of a large mean, and the generator's next state (Hörmann's PTRS)."""
+    b = 0.931 + 2.53 * np.sqrt(mean)
+    a = -0.059 + 0.02483 * b
+    inverse = 1.1239 + 1.1328 / (b - 3.4)
+    squeeze = 0.9277 - 3.6224 / (b - 2.0)
+    log_mean = np.log(mean)
+    while True:
+        state += GOLDEN
+        u = _uniform(_word(state)) - 0.5
+        state += GOLDEN
+        v = 1.0 - _uniform(_word(state))
+        edge = 0.5 - abs(u)
+        k = np.floor((2.0 * a / edge + b) * u + mean + 0.43)
+        if edge >= 0.07 and v <= squeeze:
+            return k, state
+        if not k >= 0.0 or (edge < 0.013 and v > edge):
+            continue
+        density = np.log(v * inverse / (a / (edge * edge) + b))
+        if density <= k * log_mean - mean - lgamma(k + 1.0):
+            return k, state

@@ -119,7 +119,10 @@ LEVELS = {
 
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility bifeo3`.
-NEED_E_PER_A2 = {"wall 90°": 100.0, "wall 180°": 100.0}
+NEED_E_PER_A2 = {
+    "wall 90°": 494.0,
+    "wall 180°": 238.0,
+}
 CLASSES = (
     FeatureClass("wall 90°", 0.6, 0.5, 0.06, NEED_E_PER_A2["wall 90°"], "segment", 1.0),
     FeatureClass("wall 180°", 0.6, 0.5, 0.06, NEED_E_PER_A2["wall 180°"], "segment", 1.0),

@@ -41,7 +41,7 @@ OPTICS = Optics(
     energy_kev=60.0,
     semiangle_mrad=30.0,
     beam_current_pa=80.0,
-    source_fwhm_nm=0.08,
+    source_fwhm_nm=0.10,
     detectors=(
         Detector("haadf", 80.0, 180.0),
         Detector("maadf", 50.0, 80.0),
