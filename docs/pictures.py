@@ -16,7 +16,7 @@ from stemscout.views import figures, worlds
 HERE = Path(__file__).parent / "pictures"
 
 HERE.mkdir(exist_ok=True)
-(HERE / "world.png").write_bytes(worlds.picture(open_world(shipped("graphene", "medium"))))
+(HERE / "world.png").write_bytes(worlds.picture(open_world(shipped("nio_lsmo", "medium"))))
 
 folder = os.environ.get("STEMSCOUT_IMAGES")
 if folder:

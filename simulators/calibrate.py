@@ -85,6 +85,9 @@ def _with_film(specimen: Specimen) -> Specimen:
         positions_yx_nm=np.vstack([specimen.positions_yx_nm, film[:, :2]]),
         height_nm=np.concatenate([specimen.height_nm, film[:, 2]]),
         kind=np.concatenate([specimen.kind, np.full(len(film), carbon)]),
+        share=np.concatenate([specimen.share, np.zeros(len(film))])
+        if len(specimen.share)
+        else specimen.share,
         film_nm=0.0,
     )
 

@@ -5,10 +5,11 @@ A Poisson variable of mean λ is the sum of two independent ones, of mean q and
 first part is drawn from an alias table (Walker, ACM Trans. Math. Softw. 3
 (1977) 253): one entry, one comparison, no search and no branch.  The remainder
 is small; its count is nearly always 0, and it needs an exponential only where a
-uniform number lies above 1 - δ, which is at most exp(-δ).  Means a little above
-the ladder are halved until they are on it, and the halves are drawn one after
-the other; far above it, transformed rejection takes over (Hörmann, Insur. Math.
-Econ. 12 (1993) 39).  Probabilities are held to 2⁻⁴⁰ of an entry of a table.
+uniform number lies above 1 - δ, which is at most exp(-δ).  Means above the ladder
+are first brought onto it by a draw of a multiple of its top, from tables of
+their own; those above the multiples are drawn by transformed rejection
+(Hörmann, Insur. Math. Econ. 12 (1993) 39).  Probabilities are held to 2⁻⁴⁰ of an
+entry of a table.
 
 The random numbers are those of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014),
 whose key is one word of the caller's generator for each frame.  One word makes
@@ -27,8 +28,8 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 STEP = 0.01  # between the square roots of the ladder's means
-TOP = 64.0  # its largest mean
-HALVED = 256.0  # up to here means are halved
+TOP = 100.0  # its largest mean
+MULTIPLES = 10  # of it that have a table
 MOST = 1e9  # beyond it the logarithms of rejection lose their digits
 LEAST_PROBABILITY = 1e-18
 ULP = 2.0**-53
@@ -59,20 +60,21 @@ def poisson(expected: NDArray[np.float64], rng: np.random.Generator) -> F32:
 def ladder() -> tuple[
     NDArray[np.float64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]
 ]:
-    """Means; by mean where its table starts and the bits that pick an entry; all tables.
+    """Means; by table where it starts and the bits that pick an entry; all tables.
 
     The means are equidistant in the square root, so that remainders grow like
-    the noise.
+    the noise.  The tables of the multiples follow those of the means.
     """
-    count = round(np.sqrt(TOP) / STEP) + 1
-    means = (np.arange(count) * STEP) ** 2
-    bits, tables = np.zeros(count, dtype=np.uint64), []
-    numbers = np.arange(int(TOP + 16.0 * np.sqrt(TOP)))
+    means = (np.arange(round(np.sqrt(TOP) / STEP) + 1) * STEP) ** 2
+    multiples = TOP * np.arange(1, MULTIPLES + 1)
+    bits, tables = np.zeros(len(means) + MULTIPLES, dtype=np.uint64), []
+    numbers = np.arange(int(2 * multiples[-1]))
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(numbers[1:]))])
-    for k, mean in enumerate(means):
+    for k, mean in enumerate([*means, *multiples]):
         # Without a mean there is one outcome.
         log_mean = np.log(mean) if mean > 0 else -1e9
-        chance = np.exp(numbers * log_mean - mean - log_factorial)
+        near = slice(int(mean + 12.0 * np.sqrt(mean) + 25.0))
+        chance = np.exp(numbers[near] * log_mean - mean - log_factorial[near])
         kept = np.flatnonzero(chance > LEAST_PROBABILITY)
         bits[k] = (len(kept) - 1).bit_length()
         padded = np.zeros(1 << int(bits[k]))
@@ -132,40 +134,47 @@ def _uniform(word):
     return np.int64(word >> np.uint64(11)) * ULP
 
 
+@numba.njit(cache=True, fastmath=False, nogil=True, inline="always")
+def _drawn(word, table, starts, bits, tables):
+    """A count from a table: by the word's highest bits and the 40 that follow them."""
+    pick = bits[table]
+    # Shifted in two, because a shift by all 64 bits is none.
+    entry = tables[starts[table] + (word >> np.uint64(1) >> (np.uint64(63) - pick))]
+    beyond = (word << pick) >> np.uint64(24) >= entry >> np.uint64(24)
+    return np.int64((entry >> np.uint64(12) if beyond else entry) & np.uint64(0xFFF))
+
+
 @numba.njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def _draw(expected, key, means, starts, bits, tables, out):
     """False where a mean is no mean."""
     state = key
+    highest = means.shape[0] - 1
     for n in range(expected.shape[0]):
         rest = expected[n]
         if not (rest >= 0.0 and rest <= MOST):
             return False
-        if rest > HALVED:
-            out[n], state = _rejected(rest, state)
-            continue
-        parts = 1
-        while rest > TOP:
-            rest *= 0.5
-            parts *= 2
-        level = np.uint64(np.sqrt(rest) * (1.0 / STEP))
+        total = 0
+        if rest > TOP:
+            if rest > MULTIPLES * TOP:
+                out[n], state = _rejected(rest, state)
+                continue
+            multiple = np.int64(rest / TOP)
+            rest -= multiple * TOP
+            state += GOLDEN
+            total += _drawn(_word(state), highest + multiple, starts, bits, tables)
+        level = np.int64(np.sqrt(rest) * (1.0 / STEP))
         # Rounding may have put it one too high.
         if means[level] > rest:
-            level -= np.uint64(1)
+            level -= 1
         delta = rest - means[level]
-        pick = bits[level]
-        total = 0
-        for _ in range(parts):
+        state += GOLDEN
+        word = _word(state)
+        total += _drawn(word, level, starts, bits, tables)
+        # 1 - δ <= exp(-δ): below it the count is 0, and nothing else has to be known.
+        v = np.int64(word & np.uint64(0xFFFF))
+        if v + 1.0 > 65536.0 * (1.0 - delta):
             state += GOLDEN
-            word = _word(state)
-            # Shifted in two, because a shift by all 64 bits is none.
-            entry = tables[starts[level] + (word >> np.uint64(1) >> (np.uint64(63) - pick))]
-            beyond = (word << pick) >> np.uint64(24) >= entry >> np.uint64(24)
-            total += np.int64((entry >> np.uint64(12) if beyond else entry) & np.uint64(0xFFF))
-            # 1 - δ <= exp(-δ): below it the count is 0, and nothing else has to be known.
-            v = np.int64(word & np.uint64(0xFFFF))
-            if v + 1.0 > 65536.0 * (1.0 - delta):
-                state += GOLDEN
-                total += _small((v + _uniform(_word(state))) / 65536.0, delta)
+            total += _small((v + _uniform(_word(state))) / 65536.0, delta)
         out[n] = total
     return True
 

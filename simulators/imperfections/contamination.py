@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hardware.coordinates import deflection, rotation
 from ..exposure import Exposure
 from ..grid import Grid
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,33 @@ class ContaminationGrowth:
         self, exposure: Exposure, grid: Grid
     ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
         """What one exposure adds: the nodes concerned, and nm at each of them."""
+        region = exposure.region
+        middle = deflection(region.centre_yx_nm, region.rotation_rad) + exposure.shift_yx_nm
+        half = np.asarray(region.fov_yx_nm) / 2
+        turn = rotation(region.rotation_rad)
+        far = half + 4 * self.spread_nm
+        # A scan error of some mrad moves corners by far less than edges are blurred: not turned,
+        # a frame is the product of two profiles.
+        if abs(turn[0, 1]) * far.max() < 0.1 * self.spread_nm and turn[0, 0] > 0:
+            turn = np.eye(2)
+        offsets, where = [], []
+        for k, reach in enumerate(np.abs(turn) @ far):
+            nodes = grid.origin_yx_nm[k] + np.arange(grid.shape_yx[k]) * grid.sampling_nm
+            low, high = np.searchsorted(nodes, [middle[k] - reach, middle[k] + reach])
+            offsets.append(nodes[low:high] - middle[k])
+            where.append(slice(int(low), int(high)))
+        down, right = offsets[0][:, None], offsets[1][None, :]
+        if turn[0, 1] != 0.0:
+            # Into the axes of the scan.
+            down, right = (turn[0, k] * down + turn[1, k] * right for k in range(2))
+        grown = self._profile(down, half[0]) * self._profile(right, half[1])
+        grown *= self.nm_per_e_per_a2 * exposure.dose_e_per_a2
+        return (where[0], where[1]), grown.astype(np.float32)
+
+    def _profile(self, offset_nm: Floats, half_nm: float) -> Floats:
+        """A box of ``half_nm`` to either side, its edges blurred."""
         from scipy.special import erf
 
-        middle = np.asarray(exposure.region.centre_yx_nm) + np.asarray(exposure.shift_yx_nm)
-        half = np.asarray(exposure.region.fov_yx_nm) / 2
-        profiles, where = [], []
-        for k in range(2):
-            nodes = grid.origin_yx_nm[k] + np.arange(grid.shape_yx[k]) * grid.sampling_nm
-            far = half[k] + 4 * self.spread_nm
-            low, high = np.searchsorted(nodes, [middle[k] - far, middle[k] + far])
-            offset = (nodes[low:high] - middle[k]) / (np.sqrt(2) * self.spread_nm)
-            edge = half[k] / (np.sqrt(2) * self.spread_nm)
-            profiles.append(0.5 * (erf(offset + edge) - erf(offset - edge)))
-            where.append(slice(int(low), int(high)))
-        most = self.nm_per_e_per_a2 * exposure.dose_e_per_a2
-        grown = (most * np.outer(*profiles)).astype(np.float32)
-        return (where[0], where[1]), grown
+        width = np.sqrt(2) * self.spread_nm
+        outer, inner = (offset_nm + half_nm) / width, (offset_nm - half_nm) / width
+        return np.asarray(0.5 * (erf(outer) - erf(inner)))

@@ -14,6 +14,9 @@ F32 = NDArray[np.float32]
 class DetectorResponse:
     """Gain, offset, dark noise and saturation.
 
+    Saturation acts on electrons, before the gain; the order is that of a
+    scintillator and its amplifier.
+
     Attributes:
         gain: reading for one electron.
         offset: reading without any.
@@ -27,13 +30,15 @@ class DetectorResponse:
     saturation_e: float = 60_000.0
 
     def __post_init__(self) -> None:
-        if not self.gain > 0 or not self.saturation_e > 0:
+        if not 0 < self.gain < np.inf or not self.saturation_e > 0:
             raise ValueError(
-                f"gain {self.gain} and saturation {self.saturation_e} electrons must be above 0"
+                f"gain {self.gain} and saturation {self.saturation_e} electrons must be above 0, "
+                "the gain finite"
             )
-        if not self.dark_noise >= 0 or not np.isfinite(self.offset):
+        if not 0 <= self.dark_noise < np.inf or not np.isfinite(self.offset):
             raise ValueError(
-                f"dark noise {self.dark_noise} must be at least 0, the offset {self.offset} finite"
+                f"dark noise {self.dark_noise} must be at least 0 and finite, the offset "
+                f"{self.offset} finite"
             )
 
     def readings(self, electrons: F32, rng: np.random.Generator) -> F32:

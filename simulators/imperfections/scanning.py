@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hardware.coordinates import deflection
 from ...hardware.costs import CostModel
 from ...hardware.microscope import YX, ScanRequest
 
@@ -202,15 +203,15 @@ class Scanner:
             by_row += on.jitter.offsets(rows, self.rng)
         if on.drift is not None:
             by_row += np.outer(on.drift.distance_nm(self.time_s + since), self.direction)
-        centre = np.asarray(request.centre_yx_nm)
+        # Moves are those of the probe, whatever the rotation of the scans before and after.
+        centre = deflection(request.centre_yx_nm, request.rotation_rad)
         if on.hysteresis is not None and self.last_yx_nm is not None:
             by_row += on.hysteresis.lag(centre - self.last_yx_nm, since)
         by_column = np.zeros((columns, 2))
         if on.flyback is not None:
             by_column = on.flyback.offsets(columns, request.dwell_us)
         if request.rotation_rad:
-            c, s = np.cos(request.rotation_rad), np.sin(request.rotation_rad)
-            by_column = by_column @ np.array([[c, -s], [s, c]])
+            by_column = deflection(by_column, request.rotation_rad)
         self.last_yx_nm = centre
         self.time_s += costs.time_s(request)
         mean = by_row.mean(axis=0) + by_column.mean(axis=0)

@@ -66,7 +66,10 @@ OPTICS = Optics(
 )
 # Fractions of the beam that an operator would set white to.
 FULL_SCALE = {"haadf": 0.25, "maadf": 0.3, "abf": 0.6, "bf": 0.9}
-KINDS = (Kind.atom("Au"), Kind.atom("C"))
+# Channelling makes an atom of a long column brighter than one alone.  Its ``share`` is how long
+# its column is, and the fast renderer interpolates between the two.
+KINDS = (Kind("Au", (("Au", 0.0),), 0.0, "Au"), Kind.atom("C"))
+LONGEST = 18  # atoms
 
 CONTACT_NM = 0.28
 ABOVE_FILM_NM = 0.30
@@ -98,13 +101,18 @@ LEVELS = {
 
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nanoparticles`.
-NEED_E_PER_A2 = {"junction": 1.0}
+NEED_E_PER_A2 = {
+    "junction": 1.03,
+}
 CLASSES = (FeatureClass("junction", 1.2, 0.8, 0.12, NEED_E_PER_A2["junction"]),)
 
 
 @dataclass(frozen=True, eq=False)
 class Particle:
-    """Atoms (n, 3: y, x, z) of a particle about the middle of its outline, z from its lowest."""
+    """Atoms (n, 4) of a particle about the middle of its outline.
+
+    Their columns: y, x, z from the lowest atom, and how long the column of atoms is.
+    """
 
     atoms: Floats
     surface: Floats
@@ -150,6 +158,7 @@ def generate(
         field_yx_nm=(field_nm, field_nm),
         positions_yx_nm=atoms[:, :2].copy(),
         height_nm=atoms[:, 2] + ABOVE_FILM_NM,
+        share=atoms[:, 3].copy(),
         kind=np.zeros(len(atoms), dtype=np.int64),
         kinds=KINDS,
         classes=CLASSES,
@@ -178,6 +187,7 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
                 field_yx_nm=(6.0, 6.0),
                 positions_yx_nm=near[:, :2].copy(),
                 height_nm=near[:, 2] + ABOVE_FILM_NM,
+                share=near[:, 3].copy(),
                 kind=np.zeros(len(near), dtype=np.int64),
                 kinds=KINDS,
                 classes=CLASSES,
@@ -190,7 +200,7 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
 
 
 def _at(atoms: Floats, middle: Floats) -> Floats:
-    """Atoms (n, 3) moved in the plane."""
+    """Atoms (n, 4) moved in the plane."""
     moved = atoms.copy()
     moved[:, :2] += middle
     return moved
@@ -272,8 +282,10 @@ def _any_particle(rng: np.random.Generator) -> Particle:
     made = _particle(radius, shape, axis)
     angle = rng.uniform(0, 2 * np.pi)
     c, s = np.cos(angle), np.sin(angle)
-    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    return Particle(made.atoms @ turn, made.surface @ turn, made.radius_nm)
+    turn = np.array([[c, -s], [s, c]])
+    atoms, surface = made.atoms.copy(), made.surface.copy()
+    atoms[:, :2], surface[:, :2] = atoms[:, :2] @ turn, surface[:, :2] @ turn
+    return Particle(atoms, surface, made.radius_nm)
 
 
 @cache
@@ -310,7 +322,11 @@ def _particle(radius: float, shape: str, axis: tuple[int, int, int]) -> Particle
     # An atom inside has twelve nearest neighbours.
     twelfth = cKDTree(atoms).query(atoms, k=[13])[0][:, 0]
     surface = atoms[twelfth > 1.2 * LATTICE_NM / np.sqrt(2)]
-    return Particle(atoms, surface, float(np.hypot(*atoms[:, :2].T).max()))
+    _, column = np.unique(np.round(atoms[:, :2], 4), axis=0, return_inverse=True)
+    length = np.bincount(column.ravel())[column.ravel()]
+    long = np.minimum((length - 1.0) / (LONGEST - 1.0), 1.0)
+    radius_nm = float(np.hypot(*atoms[:, :2].T).max())
+    return Particle(np.column_stack([atoms, long]), surface, radius_nm)
 
 
 @numba.njit(cache=True, fastmath=False)

@@ -75,9 +75,30 @@ def test_as_many_atoms_go_as_the_formula_says():
         assert part.mean() == pytest.approx(expected, abs=5 * np.sqrt(expected / 40_000) + 1e-12)
 
 
-def test_only_the_listed_atoms_are_ever_lost(sheet):
-    barn = BeamDamage({"S": 3.0}).cross_sections(sheet.specimen, 60.0)
-    names = [k.name for k in sheet.specimen.kinds]
+def test_selenium_is_too_heavy_to_be_moved():
+    assert cross_section_barn(THRESHOLDS["wse2"]["Se"], 80.0) == 0.0
+
+
+@pytest.mark.parametrize(("name", "symbol"), [("mos2", "S"), ("wse2", "Se")])
+def test_chalcogens_leave_on_the_side_where_the_beam_does(name, symbol):
+    s = specimen_module(name).generate(0, "easy", 8.0)
+    barn = BeamDamage({symbol: 2.0}).of_columns(s, 60.0)
+    is_chalcogen = np.array([k.name == symbol for k in s.kinds])[s.kind]
+    assert np.array_equal(barn > 0, is_chalcogen & (s.height_nm > 0))
+    assert set(np.unique(barn)) == {0.0, 2.0}
+    assert np.mean(barn[is_chalcogen] > 0) == pytest.approx(0.5, abs=0.02)
+
+
+def test_carbon_has_no_side():
+    s = specimen_module("graphene").generate(0, "easy", 8.0)
+    barn = BeamDamage({"C": 1.0}).of_columns(s, 60.0)
+    assert np.array_equal(barn > 0, np.array([k.name == "C" for k in s.kinds])[s.kind])
+
+
+def test_only_the_listed_atoms_are_ever_lost():
+    s = specimen_module("mos2").generate(0, "easy", 8.0)
+    barn = BeamDamage({"S": 3.0}).cross_sections(s, 60.0)
+    names = [k.name for k in s.kinds]
     assert {n for n, v in zip(names, barn, strict=True) if v > 0} == {"S"}
     oxide = specimen_module("nio_lsmo").generate(0, "easy", 8.0)
     assert not BeamDamage().cross_sections(oxide, 200.0).any()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemscout.hardware import ScanRegion, ScanRequest
+from stemscout.hardware.coordinates import deflection
 from stemscout.hardware.costs import CostModel
 from stemscout.hardware.errors import Unsupported
 from stemscout.simulators.exposure import Exposure
@@ -117,6 +118,24 @@ class TestScanning:
         mean = lagging.displacement(far, COSTS).mean_yx_nm
         assert -0.15 <= mean[1] < -0.1
 
+    def test_hysteresis_follows_the_probe_not_the_axes_of_the_scan(self):
+        """Turned by a quarter, a scan centre at x = 4 lies at y = 4."""
+        lagging = scanner(hysteresis=Hysteresis(0.1, 10.0, 1e6))
+        lagging.displacement(REQUEST, COSTS)
+        turned = replace(REQUEST, centre_yx_nm=(0.0, 4.0), rotation_rad=np.pi / 2)
+        assert lagging.displacement(turned, COSTS).mean_yx_nm == pytest.approx((-0.4, 0), abs=1e-6)
+        # The same place under other axes: no move, no lag.
+        same = replace(REQUEST, centre_yx_nm=(4.0, 0.0))
+        assert lagging.displacement(same, COSTS).mean_yx_nm == pytest.approx((0, 0), abs=1e-9)
+
+    def test_flyback_runs_along_the_lines_of_a_turned_scan(self):
+        plain, turned = (
+            scanner(flyback=Flyback()).displacement(replace(REQUEST, rotation_rad=r), COSTS)
+            for r in (0.0, np.pi / 2)
+        )
+        assert turned.by_column_nm[:, 0] == pytest.approx(plain.by_column_nm[:, 1])
+        assert turned.by_column_nm[:, 1] == pytest.approx(0.0, abs=1e-12)
+
     def test_the_rotation_error_is_one_for_an_episode(self):
         turned = scanner(rotation=ScanRotationError(0.01))
         angles = {turned.displacement(REQUEST, COSTS).rotation_rad for _ in range(3)}
@@ -175,6 +194,34 @@ class TestGrowth:
         twice = ContaminationGrowth(1e-7, 0.1).thickness(self.exposure(2e6), self.GRID)[1]
         assert twice == pytest.approx(2 * grown)
 
+    @settings(max_examples=20, deadline=None)
+    @given(angle=st.floats(-np.pi, np.pi), y=st.floats(-1.5, 1.5), x=st.floats(-1.5, 1.5))
+    def test_it_grows_where_a_turned_scan_was(self, angle, y, x):
+        """As much as dose times area, half as high at the border of what the beam covered."""
+        exposure = Exposure(ScanRegion((y, x), (1.0, 2.0), angle), (0.2, 0.1), 0.02, 1e6)
+        where, grown = ContaminationGrowth(1e-7, 0.1).thickness(exposure, self.GRID)
+        whole = np.zeros(self.GRID.shape_yx)
+        whole[where] = grown
+        assert whole.sum() * 0.04**2 == pytest.approx(0.1 * 1.0 * 2.0, rel=2e-3)
+        axes = (
+            o + np.arange(n) * 0.04
+            for o, n in zip(self.GRID.origin_yx_nm, self.GRID.shape_yx, strict=True)
+        )
+        nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+        agree = exposure.covers(nodes) == (whole.ravel() > 0.05)
+        assert agree.mean() > 0.99
+
+    def test_what_a_scan_error_turns_is_turned_about_the_axis(self):
+        """By some mrad the middle moves; the blur of the edges hides the rest."""
+        for angle in (0.004, 0.0121):
+            region = ScanRegion((2.0, -2.0), (1.5, 1.5), angle)
+            exposure = Exposure(region, (0.0, 0.0), 0.02, 1e6)
+            (rows, columns), grown = ContaminationGrowth().thickness(exposure, self.GRID)
+            y = self.GRID.origin_yx_nm[0] + np.arange(self.GRID.shape_yx[0])[rows] * 0.04
+            x = self.GRID.origin_yx_nm[1] + np.arange(self.GRID.shape_yx[1])[columns] * 0.04
+            middle = (grown.sum(1) @ y / grown.sum(), grown.sum(0) @ x / grown.sum())
+            assert middle == pytest.approx(deflection((2.0, -2.0), angle), abs=2e-3)
+
     def test_frames_grow_brighter_where_the_beam_was(self, wide):
         growing = microscope(wide, growth=ContaminationGrowth(2e-5))
         first = growing.acquire(REQUEST).image.mean()
@@ -205,7 +252,7 @@ def test_everything_is_seeded(wide):
 
 
 def test_zero_is_off(wide):
-    """Amplitudes of zero give the pristine frame, electron for electron."""
+    """Amplitudes of zero give the pristine frame, on average over many."""
     nothing = Imperfections(
         detector=DetectorResponse(1.0, 0.0, 0.0, 1e12),
         jitter=LineJitter(0.0),
@@ -243,7 +290,9 @@ def test_abtem_worlds_refuse_change():
     ("make", "sentence"),
     [
         (lambda: DetectorResponse(gain=0.0), "gain 0.0"),
+        (lambda: DetectorResponse(gain=float("inf")), "gain inf .* finite"),
         (lambda: DetectorResponse(dark_noise=-1.0), "dark noise -1.0"),
+        (lambda: DetectorResponse(saturation_e=0.0), "saturation 0.0"),
         (lambda: LineJitter(-0.1), "LineJitter: sigma_nm is -0.1"),
         (lambda: Flyback(decay_us=0.0), "Flyback: decay_us is 0.0"),
         (lambda: Drift(-1.0), "Drift: speed_nm_per_min is -1.0"),

@@ -8,11 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from stemscout.simulators.noise import STEP, TOP, poisson
+from stemscout.simulators.noise import MOST, MULTIPLES, STEP, TOP, ladder, poisson
 
 COUNT = 400_000
-# The five that are promised, a step of the ladder and its neighbours, and the ladder's end.
-MEANS = (0.1, 1.0, 5.0, 20.0, 200.0, 3e-4, (30 * STEP) ** 2, (30.5 * STEP) ** 2, TOP, 1.01 * TOP)
+FAR = TOP * MULTIPLES
+# The five that are promised; a step of the ladder and between two; where one way of drawing
+# ends and the next begins; and a bright field's.
+MEANS = (
+    *(0.1, 1.0, 5.0, 20.0, 200.0),
+    *(3e-4, (30 * STEP) ** 2, (30.5 * STEP) ** 2),
+    *(0.999 * TOP, TOP, 1.001 * TOP, 2.5 * TOP, 0.999 * FAR, 1.001 * FAR, 12_000.0),
+)
 
 
 def draws(mean, seed=0, count=COUNT):
@@ -37,7 +43,7 @@ def test_chi_square(mean):
         low, high = (int(stats.poisson.ppf(q, mean)) for q in (1e-4, 1 - 1e-4))
         edges = np.arange(low, high + 1)
         expected = stats.poisson.pmf(edges, mean)
-        counts = np.array([(found == k).sum() for k in edges], dtype=float)
+        counts = np.bincount(found, minlength=high + 1)[low : high + 1].astype(float)
         below, above = stats.poisson.cdf(low - 1, mean), stats.poisson.sf(high, mean)
         expected = np.concatenate([[below], expected, [above]]) * COUNT
         counts = np.concatenate([[(found < low).sum()], counts, [(found > high).sum()]])
@@ -57,6 +63,32 @@ def test_chi_square(mean):
 def test_any_mean_has_its_mean(seed, mean):
     found = draws(mean, seed, 20_000)
     assert found.mean() == pytest.approx(mean, abs=6 * np.sqrt(mean / 20_000) + 1e-9)
+
+
+def test_tables_hold_the_distribution():
+    """Entry by entry, what is drawn from a table has Poisson's probabilities."""
+    means, starts, bits, tables = ladder()
+    multiples = TOP * np.arange(1, MULTIPLES + 1)
+    ends = [*starts[1:].tolist(), len(tables)]
+    for mean, start, end, pick in zip([*means, *multiples], starts, ends, bits, strict=True):
+        entries = tables[int(start) : end]
+        assert len(entries) == 1 << int(pick)
+        own = (entries >> np.uint64(24)) / 2.0**40
+        found = np.zeros(4096)
+        np.add.at(found, (entries & np.uint64(0xFFF)).astype(int), own / len(entries))
+        other = ((entries >> np.uint64(12)) & np.uint64(0xFFF)).astype(int)
+        np.add.at(found, other, (1 - own) / len(entries))
+        assert np.abs(found - stats.poisson.pmf(np.arange(4096), mean)).max() < 2e-12
+
+
+@pytest.mark.parametrize("mean", [1e5, 1e7])
+def test_very_large_means_are_normal(mean):
+    """Mean, variance and, by Kolmogorov and Smirnov, the whole distribution."""
+    found = poisson(np.full(COUNT, mean), np.random.default_rng(3)).astype(float)
+    z = (found - mean) / np.sqrt(mean)
+    assert z.mean() == pytest.approx(0.0, abs=5 / np.sqrt(COUNT))
+    assert z.var() == pytest.approx(1.0, abs=5 * np.sqrt(2 / COUNT))
+    assert stats.kstest(z, "norm").pvalue > 1e-4
 
 
 def test_pixels_of_an_image_are_independent():
@@ -89,7 +121,7 @@ def test_nothing_comes_of_nothing():
     assert not poisson(np.zeros((4, 4)), np.random.default_rng(0)).any()
 
 
-@pytest.mark.parametrize("bad", [-1e-9, float("nan")])
+@pytest.mark.parametrize("bad", [-1e-9, float("nan"), float("inf"), 1.01 * MOST])
 def test_means_that_are_none(bad):
-    with pytest.raises(ValueError, match="negative or not a number"):
+    with pytest.raises(ValueError, match=r"negative, above 1e9 or not a number; .* from 0 to 1e9"):
         poisson(np.array([1.0, bad]), np.random.default_rng(0))

@@ -25,11 +25,24 @@ def points(s):
 def test_particles_are_fcc_gold(shape, axis):
     """Every atom inside has twelve neighbours at 0.2884 nm, at a twin plane too."""
     made = nanoparticles._particle(2.0, shape, axis)
-    distance, _ = cKDTree(made.atoms).query(made.atoms, k=13)
+    gold = made.atoms[:, :3]
+    distance, _ = cKDTree(gold).query(gold, k=13)
     assert distance[:, 1] == pytest.approx(NEAREST, rel=1e-6)
-    inner = np.linalg.norm(made.atoms - made.atoms.mean(axis=0), axis=1) < 1.0
+    inner = np.linalg.norm(gold - gold.mean(axis=0), axis=1) < 1.0
     assert inner.sum() > 100
     assert distance[inner, 1:] == pytest.approx(NEAREST, rel=1e-6)
+
+
+def test_columns_know_how_long_they_are():
+    """Along [110] atoms stand in columns; tilted off it each stands alone."""
+    lined, tilted = (nanoparticles._particle(2.0, "octahedron", a) for a in ((0, 1, 1), (1, 2, 4)))
+    _, where, counts = np.unique(
+        np.round(lined.atoms[:, :2], 4), axis=0, return_inverse=True, return_counts=True
+    )
+    longest = nanoparticles.LONGEST
+    assert lined.atoms[:, 3] == pytest.approx((counts[where.ravel()] - 1) / (longest - 1))
+    assert lined.atoms[:, 3].max() > 0.5
+    assert tilted.atoms[:, 3].max() < 0.2
 
 
 def test_a_twin_is_no_single_crystal():
@@ -37,8 +50,9 @@ def test_a_twin_is_no_single_crystal():
     third = {}
     for shape in ("octahedron", "twin"):
         made = nanoparticles._particle(2.0, shape, (0, 1, 1))
-        pairs = cKDTree(made.atoms).query_pairs(0.5, output_type="ndarray")
-        length = np.linalg.norm(made.atoms[pairs[:, 0]] - made.atoms[pairs[:, 1]], axis=1)
+        gold = made.atoms[:, :3]
+        pairs = cKDTree(gold).query_pairs(0.5, output_type="ndarray")
+        length = np.linalg.norm(gold[pairs[:, 0]] - gold[pairs[:, 1]], axis=1)
         known = np.isclose(length, NEAREST, rtol=1e-3)
         known |= np.isclose(length, nanoparticles.LATTICE_NM, rtol=1e-3)
         known |= np.isclose(length, nanoparticles.LATTICE_NM * np.sqrt(1.5), rtol=1e-3)
