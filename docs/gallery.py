@@ -123,7 +123,7 @@ def imperfections():
         "line jitter, 0.02 nm": Imperfections(jitter=LineJitter(0.02)),
         "fly-back, 0.2 nm": Imperfections(flyback=Flyback(0.2, 150.0)),
         "drift, 1 nm in the frame": Imperfections(drift=Drift(150.0, 2.0)),
-        "scan rotation error": Imperfections(rotation=ScanRotationError(0.15)),
+        "scan rotation error": Imperfections(rotation=ScanRotationError(0.1)),
         "hysteresis after a move of 8 nm": Imperfections(hysteresis=Hysteresis(0.06, 0.5, 0.1)),
         "contamination grown by 8 frames": Imperfections(growth=ContaminationGrowth(1.2e-6, 0.25)),
         "damage: MoS2 at 3e3 barn, 8 frames": Imperfections(damage=BeamDamage({"S": 3e3})),
@@ -134,7 +134,7 @@ def imperfections():
     with style.figure(15.0, 6.6) as fig:
         panels = fig.subplots(2, 5)
         for axes, (title, parts) in zip(panels.flat, strong.items(), strict=True):
-            m = SimulatedMicroscope(world, 4, imperfections=parts)
+            m = SimulatedMicroscope(world, 3, imperfections=parts)
             m.open()
             frame(m, (-4.0, -4.0), 1.0, 16, 12.0)
             if parts.evolves and title[0] != "r":

@@ -82,6 +82,7 @@ def contributions(
     mixed = np.array([bool(k.substitute) for k in specimen.kinds])[kind]
     if not len(specimen.share) or not mixed.any():
         return positions, species, amplitude
+    mixed &= specimen.share[chosen] > 0
     share = specimen.share[chosen][mixed]
     amplitude[mixed] -= share
     return (
