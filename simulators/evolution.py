@@ -45,11 +45,11 @@ class Evolution:
         specimen = world.specimen
         self.lost = np.zeros(len(specimen.kind), dtype=bool)
         damage = imperfections.damage
-        barn = np.zeros(len(specimen.kinds))
+        barn = np.zeros(len(specimen.kind))
         if damage is not None:
-            barn = damage.cross_sections(specimen, world.optics.energy_kev)
-        self._fragile = np.flatnonzero(barn[specimen.kind] > 0)
-        self._barn = barn[specimen.kind[self._fragile]]
+            barn = damage.of_columns(specimen, world.optics.energy_kev)
+        self._fragile = np.flatnonzero(barn > 0)
+        self._barn = barn[self._fragile]
 
     def expose(self, exposure: Exposure) -> Exposure:
         """Let the electrons of a frame act; the same exposure with what they destroyed."""

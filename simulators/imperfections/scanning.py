@@ -214,10 +214,11 @@ class Scanner:
             by_column = deflection(by_column, request.rotation_rad)
         self.last_yx_nm = centre
         self.time_s += costs.time_s(request)
-        mean = by_row.mean(axis=0) + by_column.mean(axis=0)
+        of_rows, of_columns = by_row.mean(axis=0), by_column.mean(axis=0)
+        mean = of_rows + of_columns
         return Displacement(
             (float(mean[0]), float(mean[1])),
             self.rotation_rad,
-            by_row - by_row.mean(axis=0),
-            by_column - by_column.mean(axis=0),
+            by_row - of_rows,
+            by_column - of_columns,
         )
