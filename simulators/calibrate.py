@@ -101,7 +101,7 @@ def _specimens(name: str, split: str) -> Iterator[Specimen]:
 
 
 def design_matrix(specimen: Specimen, grid: Grid) -> Floats:
-    """Columns: for each species and width the sum of its Gaussians, and a constant."""
+    """Columns: for each species and width the sum of its Gaussians."""
     y = grid.origin_yx_nm[0] + np.arange(grid.shape_yx[0]) * grid.sampling_nm
     x = grid.origin_yx_nm[1] + np.arange(grid.shape_yx[1]) * grid.sampling_nm
     positions, species, amplitude = contributions(specimen)
@@ -119,12 +119,13 @@ def design_matrix(specimen: Specimen, grid: Grid) -> Floats:
                     spot = np.exp(-0.5 * r2 / sigma**2) * (r2 <= REACH_NM**2)
                     total[ky[0] : ky[-1] + 1, kx[0] : kx[-1] + 1] += amplitude[n] * spot
             columns.append(total.ravel())
-    columns.append(np.ones(grid.shape_yx).ravel())
     return np.column_stack(columns)
 
 
 def fit(cells: list[Window], images: list[Images], detectors: list[str]) -> dict[str, Any]:
-    """Weights (species, g) and background by detector: least squares, nothing negative.
+    """Weights (species, g) by detector: least squares, nothing negative.
+
+    Every window counts alike, however bright it is; where there is nothing it is dark.
 
     Raises:
         ValueError: a species that no window holds.
@@ -139,11 +140,13 @@ def fit(cells: list[Window], images: list[Images], detectors: list[str]) -> dict
         raise ValueError(f"no window holds a column of {', '.join(unseen)}")
     weights, background = {}, {}
     for name in detectors:
-        wanted = np.concatenate([i[name].ravel() for i in images]).astype(np.float64)
-        solution, _ = nnls(matrix / scale, wanted)
-        solution /= scale
-        weights[name] = solution[:-1].reshape(len(names), -1)
-        background[name] = float(solution[-1])
+        parts = [i[name].ravel().astype(np.float64) for i in images]
+        even = np.repeat([1.0 / p.std() for p in parts], [len(p) for p in parts])
+        weighted = matrix * even[:, None]
+        norm = np.maximum(np.linalg.norm(weighted, axis=0), 1e-300)
+        solution, _ = nnls(weighted / norm, np.concatenate(parts) * even)
+        weights[name] = (solution / norm).reshape(len(names), -1)
+        background[name] = 0.0
     return {"weights": weights, "background": background}
 
 

@@ -76,7 +76,7 @@ OPTICS = Optics(
     energy_kev=200.0,
     semiangle_mrad=20.0,
     beam_current_pa=40.0,
-    source_fwhm_nm=0.12,
+    source_fwhm_nm=0.09,
     detectors=(
         Detector("haadf", 60.0, 120.0),
         Detector("maadf", 30.0, 60.0),

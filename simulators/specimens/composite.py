@@ -85,7 +85,7 @@ class Level:
     dwell_us: float
 
 
-LEVELS = {"hard": Level(6.0)}
+LEVELS = {"hard": Level(20.0)}
 THERMAL_SIGMA_NM: dict[str, float] = {}
 for _part in PARTS:
     THERMAL_SIGMA_NM |= _part.module.THERMAL_SIGMA_NM
@@ -112,7 +112,31 @@ KINDS, KIND_PLACES = _kinds()
 
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility composite`.
-NEED_E_PER_A2: dict[str, float] = {}
+NEED_E_PER_A2: dict[str, float] = {
+    "graphene si3": 5930.0,
+    "graphene si4": 5200.0,
+    "graphene si cluster": 1970.0,
+    "graphene single vacancy": 65300.0,
+    "graphene divacancy 5-8-5": 32300.0,
+    "graphene divacancy 555-777": 18400.0,
+    "graphene stone-wales": 29700.0,
+    "graphene hole": 6150.0,
+    "graphene boundary": 10100.0,
+    "MoS2 vs": 22700.0,
+    "MoS2 vs2": 5680.0,
+    "MoS2 vmo": 1830.0,
+    "MoS2 w_mo": 1640.0,
+    "MoS2 v_mo": 5430.0,
+    "MoS2 se_s": 2880.0,
+    "MoS2 mo_s": 1860.0,
+    "MoS2 s_mo": 4180.0,
+    "MoS2 boundary": 1470.0,
+    "LSMO pillar": 6.97,
+    "LSMO inclusion": 10.6,
+    "BiFeO3 wall 90°": 198.0,
+    "BiFeO3 wall 180°": 87.3,
+    "gold junction": 0.352,
+}
 
 
 def _classes() -> tuple[FeatureClass, ...]:

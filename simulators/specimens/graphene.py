@@ -79,7 +79,7 @@ OPTICS = Optics(
     energy_kev=60.0,
     semiangle_mrad=30.0,
     beam_current_pa=80.0,
-    source_fwhm_nm=0.10,
+    source_fwhm_nm=0.08,
     detectors=(
         Detector("haadf", 80.0, 180.0),
         Detector("maadf", 50.0, 80.0),
@@ -120,15 +120,15 @@ LEVELS = {
 # `python -m stemscout.simulators.visibility graphene`.  The optics and the image of a
 # defect are the same at every difficulty, and so is the need.
 NEED_E_PER_A2 = {
-    "si3": 4130.0,
-    "si4": 3280.0,
-    "si cluster": 1370.0,
-    "single vacancy": 43600.0,
-    "divacancy 5-8-5": 21000.0,
-    "divacancy 555-777": 11100.0,
-    "stone-wales": 17000.0,
-    "hole": 4860.0,
-    "boundary": 5500.0,
+    "si3": 4210.0,
+    "si4": 3290.0,
+    "si cluster": 1380.0,
+    "single vacancy": 41300.0,
+    "divacancy 5-8-5": 19900.0,
+    "divacancy 555-777": 10100.0,
+    "stone-wales": 15500.0,
+    "hole": 4800.0,
+    "boundary": 4970.0,
 }
 RADIUS_NM = (0.20, 0.25, 0.35, 0.25, 0.40, 0.45, 0.40, 0.45)
 TOLERANCE_NM = (0.10, 0.10, 0.15, 0.10, 0.20, 0.20, 0.25, 0.25)

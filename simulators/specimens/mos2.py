@@ -59,7 +59,7 @@ OPTICS = Optics(
     energy_kev=60.0,
     semiangle_mrad=30.0,
     beam_current_pa=80.0,
-    source_fwhm_nm=0.10,
+    source_fwhm_nm=0.08,
     detectors=(
         Detector("haadf", 80.0, 180.0),
         Detector("maadf", 50.0, 80.0),
@@ -73,15 +73,15 @@ FULL_SCALE = {"haadf": 1.6e-2, "maadf": 1.4e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility mos2`.
 NEED_E_PER_A2 = {
-    "vs": 22700.0,
-    "vs2": 5680.0,
-    "vmo": 1480.0,
-    "w_mo": 1440.0,
-    "v_mo": 4220.0,
-    "se_s": 2080.0,
-    "mo_s": 1290.0,
-    "s_mo": 3000.0,
-    "boundary": 1600.0,
+    "vs": 19500.0,
+    "vs2": 4880.0,
+    "vmo": 1410.0,
+    "w_mo": 1330.0,
+    "v_mo": 3990.0,
+    "se_s": 1790.0,
+    "mo_s": 1080.0,
+    "s_mo": 2840.0,
+    "boundary": 963.0,
 }
 MATERIAL = Material(NAME, "Mo", "S", ("W", "V", "Se"), 0.316, 0.1585, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds

@@ -102,7 +102,7 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nanoparticles`.
 NEED_E_PER_A2 = {
-    "junction": 1.03,
+    "junction": 1.0,
 }
 CLASSES = (FeatureClass("junction", 1.2, 0.8, 0.12, NEED_E_PER_A2["junction"]),)
 

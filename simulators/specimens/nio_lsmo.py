@@ -69,7 +69,7 @@ OPTICS = Optics(
     energy_kev=200.0,
     semiangle_mrad=20.0,
     beam_current_pa=40.0,
-    source_fwhm_nm=0.12,
+    source_fwhm_nm=0.09,
     detectors=(
         Detector("haadf", 60.0, 120.0),
         Detector("maadf", 30.0, 60.0),
@@ -118,7 +118,7 @@ LEVELS = {
 # `python -m stemscout.simulators.visibility nio_lsmo`.
 NEED_E_PER_A2 = {
     "pillar": 11.5,
-    "inclusion": 16.2,
+    "inclusion": 16.3,
 }
 CLASSES = (
     FeatureClass("pillar", 0.5, 0.5, 0.06, NEED_E_PER_A2["pillar"], "cell", 1.0),

@@ -41,7 +41,7 @@ OPTICS = Optics(
     energy_kev=60.0,
     semiangle_mrad=30.0,
     beam_current_pa=80.0,
-    source_fwhm_nm=0.10,
+    source_fwhm_nm=0.08,
     detectors=(
         Detector("haadf", 80.0, 180.0),
         Detector("maadf", 50.0, 80.0),
@@ -55,15 +55,15 @@ FULL_SCALE = {"haadf": 4.0e-2, "maadf": 2.5e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility wse2`.
 NEED_E_PER_A2 = {
-    "vse": 4850.0,
-    "vse2": 1210.0,
-    "vw": 739.0,
-    "mo_w": 2960.0,
-    "v_w": 1230.0,
-    "s_se": 8980.0,
-    "w_se": 1510.0,
-    "se_w": 979.0,
-    "boundary": 261.0,
+    "vse": 4460.0,
+    "vse2": 1110.0,
+    "vw": 697.0,
+    "mo_w": 2730.0,
+    "v_w": 1130.0,
+    "s_se": 7790.0,
+    "w_se": 1340.0,
+    "se_w": 673.0,
+    "boundary": 160.0,
 }
 MATERIAL = Material(NAME, "W", "Se", ("Mo", "V", "S"), 0.328, 0.1672, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds
