@@ -119,7 +119,7 @@ def test_demo_needs_neither_torch_nor_abtem(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
-    assert summary["spent"]["frames"] == 48
+    assert summary["spent"]["frames"] == 14
     assert summary["scores"]["seen"] > 0
     assert (tmp_path / "here" / "report.html").exists()
 
