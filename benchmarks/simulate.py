@@ -126,8 +126,8 @@ def _fast_row(name: str) -> Row:
 
 
 def _cell(name: str) -> tuple[Specimen, Grid]:
-    """A window of a validation specimen, about the first feature."""
-    (specimen, _), *_ = windows(name, "validation", only=1)
+    """A window of a validation specimen, about a feature."""
+    specimen, _ = windows(name, "validation", only=2)[-1]
     sampling = specimen_module(name).EXACT_SAMPLING_NM
     return specimen.window(np.zeros(2), SCANNED_NM), Grid.over((SCANNED_NM,) * 2, sampling)
 
