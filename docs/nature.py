@@ -126,7 +126,8 @@ def main():
             ):
                 f, p = spectrum(image, pair.pixel_nm)
                 row[2].semilogy(f, p, color=colour, lw=1.0, label=word)
-                row[3].hist(normal(image).ravel(), 60, range=(-0.2, 1.2), density=True, color=colour,
+                row[3].hist(normal(image).ravel(), 60, range=(-0.2, 1.2), density=True,
+                            color=colour,
                             alpha=0.5, label=word)  # fmt: skip
                 told[word] = (
                     spacing(image, pair.pixel_nm, pair.spacing_nm),
