@@ -1,0 +1,164 @@
+"""One experiment, and what it can be made of: demo, run, envs, agents."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..views import terminal
+from .options import INTERRUPTED, AsJson, Number, Out, Seed, group, whole
+
+app = group("Run an experiment.")
+RUN, LOOK = "Run an experiment", "See what there is"
+
+
+@app.command(rich_help_panel=RUN, epilog="Example: stemscout demo --out runs/first")
+def demo(seed: Seed = 0, out: Out = None, as_json: AsJson = False) -> None:
+    """One autonomous experiment on a film with NiO pillars, in seconds."""
+    _run(
+        {
+            "env": "StemScout/NiOPillars-v0",
+            "env_options": {"renderer": "abtem", "difficulty": "medium", "split": "test"},
+            "agent": "linear-bo",
+            "agent_options": {},
+            "budget": 0.4,
+            "seed": seed,
+        },
+        out or _free(Path("runs/demo")),
+        as_json,
+    )
+
+
+@app.command(
+    rich_help_panel=RUN,
+    epilog="Examples:  stemscout run --image nio.png --pixel-nm 0.046 --agent linear-bo "
+    "--budget 0.2 --out runs/nio   |   stemscout run --env StemScout/GrapheneDefects-v0 "
+    "--agent grid --out runs/g",
+)
+def run(
+    env: Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="Your own micrograph: .npy, PNG, TIFF, or what RosettaSciIO reads."),
+    ] = None,
+    pixel_nm: Annotated[
+        float | None, Number("Pixel size of the image in nm, where the file says none.")
+    ] = None,
+    agent: Annotated[str, typer.Option(help="Who decides; see `agents`.")] = "linear-bo",
+    budget: Annotated[
+        float, Number("Charge in rasters of the whole field, above 0 and at most 1.")
+    ] = 0.4,
+    seed: Seed = 0,
+    out: Out = None,
+    difficulty: Annotated[
+        str | None, typer.Option(help="easy, medium (default) or hard; with --env.")
+    ] = None,
+    renderer: Annotated[
+        str | None, typer.Option(help="fast (default) or abtem, the shipped world; with --env.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Specimens: train, validation or test (default); with --env.")
+    ] = None,
+    component: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole,
+            metavar="INTEGER",
+            help="Component to pursue; the largest variance by default.",
+        ),
+    ] = None,
+    decomposition: Annotated[
+        str | None, typer.Option(help="pca (default), svd, nmf or ica; for linear-bo.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One agent on one microscope until the budget is spent."""
+    if (env is None) == (image is None):
+        raise ValueError("give either --env or --image, and not both")
+    simulated = {"difficulty": difficulty, "renderer": renderer, "split": split}
+    if image is not None:
+        given = [f"--{name}" for name, value in simulated.items() if value is not None]
+        if given:
+            raise ValueError(f"{', '.join(given)} only goes with --env; an image is what it is")
+        env, options = "StemScout/Recorded-v0", {"image": str(image), "pixel_nm": pixel_nm}
+    else:
+        if str(env).endswith("/Recorded-v0"):
+            raise ValueError("a recording is given by --image and --pixel-nm, not by --env")
+        if pixel_nm is not None:
+            raise ValueError("--pixel-nm only goes with --image")
+        options = {k: v for k, v in simulated.items() if v is not None}
+        options.setdefault("split", "test")
+    wishes = {"component": component, "decomposition": decomposition}
+    configuration = {
+        "env": env,
+        "env_options": options,
+        "agent": agent,
+        "agent_options": {k: v for k, v in wishes.items() if v is not None},
+        "budget": budget,
+        "seed": seed,
+    }
+    stem = image.stem if image else str(env).split("/")[-1]
+    _run(configuration, out or _free(Path("runs") / f"{stem}-{agent}-{seed}"), as_json)
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: stemscout envs --json")
+def envs(as_json: AsJson = False) -> None:
+    """The environments, a line each."""
+    from ..envs.registration import ENVIRONMENTS
+
+    terminal.listing({name: about for name, (_, about) in ENVIRONMENTS.items()}, as_json)
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example: stemscout agents")
+def agents(as_json: AsJson = False) -> None:
+    """The agents, a line each."""
+    from ..agents.catalogue import AGENTS
+
+    terminal.listing({name: entry.about for name, entry in AGENTS.items()}, as_json)
+
+
+def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
+    from .. import register_all
+    from ..agents.catalogue import make_agent
+    from ..agents.experiment import Experiment
+    from ..benchmarks.single import record
+    from ..envs.registration import make_env
+    from ..views.folder import RunFolder
+
+    register_all()
+    folder = RunFolder(out)
+    agent = make_agent(configuration["agent"], **configuration["agent_options"])
+    env = make_env(
+        configuration["env"],
+        action=agent.needs.action,
+        observation=agent.needs.observation,
+        budget=configuration["budget"],
+        terminate_when_done=False,
+        **configuration["env_options"],
+    )
+    experiment = Experiment(env, agent, configuration["seed"])
+    command = shlex.join(["stemscout", *sys.argv[1:]])
+    with terminal.interruptible(experiment), terminal.progress(configuration) as on_step:
+        summary = record(experiment, folder, configuration, command, on_step)
+    env.close()
+    if as_json:
+        print(json.dumps({**summary, "folder": str(out)}))
+    else:
+        from ..views.report import facts_of
+
+        terminal.listing({**facts_of(summary), "report": str(out / "report.html")}, False)
+    if experiment.stopped:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3 ... that does not exist."""
+    number, free = 2, path
+    while free.exists():
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free

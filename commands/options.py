@@ -1,0 +1,58 @@
+"""What the commands share: groups that list what there is, and the options of most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """Unknown names list the known ones."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            known = ", ".join(self.list_commands(ctx))
+            raise ValueError(f"unknown command {args[0]!r}; there are: {known}")
+        return super().resolve_command(ctx, args)
+
+
+def group(about: str) -> typer.Typer:
+    """Commands under one name."""
+    return typer.Typer(cls=Commands, help=about, add_completion=False)
+
+
+def number(text: str | float) -> float:
+    """A number, or a sentence that holds what was given instead."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+def whole(text: str | int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise typer.BadParameter(f"{text!r} is not an integer >= 0")
+    return number
+
+
+def Number(help: str) -> Any:
+    return typer.Option(parser=number, metavar="NUMBER", help=help)
+
+
+Seed = Annotated[
+    int,
+    typer.Option(
+        parser=whole, metavar="INTEGER", help="An integer from 0; the same one repeats the run."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results; it must be new or empty.")]
