@@ -13,7 +13,7 @@ import pytest
 import stemscout
 
 ROOT = Path(__file__).parent.parent
-LAYERS = ("hardware", "simulators", "envs", "agents", "views", "benchmarks")
+LAYERS = ("hardware", "simulators", "envs", "agents", "commands", "views", "benchmarks")
 
 
 def fresh(code: str) -> str:
