@@ -45,7 +45,8 @@ class Mosaic:
             state.beam_shift_yx_nm[0] - state.stage_yx_nm[0],
             state.beam_shift_yx_nm[1] - state.stage_yx_nm[1],
         )
-        _add(
+        add = _add if region.rotation_rad else _add_upright
+        add(
             values[: frame.valid_rows],
             (first[0] + shift[0]) * scale[0] + cells[0] / 2,
             (first[1] + shift[1]) * scale[1] + cells[1] / 2,
@@ -67,6 +68,24 @@ class Mosaic:
         out = np.zeros((2, *self.total.shape), dtype=np.uint8)
         _quantise(self.total, self.count, out)
         return out
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _add_upright(values, y0, x0, down_y, down_x, right_y, right_x, total, count):
+    """``_add`` for a frame whose rows and columns are those of the cells."""
+    rows, columns = total.shape
+    cell = np.empty(values.shape[1], np.int64)
+    for j in range(values.shape[1]):
+        b = int(np.floor(x0 + j * right_x))
+        cell[j] = b if 0 <= b < columns else -1
+    for i in range(values.shape[0]):
+        a = int(np.floor(y0 + i * down_y))
+        if not 0 <= a < rows:
+            continue
+        for j in range(values.shape[1]):
+            if cell[j] >= 0:
+                total[a, cell[j]] += values[i, j]
+                count[a, cell[j]] += 1.0
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium as gym
+import numba
 import numpy as np
 
 from .mosaic import Mosaic
@@ -55,36 +56,38 @@ class DefaultObservation:
         self.episode = episode
         self.mosaic = Mosaic(episode.field_yx_nm, (CELLS, CELLS))
         self.taken = 0
+        self.latest = np.zeros((1, CELLS, CELLS), dtype=np.uint8)
+        self.position = np.zeros(2, dtype=np.float32)
 
     def observe(self) -> dict[str, np.ndarray]:
-        episode = self.episode
-        for frame in episode.history[self.taken :]:
-            self.mosaic.add(frame, episode.display(frame))
-        self.taken = len(episode.history)
-        image = np.zeros((1, CELLS, CELLS), dtype=np.uint8)
-        position = np.zeros(2, dtype=np.float32)
-        if episode.history:
-            last = episode.history[-1]
-            image[0] = _resized(episode.display(last))
-            field = episode.field_yx_nm
-            position[0] = np.clip(2 * last.region.centre_yx_nm[0] / field[0], -1, 1)
-            position[1] = np.clip(2 * last.region.centre_yx_nm[1] / field[1], -1, 1)
+        episode, history = self.episode, self.episode.history
+        for frame in history[self.taken :]:
+            values = episode.display(frame)
+            self.mosaic.add(frame, values)
+            if frame is history[-1]:
+                _resize(values, self.latest[0])
+                for axis in (0, 1):
+                    at = 2 * frame.region.centre_yx_nm[axis] / episode.field_yx_nm[axis]
+                    self.position[axis] = min(max(at, -1.0), 1.0)
+        self.taken = len(history)
         return {
-            "frame": image,
+            "frame": self.latest.copy(),
             "mosaic": self.mosaic.as_uint8(),
-            "position": position,
+            "position": self.position.copy(),
             "left": np.array([episode.budget.charge_left, episode.budget.time_left], np.float32),
         }
 
 
-def _resized(values: np.ndarray) -> np.ndarray:
-    """To CELLS x CELLS by nearest pixel; uint8."""
-    rows, columns = values.shape
-    if (rows, columns) != (CELLS, CELLS):
-        down = (np.arange(CELLS) * rows) // CELLS
-        right = (np.arange(CELLS) * columns) // CELLS
-        values = values[np.ix_(down, right)]
-    return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0), dtype=np.uint8)
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _resize(values, out):
+    """By nearest pixel, 0 to 1 as 0 to 255."""
+    column = np.empty(out.shape[1], np.int64)
+    for j in range(out.shape[1]):
+        column[j] = j * values.shape[1] // out.shape[1]
+    for i in range(out.shape[0]):
+        row = values[i * values.shape[0] // out.shape[0]]
+        for j in range(out.shape[1]):
+            out[i, j] = np.uint8(np.rint(min(max(row[column[j]], 0.0), 1.0) * 255.0))
 
 
 OBSERVATIONS = {"default": DefaultObservation}

@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from math import cos, sin
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ from ..simulators.exposure import Exposure
 from ..simulators.specimens import FeatureClass, Specimen
 
 ROUNDING = 1e-9  # relative, of sums of doses
+EDGE_NM = 1e-9  # the edge of a footprint belongs to it
 EXTENDED_SHARE = 0.8  # of the points of a segment or cell
 SPACING = 0.1  # of these points, in reference frames
 Floats = NDArray[np.float64]
@@ -128,11 +131,61 @@ def _weights(extended: Bools) -> Floats:
 def dose(wanted: Targets, exposure: Exposure) -> Floats:
     """Dose (n, p) that one exposure gives to every sample point, in e/Å²."""
     given = np.zeros(wanted.points_yx_nm.shape[:2])
-    fine = exposure.pixel_nm <= wanted.max_pixel_nm * (1 + ROUNDING)
-    near = np.flatnonzero(fine & exposure.may_cover(*wanted.bounds_yx_nm))
-    if len(near):
-        given[near] = exposure.covers(wanted.points_yx_nm[near]) * exposure.dose_e_per_a2
+    _receive(wanted, exposure, given)
     return given
+
+
+def _receive(wanted: Targets, exposure: Exposure, received: Floats) -> Ints:
+    """Add the dose (n, p) of an exposure; which features got any."""
+    angle, region = exposure.region.rotation_rad, exposure.region
+    low, high = wanted.bounds_yx_nm
+    touched = _add_dose(
+        wanted.points_yx_nm,
+        low,
+        high,
+        wanted.max_pixel_nm,
+        exposure.pixel_nm,
+        region.centre_yx_nm,
+        region.fov_yx_nm,
+        cos(angle),
+        sin(angle),
+        exposure.shift_yx_nm,
+        exposure.dose_e_per_a2,
+        received,
+    )
+    return np.asarray(touched)
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _add_dose(points, low, high, coarsest, pixel, centre, fov, c, s, shift, given, received):
+    """The same test as ``Exposure.covers``, in one pass over the features that are near."""
+    half_y, half_x = fov[0] / 2 + EDGE_NM, fov[1] / 2 + EDGE_NM
+    # The upright box about the footprint.
+    middle_y, middle_x = c * centre[0] + s * centre[1] + shift[0], c * centre[1] - s * centre[0]
+    middle_x += shift[1]
+    box_y, box_x = abs(c) * half_y + abs(s) * half_x, abs(s) * half_y + abs(c) * half_x
+    touched = np.empty(points.shape[0], np.int64)
+    count = 0
+    for n in range(points.shape[0]):
+        if (
+            pixel > coarsest[n] * (1 + ROUNDING)
+            or low[n, 0] > middle_y + box_y
+            or high[n, 0] < middle_y - box_y
+            or low[n, 1] > middle_x + box_x
+            or high[n, 1] < middle_x - box_x
+        ):
+            continue
+        any_here = False
+        for p in range(points.shape[1]):
+            y, x = points[n, p, 0] - shift[0], points[n, p, 1] - shift[1]
+            v, u = y * c - x * s, y * s + x * c
+            if abs(v - centre[0]) <= half_y and abs(u - centre[1]) <= half_x:  # NaN fails
+                received[n, p] += given
+                any_here = True
+        if any_here:
+            touched[count] = n
+            count += 1
+    return touched[:count]
 
 
 def enough(wanted: Targets, received: Floats) -> Bools:
@@ -157,9 +210,12 @@ class Tally:
         self.destroyed = np.zeros(len(wanted.weight), dtype=bool)
 
     def add(self, exposure: Exposure) -> None:
-        self.received += dose(self.wanted, exposure)
-        self.seen |= enough(self.wanted, self.received) & ~self.destroyed
-        self.destroyed[list(exposure.destroyed)] = True
+        near = _receive(self.wanted, exposure, self.received)
+        if len(near):
+            now = enough(self.wanted.only(near), self.received[near])
+            self.seen[near] |= now & ~self.destroyed[near]
+        if exposure.destroyed:
+            self.destroyed[list(exposure.destroyed)] = True
 
     @property
     def recall(self) -> float:

@@ -72,6 +72,20 @@ def test_what_was_seen_stays_seen(frames):
     assert states == sorted(states)
 
 
+@given(st.floats(-3.2, 3.2), st.floats(-2, 2), st.floats(-2, 2), st.floats(0.4, 4.0))
+def test_dose_falls_where_the_exposure_says(angle, y, x, side):
+    """The compiled pass over all features and ``Exposure.covers`` are one rule."""
+    rng = np.random.default_rng(7)
+    points = rng.uniform(-3, 3, (20, 5, 2))
+    points[3, 2:] = np.nan
+    even = np.ones(20)
+    wanted = Targets(points, even.astype(int), even, np.linspace(0.0, 0.1, 20), even / 20)
+    frame = Exposure(ScanRegion((y, x), (side, 0.8 * side), angle), (0.3, -0.2), 0.05, 7.0)
+    fine = wanted.max_pixel_nm >= frame.pixel_nm
+    expected = 7.0 * (frame.covers(points) & fine[:, None])
+    assert np.array_equal(seen.dose(wanted, frame), expected)
+
+
 def test_shift_moves_the_footprint():
     moved = replace(exposure(y=3.0), shift_yx_nm=(-3.0, 0.0))
     assert is_seen(moved)
