@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gymnasium as gym
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from .mosaic import Mosaic
 
@@ -79,7 +80,7 @@ class DefaultObservation:
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _resize(values, out):
+def _resize(values: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
     """By nearest pixel, 0 to 1 as 0 to 255."""
     column = np.empty(out.shape[1], np.int64)
     for j in range(out.shape[1]):

@@ -157,7 +157,20 @@ def _receive(wanted: Targets, exposure: Exposure, received: Floats) -> Ints:
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _add_dose(points, low, high, coarsest, pixel, centre, fov, c, s, shift, given, received):
+def _add_dose(
+    points: Floats,
+    low: Floats,
+    high: Floats,
+    coarsest: Floats,
+    pixel: float,
+    centre: tuple[float, float],
+    fov: tuple[float, float],
+    c: float,
+    s: float,
+    shift: tuple[float, float],
+    given: float,
+    received: Floats,
+) -> NDArray[np.int64]:
     """The same test as ``Exposure.covers``, in one pass over the features that are near."""
     half_y, half_x = fov[0] / 2 + EDGE_NM, fov[1] / 2 + EDGE_NM
     # The upright box about the footprint.
