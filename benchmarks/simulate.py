@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..simulators import fast, multislice, plain
-from ..simulators.calibrate import incoherent, windows
+from ..simulators.calibrate import incoherent, inner, windows
 from ..simulators.grid import Grid
 from ..simulators.multislice import Images, Multislice
 from ..simulators.specimens import SPECIMENS, Specimen, specimen_module
@@ -75,8 +75,11 @@ def _measure(name: str, with_plain: bool) -> list[Row]:
     images, seconds, memory = _alone(_tiled, name, settings)
     configurations = settings.configurations
     probes = grid.shape_yx[0] * grid.shape_yx[1]
+    kept = (inner(module.OPTICS, grid.sampling_nm),) * 2
     agreement = {
-        d: float(np.corrcoef(fast.render(cell, grid, d).ravel(), images[d].ravel())[0, 1])
+        d: float(
+            np.corrcoef(fast.render(cell, grid, d)[kept].ravel(), images[d][kept].ravel())[0, 1]
+        )
         for d in incoherent(module.OPTICS)
     }
     found[0] = replace(

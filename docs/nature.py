@@ -30,7 +30,10 @@ IMAGES = Path(os.environ["STEMSCOUT_IMAGES"])
 
 @dataclass(frozen=True)
 class Pair:
-    """A recorded image, and the specimen and dwell that are held beside it."""
+    """A recorded image, and what is held beside it: specimen, place and dwell.
+
+    ``pixel_nm`` is an estimate from the lattice itself.
+    """
 
     title: str
     file: str
@@ -38,16 +41,19 @@ class Pair:
     specimen: str
     difficulty: str
     seed: int
+    centre_yx_nm: tuple[float, float]
     dwell_us: float
     spacing_nm: tuple[float, float]  # where the strongest lattice peak is looked for
 
 
+# The dwell is such that both images have the same white noise.
 PAIRS = (
-    Pair("NiO in La0.7Sr0.3MnO3", "NiO_LSMO_435px.png", 0.046, "nio_lsmo", "medium", 1, 4.0,
-         (0.33, 0.45)),
-    Pair("BiFeO3", "BFO_435px.png", 0.071, "bifeo3", "hard", 2, 2.0, (0.33, 0.47)),
-    Pair("graphene", "Si-Graphene_435px.png", 0.0235, "graphene", "hard", 5, 40.0, (0.18, 0.24)),
-    Pair("MoS2", "", 0.0137, "mos2", "hard", 3, 1.0, (0.22, 0.31)),
+    Pair("NiO in La0.7Sr0.3MnO3", "NiO_LSMO_435px.png", 0.046, "nio_lsmo", "hard", 1,
+         (0.0, 0.0), 20.0, (0.33, 0.45)),
+    Pair("BiFeO3", "BFO_435px.png", 0.071, "bifeo3", "hard", 2, (0.0, 0.0), 60.0, (0.33, 0.47)),
+    Pair("graphene", "Si-Graphene_435px.png", 0.0235, "graphene", "hard", 5, (0.0, 0.0), 100.0,
+         (0.18, 0.24)),
+    Pair("MoS2", "", 0.0124, "mos2", "hard", 9, (5.0, -0.5), 0.7, (0.22, 0.31)),
 )  # fmt: skip
 
 
@@ -61,14 +67,15 @@ def simulated(pair, pixels):
     side = min(pixels * pair.pixel_nm, module.FIELD_NM - 0.01)
     count = round(side / pair.pixel_nm)
     # Displayed images keep neither the detector's gain nor its offset.
-    parts = replace(PRESETS["realistic"], detector=DetectorResponse(1.0, 0.0, 0.3), damage=None)
+    parts = replace(PRESETS["realistic"], detector=DetectorResponse(1.0, 0.0, 0.8), damage=None)
     margin = parts.reach_nm((module.FIELD_NM,) * 2)
     recipe = Recipe(pair.specimen, pair.difficulty, *specimen_seed(pair.seed, "validation"),
                     module.FIELD_NM, margin_nm=margin)  # fmt: skip
     m = SimulatedMicroscope(open_world(recipe), 0, imperfections=parts)
     m.open()
     side = count * pair.pixel_nm
-    return m.acquire(ScanRequest((0.0, 0.0), (side, side), (count, count), pair.dwell_us)).image
+    request = ScanRequest(pair.centre_yx_nm, (side, side), (count, count), pair.dwell_us)
+    return m.acquire(request).image
 
 
 def spectrum(image, pixel_nm):

@@ -35,16 +35,20 @@ WINDOW_NM, SAMPLING_NM = 1.6, 0.04
 CONTAMINATED = 2  # windows on contamination
 SEEDS = 12  # specimens searched for a feature of each class
 CONFIGURATIONS = 3  # of phonons at most; every species stands in many places besides
-HELD_OUT = 4  # windows that the fit never sees
+FITTED = 6  # windows at least
+HELD_OUT = 6  # windows that the fit never sees
+EDGE_SIGMAS = 2.5  # of the source: so near to a window's edge its blur lacks what lies beyond
 INCOHERENT_FROM = 1.5  # inner angle over the probe's; below, images are coherent
+ALL = slice(None)
 Floats = NDArray[np.float64]
 Window = tuple[Specimen, Grid]
 
 
 def windows(name: str, split: str, only: int | None = None) -> list[Window]:
-    """Windows about a feature of each class and about contamination; ``only`` so many.
+    """Windows about a feature of each class and about contamination.
 
-    Where these are fewer than ``HELD_OUT``, more features get one.
+    Where these are fewer than ``FITTED``, more features get one.  ``only`` so
+    many are chosen evenly from all of them, so that a few still show of everything.
     """
     module = specimen_module(name)
     missing = list(range(len(module.CLASSES)))
@@ -56,7 +60,7 @@ def windows(name: str, split: str, only: int | None = None) -> list[Window]:
             of_class = np.flatnonzero(specimen.feature_class == k)
             if len(of_class):
                 centres.append((specimen, specimen.feature_yx_nm[of_class[0]]))
-                spare += [(specimen, specimen.feature_yx_nm[n]) for n in of_class[1:HELD_OUT]]
+                spare += [(specimen, specimen.feature_yx_nm[n]) for n in of_class[1:FITTED]]
                 missing.remove(k)
         thick = specimen.maps.get("contamination")
         if thick is not None and thick.values.max() > 0 and len(dirty) < CONTAMINATED:
@@ -67,9 +71,10 @@ def windows(name: str, split: str, only: int | None = None) -> list[Window]:
             dirty.append((specimen, (at - half) * thick.pitch_nm))
         if not missing and len(dirty) == CONTAMINATED:
             break
-    # Contamination first, so that a few windows still hold some of it.
     chosen = dirty[:1] + centres + dirty[1:]
-    chosen = (chosen + spare[: max(0, HELD_OUT - len(chosen))])[:only]
+    chosen += spare[: max(0, FITTED - len(chosen))]
+    if only is not None:
+        chosen = [chosen[k] for k in np.linspace(0, len(chosen) - 1, only).round().astype(int)]
     grid = Grid.over((WINDOW_NM, WINDOW_NM), SAMPLING_NM)
     return [(_with_film(specimen.window(yx, WINDOW_NM)), grid) for specimen, yx in chosen]
 
@@ -78,7 +83,8 @@ def _with_film(specimen: Specimen) -> Specimen:
     """The same with its film's atoms among the columns."""
     if specimen.film_nm == 0:
         return specimen
-    film = amorphous.film(specimen.field_yx_nm, specimen.film_nm)
+    shift = amorphous.shift_yx_nm(specimen.seed)
+    film = amorphous.film(specimen.field_yx_nm, specimen.film_nm, shift)
     carbon = [k.name for k in specimen.kinds].index("C")
     return replace(
         specimen,
@@ -122,10 +128,19 @@ def design_matrix(specimen: Specimen, grid: Grid) -> Floats:
     return np.column_stack(columns)
 
 
-def fit(cells: list[Window], images: list[Images], detectors: list[str]) -> dict[str, Any]:
+def inner(optics: Optics, sampling_nm: float) -> slice:
+    """The rows, and columns, of a window that the source's blur leaves true."""
+    edge = round(EDGE_SIGMAS * optics.source_sigma_nm / sampling_nm)
+    return slice(edge, -edge or None)
+
+
+def fit(
+    cells: list[Window], images: list[Images], detectors: list[str], kept: slice = ALL
+) -> dict[str, Any]:
     """Weights (species, g) by detector: least squares, nothing negative.
 
-    Every window counts alike, however bright it is; where there is nothing it is dark.
+    Every window counts alike, however bright it is; where there is nothing it
+    is dark.  Of each, the rows and columns ``kept`` are fitted.
 
     Raises:
         ValueError: a species that no window holds.
@@ -133,14 +148,14 @@ def fit(cells: list[Window], images: list[Images], detectors: list[str]) -> dict
     from scipy.optimize import nnls
 
     names = species_of(cells[0][0].kinds)
-    matrix = np.vstack([design_matrix(*cell) for cell in cells])
+    matrix = np.vstack([_cropped(design_matrix(*cell), cell[1], kept) for cell in cells])
     scale = np.linalg.norm(matrix, axis=0)
     unseen = [n for k, n in enumerate(names) if not scale[k * len(SIGMAS_NM)]]
     if unseen:
         raise ValueError(f"no window holds a column of {', '.join(unseen)}")
     weights, background = {}, {}
     for name in detectors:
-        parts = [i[name].ravel().astype(np.float64) for i in images]
+        parts = [i[name][kept, kept].ravel().astype(np.float64) for i in images]
         even = np.repeat([1.0 / p.std() for p in parts], [len(p) for p in parts])
         weighted = matrix * even[:, None]
         norm = np.maximum(np.linalg.norm(weighted, axis=0), 1e-300)
@@ -150,8 +165,13 @@ def fit(cells: list[Window], images: list[Images], detectors: list[str]) -> dict
     return {"weights": weights, "background": background}
 
 
+def _cropped(matrix: Floats, grid: Grid, kept: slice) -> Floats:
+    square = matrix.reshape(*grid.shape_yx, -1)[kept, kept]
+    return square.reshape(-1, square.shape[2])
+
+
 def quality(
-    cells: list[Window], images: list[Images], kernels: Kernels
+    cells: list[Window], images: list[Images], kernels: Kernels, kept: slice = ALL
 ) -> dict[str, dict[str, Any]]:
     """Correlation (of all and of each window), slope, and peak-intensity error by species."""
     found: dict[str, dict[str, Any]] = {}
@@ -161,9 +181,9 @@ def quality(
         errors: dict[str, list[float]] = {s: [] for s in kernels.species}
         for (specimen, grid), image in zip(cells, images, strict=True):
             rendered = fast.render(specimen, grid, name, kernels)
-            model.append(rendered.ravel())
-            wanted.append(image[name].ravel())
-            for species, error in _peak_errors(specimen, grid, rendered, image[name]):
+            model.append(rendered[kept, kept].ravel())
+            wanted.append(image[name][kept, kept].ravel())
+            for species, error in _peak_errors(specimen, grid, rendered, image[name], kept):
                 errors[species].append(error)
         x, y = np.concatenate(wanted), np.concatenate(model)
         found[name] = {
@@ -178,16 +198,28 @@ def quality(
 
 
 def _peak_errors(
-    specimen: Specimen, grid: Grid, model: NDArray[np.float32], image: NDArray[np.float32]
+    specimen: Specimen,
+    grid: Grid,
+    model: NDArray[np.float32],
+    image: NDArray[np.float32],
+    kept: slice,
 ) -> Iterator[tuple[str, float]]:
-    """Relative error of the intensity at every column inside the window."""
+    """Relative error of the intensity at every column inside what is kept of the window.
+
+    A mixed column counts for the species of which it holds more.
+    """
     names = species_of(specimen.kinds)
-    first = np.cumsum([0, *(2 if k.substitute else 1 for k in specimen.kinds)])
+    first = np.cumsum([0, *(2 if k.substitute else 1 for k in specimen.kinds)])[:-1]
+    species = first[specimen.kind]
+    if len(specimen.share):
+        mixed = np.array([bool(k.substitute) for k in specimen.kinds])[specimen.kind]
+        species = species + (mixed & (specimen.share > 0.5))
     nodes = (specimen.positions_yx_nm - np.asarray(grid.origin_yx_nm)) / grid.sampling_nm
     nodes = np.rint(nodes).astype(int)
-    inside = ((nodes >= 2) & (nodes < np.asarray(grid.shape_yx) - 2)).all(axis=1)
-    for (i, j), kind in zip(nodes[inside], specimen.kind[inside], strict=True):
-        yield names[first[kind]], float(model[i, j] / image[i, j] - 1.0)
+    low, high, _ = kept.indices(min(grid.shape_yx))
+    inside = ((nodes >= low) & (nodes < high)).all(axis=1)
+    for (i, j), k in zip(nodes[inside], species[inside], strict=True):
+        yield names[k], float(model[i, j] / image[i, j] - 1.0)
 
 
 def incoherent(optics: Optics) -> list[str]:
@@ -228,7 +260,8 @@ def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> di
     """Simulate the windows of a specimen, fit, and return the table."""
     optics = specimen_module(name).OPTICS
     cells, images = simulate(name, "train", folder, scheduler)
-    fitted = fit(cells, images, incoherent(optics))
+    kept = inner(optics, SAMPLING_NM)
+    fitted = fit(cells, images, incoherent(optics), kept)
     kernels = Kernels(
         species=tuple(species_of(cells[0][0].kinds)),
         sigmas_nm=np.asarray(SIGMAS_NM),
@@ -249,8 +282,8 @@ def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> di
             "windows": {"train": len(cells), "validation": len(unseen[0]), "side_nm": WINDOW_NM},
             "optics": asdict(optics),
             "multislice": asdict(settings_of(name)),
-            "fit": quality(cells, images, kernels),
-            "held_out": quality(*unseen, kernels),
+            "fit": quality(cells, images, kernels, kept),
+            "held_out": quality(*unseen, kernels, kept),
         },
     }
 

@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 
 from ..hardware.errors import Unsupported
 from .grid import Grid
-from .specimens.amorphous import BLOCK_NM, DENSITY_PER_NM3, block
+from .specimens.amorphous import BLOCK_NM, DENSITY_PER_NM3, block, shift_yx_nm
 from .specimens.specimen import Floats, Kind, Specimen
 from .spline import coefficients_of, image_of
 
 REACH_NM = 0.5  # a kernel ends here; the calibration takes the rest into the background
 PHASES = 16  # sub-node positions at which kernels are tabulated: 1/16 of a node
 SETTLED = 4  # nodes after which the spline transform of a kernel has died out (0.27^4)
+ABOVE_NM = 1e-6  # nearer to each other, columns lie one above the other
 WIDTH = 8  # rows of a table are padded to this many floats, the width of a vector
 F32 = NDArray[np.float32]
 
@@ -71,25 +72,46 @@ def contributions(
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
     """What adds to the image: positions (n, 2), species (n,) and amplitudes (n,).
 
-    A mixed column contributes as much of each of its two species as it holds.
-    ``columns`` are all by default.
+    A mixed column contributes as much of each of its two species as it holds;
+    atoms that are listed one after the other and lie one above the other
+    contribute as one.  ``columns`` are all by default.
     """
     first = np.cumsum([0, *(2 if k.substitute else 1 for k in specimen.kinds)])[:-1]
     chosen = slice(None) if columns is None else columns
     positions, kind = specimen.positions_yx_nm[chosen], specimen.kind[chosen]
+    share = specimen.share[chosen] if len(specimen.share) else np.zeros(len(kind))
+    lowest = _lowest(positions, kind, share)
+    amplitude = np.diff(lowest, append=len(kind)).astype(np.float64)
+    positions, kind, share = positions[lowest], kind[lowest], share[lowest]
     species = first[kind]
-    amplitude = np.ones(len(species))
-    mixed = np.array([bool(k.substitute) for k in specimen.kinds])[kind]
-    if not len(specimen.share) or not mixed.any():
+    mixed = np.array([bool(k.substitute) for k in specimen.kinds])[kind] & (share > 0)
+    if not mixed.any():
         return positions, species, amplitude
-    mixed &= specimen.share[chosen] > 0
-    share = specimen.share[chosen][mixed]
+    share = amplitude[mixed] * share[mixed]
     amplitude[mixed] -= share
     return (
         np.vstack([positions, positions[mixed]]),
         np.concatenate([species, species[mixed] + 1]),
         np.concatenate([amplitude, share]),
     )
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _lowest(positions, kind, share):
+    """The first of each run of columns that are alike and lie one above the other."""
+    out = np.empty(len(kind), np.int64)
+    n = 0
+    for k in range(len(kind)):
+        if (
+            k == 0
+            or kind[k] != kind[k - 1]
+            or share[k] != share[k - 1]
+            or abs(positions[k, 0] - positions[k - 1, 0]) > ABOVE_NM
+            or abs(positions[k, 1] - positions[k - 1, 1]) > ABOVE_NM
+        ):
+            out[n] = k
+            n += 1
+    return out[:n]
 
 
 @cache
@@ -159,7 +181,7 @@ def coefficients(
     _add(specimen, contributions(specimen), grid, detector, kernels, padded, halo)
     inner = padded[halo:-halo, halo:-halo]
     if specimen.film_nm > 0:
-        inner += _film(kernels, detector, grid, specimen.film_nm)
+        inner += _film(kernels, detector, grid, specimen.film_nm, shift_yx_nm(specimen.seed))
     return np.ascontiguousarray(inner)
 
 
@@ -235,10 +257,10 @@ def _tables(kernels: Kernels, detector: str, sampling_nm: float) -> F32:
     return padded
 
 
-def _film(kernels: Kernels, detector: str, grid: Grid, film_nm: float) -> F32:
-    """The coefficients of a carbon film over ``grid``: one period, repeated."""
+def _film(kernels: Kernels, detector: str, grid: Grid, film_nm: float, shift: Floats) -> F32:
+    """The coefficients of a carbon film over ``grid``: one period, from ``shift`` on repeated."""
     period = [round(size / grid.sampling_nm) for size in BLOCK_NM[:2]]
-    nodes = [o / grid.sampling_nm for o in grid.origin_yx_nm]
+    nodes = [(o - s) / grid.sampling_nm for o, s in zip(grid.origin_yx_nm, shift, strict=True)]
     whole = [int(np.floor(n)) for n in nodes]
     phase = tuple(round(n - w, 6) for n, w in zip(nodes, whole, strict=True))
     tile = _film_period(kernels, detector, grid.sampling_nm, film_nm, (phase[0], phase[1]))

@@ -2,16 +2,18 @@
 
     python -m stemscout.simulators.visibility graphene
 
-prints, for each class, the dose at which an ideal observer tells the context
+prints, for each class and difficulty, the dose at which an ideal observer tells the context
 disc with the feature from the same disc without it at
 d' = sqrt(Σ (λ₁ - λ₀)² / λ₀) = 5 (the Rose criterion), on the pixels of the
 reference frame, averaged over sites.  The numbers stand in the specimen's
-module; a test computes them again.
+module; a test computes them again.  What differs with the difficulty is the
+supporting film under a feature; where there is none, one number serves all.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +29,12 @@ D_PRIME = 5.0
 SITES = 12
 
 
-def need_e_per_a2(name: str, detector: str = "haadf", sites: int = SITES) -> dict[str, float]:
-    """Dose in e/Å² needed by each class of a specimen, by name."""
+def need_e_per_a2(
+    name: str, difficulty: str | None = None, detector: str = "haadf", sites: int = SITES
+) -> dict[str, float]:
+    """Dose in e/Å² needed by each class of a specimen, by name; medium, if there is, by default."""
     module = specimen_module(name)
+    film_nm = getattr(module.LEVELS[difficulty], "film_nm", None) if difficulty else None
     pitch = module.FRAME_NM / module.FRAME_PX
     needs = {}
     for index, feature_class in enumerate(module.CLASSES):
@@ -37,6 +42,8 @@ def need_e_per_a2(name: str, detector: str = "haadf", sites: int = SITES) -> dic
         doses = []
         for _ in range(sites):
             with_it, without, yx = module.pair(index, rng)
+            if film_nm is not None:
+                with_it, without = (replace(s, film_nm=film_nm) for s in (with_it, without))
             radius = feature_class.context_radius_nm
             f1, f0 = (
                 disc(s, detector, yx, radius, pitch, module.SAMPLING_NM) for s in (with_it, without)
@@ -73,8 +80,12 @@ def main() -> None:
     parser.add_argument("specimen")
     parser.add_argument("--detector", default="haadf")
     arguments = parser.parse_args()
-    for name, need in need_e_per_a2(arguments.specimen, arguments.detector).items():
-        print(f"{name}: {need:.3g} e/Å²")
+    levels = specimen_module(arguments.specimen).LEVELS
+    varied = any(hasattr(level, "film_nm") for level in levels.values())
+    for difficulty in levels if varied else [None]:
+        found = need_e_per_a2(arguments.specimen, difficulty, arguments.detector)
+        for name, need in found.items():
+            print(f"{name}{f', {difficulty}' if difficulty else ''}: {need:.3g} e/Å²")
 
 
 if __name__ == "__main__":

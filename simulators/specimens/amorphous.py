@@ -2,9 +2,9 @@
 
 One periodic block of carbon atoms is made once in a process, always the same:
 random positions at the density of evaporated films, none closer than a carbon
-bond.  A film is the block repeated; contamination is what of a film lies below
-a surface of varying height.  Hydrogen is left out: it scatters almost nothing
-to the dark field.
+bond.  A film is the block repeated sideways, beginning elsewhere in every
+specimen; contamination is what of a film lies below a surface of varying height.
+Hydrogen is left out: it scatters almost nothing to the dark field.
 
 Density: 2.0 g/cm³ (evaporated films: 1.8 to 2.1; Robertson, Mater. Sci. Eng. R
 37 (2002) 129), that is 100 atoms/nm³.  Least distance: 0.13 nm.
@@ -20,9 +20,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .specimen import Floats, Map
+from .specimen import Floats, Ints, Map
 
-BLOCK_NM = (12.0, 12.0, 4.0)  # (y, x, z)
+BLOCK_NM = (12.0, 12.0, 12.0)  # (y, x, z); as high as the thickest carbon there is
+SLABS = 3  # of the block, so that thin carbon need not look at the rest
+SHIFT_NM = 0.08  # the steps in which a specimen's block is moved
 DENSITY_PER_NM3 = 100.0
 CLOSEST_NM = 0.13
 WAVES = 9  # of a patch's edge
@@ -31,30 +33,52 @@ SURFACE_PITCH_NM = 0.2  # of the nodes that a patch's surface is given at
 
 @cache
 def block() -> Floats:
-    """The periodic block: (n, 3) positions (y, x, z) in nm, within ``BLOCK_NM``, y ascending."""
+    """The periodic block: (n, 3) positions (y, x, z) in nm, within ``BLOCK_NM``.
+
+    Slab after slab, each with y ascending, so that a strip of it is a slice.
+    """
     size = np.asarray(BLOCK_NM)
     count = round(float(size.prod()) * DENSITY_PER_NM3)
     rng = np.random.default_rng(20220131)
     atoms = np.asarray(_pack(rng.random((6 * count, 3)) * size, size, count, CLOSEST_NM))
     if len(atoms) < count:
         raise RuntimeError(f"only {len(atoms)} of {count} atoms fit the block")
-    atoms = atoms[np.argsort(atoms[:, 0], kind="stable")]  # so that a strip of it is a slice
+    atoms = atoms[np.lexsort((atoms[:, 0], _slab(atoms[:, 2])))]
     atoms.setflags(write=False)
     return atoms
 
 
-def film(field_yx_nm: tuple[float, float], thickness_nm: float, margin_nm: float = 1.0) -> Floats:
+def _slab(height_nm: Floats) -> Ints:
+    return np.asarray(height_nm * (SLABS / BLOCK_NM[2])).astype(np.int64)
+
+
+def shift_yx_nm(words: Sequence[int]) -> Floats:
+    """Where a block begins (2,), drawn from a specimen's seed or the like."""
+    steps = np.rint(np.asarray(BLOCK_NM[:2]) / SHIFT_NM).astype(int)
+    return np.asarray(np.random.default_rng(words).integers(0, steps) * SHIFT_NM)
+
+
+def film(
+    field_yx_nm: tuple[float, float],
+    thickness_nm: float,
+    shift_yx_nm: Floats,
+    margin_nm: float = 1.0,
+) -> Floats:
     """Atoms (n, 3) of a film whose top is at height 0, over a field and its margin."""
     low = -np.asarray(field_yx_nm) / 2 - margin_nm
     heights = np.full((2, 2), thickness_nm)
     span = float((-2 * low).max())
-    atoms = deposit(low, heights, span)
+    atoms = deposit(low, heights, span, shift_yx_nm)
     atoms = atoms[(np.abs(atoms[:, :2]) <= -low).all(axis=1)]
     return np.asarray(atoms - np.array([0.0, 0.0, thickness_nm]))
 
 
 def deposit(
-    corner_yx_nm: Floats, height_nm: Floats, pitch_nm: float, floor_nm: Floats | None = None
+    corner_yx_nm: Floats,
+    height_nm: Floats,
+    pitch_nm: float,
+    shift_yx_nm: Floats,
+    floor_nm: Floats | None = None,
 ) -> Floats:
     """Atoms (n, 3) below a surface given on a grid; the nearest node decides.
 
@@ -62,15 +86,20 @@ def deposit(
         corner_yx_nm: (2,) position of ``height_nm[0, 0]``.
         height_nm: (rows, columns) height of the surface at the nodes.
         pitch_nm: distance of the nodes.
+        shift_yx_nm: (2,) where the block begins.
         floor_nm: (rows, columns) height above which there are atoms; 0 by default.
     """
-    most = 8 * BLOCK_NM[2]
-    if height_nm.max() > most:
-        raise ValueError(f"{height_nm.max()} nm of amorphous carbon; at most {most:g} nm are made")
+    if height_nm.max() > BLOCK_NM[2]:
+        raise ValueError(
+            f"{height_nm.max()} nm of amorphous carbon; at most {BLOCK_NM[2]:g} nm are made"
+        )
+    atoms = block()
     return np.asarray(
         _deposit(
-            block(),
+            atoms,
+            np.searchsorted(_slab(atoms[:, 2]), np.arange(SLABS + 1)),
             np.asarray(BLOCK_NM),
+            np.asarray(shift_yx_nm, dtype=np.float64),
             np.asarray(corner_yx_nm, dtype=np.float64),
             np.ascontiguousarray(height_nm, dtype=np.float64),
             np.zeros_like(height_nm) if floor_nm is None else floor_nm,
@@ -163,46 +192,55 @@ def contamination(patches: Sequence[Patch], half_nm: float, base_nm: float) -> F
     """The atoms (n, 3) of patches that lie on ``base_nm``, within ±``half_nm``.
 
     Where patches overlap, the later one only adds what rises above the earlier.
+    The nodes of all surfaces belong to one lattice through the middle of the
+    field, so that no atom is counted twice and none depends on ``half_nm``.
     """
+    if not patches:
+        return np.empty((0, 3))
+    # Wherever the first patch lies in this specimen decides where the block begins.
+    shift = shift_yx_nm(np.asarray(patches[0].centre_yx_nm).view(np.uint32).tolist())
     parts = []
     for k, patch in enumerate(patches):
-        reach = patch.reach_nm
-        low, high = (
-            np.clip(np.asarray(patch.centre_yx_nm) + side * reach, -half_nm, half_nm)
-            for side in (-1, 1)
-        )
-        count = np.floor((high - low) / SURFACE_PITCH_NM).astype(int) + 1
-        if (count < 2).any():
+        middle, reach = np.asarray(patch.centre_yx_nm), patch.reach_nm
+        if (np.abs(middle) > half_nm + reach).any():
             continue
-        y, x = (low[n] + np.arange(count[n]) * SURFACE_PITCH_NM for n in range(2))
+        first = np.floor(np.maximum(middle - reach, -half_nm) / SURFACE_PITCH_NM).astype(int)
+        last = np.ceil(np.minimum(middle + reach, half_nm) / SURFACE_PITCH_NM).astype(int)
+        y, x = (np.arange(a, b + 1) * SURFACE_PITCH_NM for a, b in zip(first, last, strict=True))
         points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
-        below, above = covered(patches[:k], points), patch.height_nm(points)
-        parts.append(deposit(low, above.reshape(count), SURFACE_PITCH_NM, below.reshape(count)))
-    if not parts:
-        return np.empty((0, 3))
-    return np.asarray(np.vstack(parts) + np.array([0.0, 0.0, base_nm]))
+        below, above = (
+            h.reshape(len(y), len(x))
+            for h in (covered(patches[:k], points), patch.height_nm(points))
+        )
+        corner = np.array([y[0], x[0]])
+        parts.append(deposit(corner, above, SURFACE_PITCH_NM, shift, below))
+    atoms = np.vstack([*parts, np.empty((0, 3))])
+    atoms = atoms[(np.abs(atoms[:, :2]) <= half_nm).all(axis=1)]
+    return np.asarray(atoms + np.array([0.0, 0.0, base_nm]))
 
 
 @numba.njit(cache=True, fastmath=False)
-def _deposit(atoms, size, low, heights, floor, pitch):
+def _deposit(atoms, slabs, size, shift, low, heights, floor, pitch):
     """Atoms of the repeated block that lie between floor and surface."""
     rows, columns = heights.shape
     high = low + np.array([rows - 1, columns - 1]) * pitch
-    first = np.floor(low / size[:2]).astype(np.int64)
-    last = np.floor(high / size[:2]).astype(np.int64)
-    layers = int(np.ceil(heights.max() / size[2]))
+    first = np.floor((low - shift) / size[:2]).astype(np.int64)
+    last = np.floor((high - shift) / size[:2]).astype(np.int64)
+    deep = size[2] / (len(slabs) - 1)
     out = np.empty((1024, 3))
     n = 0
-    for ty in range(first[0], last[0] + 1):
-        begin = np.searchsorted(atoms[:, 0], low[0] - ty * size[0])
-        end = np.searchsorted(atoms[:, 0], high[0] - ty * size[0], side="right")
-        for tx in range(first[1], last[1] + 1):
-            for tz in range(layers):
+    for s in range(min(len(slabs) - 1, int(np.ceil(heights.max() / deep)))):
+        own = atoms[slabs[s] : slabs[s + 1]]
+        for ty in range(first[0], last[0] + 1):
+            y0 = ty * size[0] + shift[0]
+            begin = np.searchsorted(own[:, 0], low[0] - y0)
+            end = np.searchsorted(own[:, 0], high[0] - y0, side="right")
+            for tx in range(first[1], last[1] + 1):
+                x0 = tx * size[1] + shift[1]
                 for k in range(begin, end):
-                    y, x = atoms[k, 0] + ty * size[0], atoms[k, 1] + tx * size[1]
+                    y, x, z = own[k, 0] + y0, own[k, 1] + x0, own[k, 2]
                     if y < low[0] or y > high[0] or x < low[1] or x > high[1]:
                         continue
-                    z = atoms[k, 2] + tz * size[2]
                     i = int((y - low[0]) / pitch + 0.5)
                     j = int((x - low[1]) / pitch + 0.5)
                     if floor[i, j] <= z < heights[i, j]:

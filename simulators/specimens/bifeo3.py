@@ -7,8 +7,9 @@ image the walls hardly show.
 
 Structure: pseudo-cubic a = 0.3965 nm.  The displacements are those of neutron
 diffraction (Palewicz et al., Acta Cryst. B 63 (2007) 537: Fe 0.041 nm along
-[111], of which [001] shows 0.034 nm along [110]); O goes with Fe and 0.011 nm
-further, which keeps Fe-O within 3 % of the 0.195 and 0.211 nm found there.  The
+[111], of which [001] shows 0.034 nm along [110]); the O between two Fe goes with
+them and 0.011 nm further, that above Fe, in the same column, with Fe, which keeps
+Fe-O within 3 % of the 0.195 and 0.211 nm found there.  The
 tilts of the octahedra and the components along the beam, which HAADF does not
 see, are left out.
 
@@ -76,7 +77,7 @@ OPTICS = Optics(
     energy_kev=200.0,
     semiangle_mrad=20.0,
     beam_current_pa=40.0,
-    source_fwhm_nm=0.09,
+    source_fwhm_nm=0.14,
     detectors=(
         Detector("haadf", 60.0, 120.0),
         Detector("maadf", 30.0, 60.0),
@@ -177,7 +178,7 @@ def generate(
     walls = _stripes(max(1, round(level.walls * share)), field_nm, angle, rng)
     walls += _islands(round(level.islands * share**2), field_nm, walls, rng)
     patches = amorphous.scatter_patches(
-        rng, round(level.patches * share**2), 0.4 * field_nm, (2.5, 4.5), (1.5, 4.0)
+        rng, round(level.patches * share**2), 0.4 * field_nm, (2.0, 4.5), (4.0, 12.0)
     )
     cuts = [cut_path(w.path_yx_nm, 1.0, w.closed) for w in walls]
     owner = np.repeat(np.arange(len(walls)), [len(c) for c, _ in cuts])
@@ -367,10 +368,13 @@ def _columns(
     """Positions, heights, kinds and displacements of all columns."""
     turn = rotation(angle)
     cells, _ = lattice(CELL_NM * turn, origin, half_nm + CELL_NM)
-    # The polarisation varies little over a cell: it is taken at the iron of each.
-    value, _ = _polarisation(cells + BASIS[1] * CELL_NM @ turn, walls, angle)
     ideal = np.concatenate([cells + b * CELL_NM @ turn for b in BASIS])
-    displaced = np.concatenate([-shift * value for shift in BASIS_SHIFT_NM])
+    shift = np.repeat(BASIS_SHIFT_NM, len(cells))
+    displaced = np.zeros_like(ideal)
+    # Each column by the polarisation at its own place, so that bonds last across a wall.
+    moved = shift != 0
+    value, _ = _polarisation(ideal[moved], walls, angle)
+    displaced[moved] = -shift[moved, None] * value
     kept = (np.abs(ideal) <= half_nm).all(axis=1)
     carbon = amorphous.contamination(patches, half_nm, THICKNESS_NM + 0.4)
     return {

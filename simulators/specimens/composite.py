@@ -191,7 +191,10 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     """The pair of the material that the class belongs to, as this specimen."""
     number = int(np.searchsorted(FIRST_CLASS, feature_class, side="right")) - 1
     first, second, yx = PARTS[number].module.pair(feature_class - FIRST_CLASS[number], rng)
-    return _as_part(first, number), _as_part(second, number), yx
+    first, second = (
+        replace(_as_part(s, number), film_nm=FILM_NM if s.film_nm else 0.0) for s in (first, second)
+    )
+    return first, second, yx
 
 
 def _as_part(specimen: Specimen, number: int) -> Specimen:
@@ -246,7 +249,7 @@ def _merged(
     shares = [s.share if len(s.share) else np.zeros(len(s.kind)) for s in own]
     # The gold's film is made of atoms here: it ends where the piece does.
     side = PARTS[-1].side_nm
-    film = amorphous.film((side, side), FILM_NM, 0.0)
+    film = amorphous.film((side, side), FILM_NM, amorphous.shift_yx_nm(seed_words(sequence)), 0.0)
     positions.append(film[:, :2] + middles[-1])
     heights.append(film[:, 2])
     carbon = next(k for k, kind in enumerate(KINDS) if kind.name == "C")

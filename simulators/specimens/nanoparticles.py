@@ -22,13 +22,14 @@ a square of 0.5 nm over which there is gold).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numba
 import numpy as np
 
 from ..optics import Detector, Optics
+from .lattice import rotation
 from .specimen import (
     FeatureClass,
     Floats,
@@ -56,10 +57,10 @@ OPTICS = Optics(
     energy_kev=200.0,
     semiangle_mrad=20.0,
     beam_current_pa=40.0,
-    source_fwhm_nm=0.12,
+    source_fwhm_nm=0.14,
     detectors=(
         Detector("haadf", 60.0, 120.0),
-        Detector("maadf", 30.0, 60.0),
+        Detector("maadf", 50.0, 90.0),
         Detector("abf", 10.0, 20.0),
         Detector("bf", 0.0, 10.0),
     ),
@@ -76,7 +77,7 @@ ABOVE_FILM_NM = 0.30
 RADII_NM = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.4)
 SHAPES = ("octahedron", "cuboctahedron", "twin")
 AXES = ((0, 1, 1), (0, 0, 1), (1, 1, 1), (1, 2, 4))  # along the beam; the last shows no columns
-AXIS_SHARE = (0.5, 0.2, 0.15, 0.15)
+AXIS_SHARE = (0.5, 0.2, 0.15, 0.15)  # of the particles
 APART_NM = 0.9  # between the outlines of particles that do not touch
 MISS_NM = (0.5, 0.9)  # between particles that nearly touch
 MAP_PITCH_NM = 0.5
@@ -102,20 +103,43 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nanoparticles`.
 NEED_E_PER_A2 = {
-    "junction": 1.0,
+    "junction": {"easy": 0.66, "medium": 1.04, "hard": 1.56},  # the film's noise hides some of it
 }
-CLASSES = (FeatureClass("junction", 1.2, 0.8, 0.12, NEED_E_PER_A2["junction"]),)
+
+
+def classes_at(difficulty: str) -> tuple[FeatureClass, ...]:
+    """The class of features, with the dose it needs on the film of a difficulty."""
+    return (FeatureClass("junction", 1.2, 0.8, 0.12, NEED_E_PER_A2["junction"][difficulty]),)
+
+
+CLASSES = classes_at("medium")
 
 
 @dataclass(frozen=True, eq=False)
 class Particle:
-    """Atoms (n, 4) of a particle about the middle of its outline.
+    """A particle about the middle of its outline.
 
-    Their columns: y, x, z from the lowest atom, and how long the column of atoms is.
+    Attributes:
+        atoms: (n, 4) y, x, z from the lowest atom, and how long the column of
+            atoms is; those of a column come one after the other.
+        surface: (m, 3) the outermost of them.
+        radius_nm: of the outline.
+        turn: (2, 2) what the atoms are yet to be turned by; the surface is.
     """
 
     atoms: Floats
     surface: Floats
+    radius_nm: float
+    turn: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """Particles that belong together, about their middle: where they are, and where they touch."""
+
+    particles: list[Particle]
+    places: Floats
+    junctions: Floats
     radius_nm: float
 
 
@@ -131,7 +155,8 @@ def generate(
         seed: a ``SeedSequence``, or an integer at least 0.
         difficulty: ``easy``, ``medium`` or ``hard``.
         field_nm: side of the square field in nm; at least 48.
-        margin_nm: how far atoms reach beyond the field.
+        margin_nm: of no meaning here: particles lie inside the field, and the
+            film has no end.
 
     Raises:
         ValueError: an unknown difficulty or a field that is too small.
@@ -147,10 +172,9 @@ def generate(
         round(level.near_misses * share),
         rng,
     )
-    middles = _scatter([radius for _, _, radius in units], field_nm, rng)
-    atoms = np.vstack([_at(a, m) for (a, _, _), m in zip(units, middles, strict=True)])
-    junctions = np.vstack([j + m for (_, j, _), m in zip(units, middles, strict=True)])
-    atoms = atoms[(np.abs(atoms[:, :2]) <= field_nm / 2 + margin_nm).all(axis=1)]
+    middles = _scatter([u.radius_nm for u in units], field_nm, rng)
+    atoms = _atoms(units, middles)
+    junctions = np.vstack([u.junctions + m for u, m in zip(units, middles, strict=True)])
     return Specimen(
         name=NAME,
         seed=seed_words(sequence),
@@ -161,7 +185,7 @@ def generate(
         share=atoms[:, 3].copy(),
         kind=np.zeros(len(atoms), dtype=np.int64),
         kinds=KINDS,
-        classes=CLASSES,
+        classes=classes_at(difficulty),
         feature_class=np.zeros(len(junctions), dtype=np.int64),
         feature_yx_nm=junctions,
         film_nm=level.film_nm,
@@ -176,8 +200,8 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     yx = rng.uniform(-0.3, 0.3, 2)
     made = []
     for gap in (0.0, 0.6):
-        atoms, junction, _ = _joined([first, second], [angle], gap)
-        atoms = _at(atoms, yx - junction[0])
+        unit = _joined([first, second], [angle], gap)
+        atoms = _atoms([unit], (yx - unit.junctions[0])[None])
         near = atoms[(np.abs(atoms[:, :2]) <= 4.0).all(axis=1)]
         made.append(
             Specimen(
@@ -199,17 +223,23 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     return made[0], made[1], yx
 
 
-def _at(atoms: Floats, middle: Floats) -> Floats:
-    """Atoms (n, 4) moved in the plane."""
-    moved = atoms.copy()
-    moved[:, :2] += middle
-    return moved
+def _atoms(units: list[Unit], middles: Floats) -> Floats:
+    """All atoms (n, 4) of units with their middles (k, 2), turned and moved to where they are."""
+    each = [
+        (particle, middle + place)
+        for unit, middle in zip(units, middles, strict=True)
+        for particle, place in zip(unit.particles, unit.places, strict=True)
+    ]
+    out = np.vstack([particle.atoms for particle, _ in each])
+    end = 0
+    for particle, yx in each:
+        start, end = end, end + len(particle.atoms)
+        out[start:end, :2] = out[start:end, :2] @ particle.turn + yx
+    return out
 
 
-def _units(
-    junctions: int, alone: int, misses: int, rng: np.random.Generator
-) -> list[tuple[Floats, Floats, float]]:
-    """What is placed as one: atoms, junctions (k, 2) and radius of the outline about its middle."""
+def _units(junctions: int, alone: int, misses: int, rng: np.random.Generator) -> list[Unit]:
+    """What is placed as one: chains with junctions, near misses, and particles alone."""
     units = []
     left = junctions
     while left:
@@ -222,20 +252,15 @@ def _units(
     for _ in range(misses):
         particles = [_any_particle(rng) for _ in range(2)]
         gap = rng.uniform(*MISS_NM)
-        atoms, _, radius = _joined(particles, [rng.uniform(0, 2 * np.pi)], gap)
-        units.append((atoms, np.empty((0, 2)), radius))
-    for _ in range(alone):
-        particle = _any_particle(rng)
-        units.append((particle.atoms, np.empty((0, 2)), particle.radius_nm))
-    return units
+        unit = _joined(particles, [rng.uniform(0, 2 * np.pi)], gap)
+        units.append(replace(unit, junctions=np.empty((0, 2))))
+    return units + [_joined([_any_particle(rng)], [], 0.0) for _ in range(alone)]
 
 
-def _joined(
-    particles: list[Particle], angles: list[float], gap_nm: float
-) -> tuple[Floats, Floats, float]:
+def _joined(particles: list[Particle], angles: list[float], gap_nm: float) -> Unit:
     """Particles one after the other in directions, and where they touch."""
     place = np.zeros(2)
-    atoms, places, junctions = [particles[0].atoms], [place], []
+    places, junctions = [place], []
     for before, after, angle in zip(particles[:-1], particles[1:], angles, strict=True):
         towards = np.array([np.sin(angle), np.cos(angle), 0.0])
         facing = before.surface[before.surface @ towards > 0]
@@ -244,13 +269,13 @@ def _joined(
         junctions.append(place + contact[:2])
         place = place + (distance + gap_nm) * towards[:2]
         places.append(place)
-        atoms.append(_at(after.atoms, place))
-    whole = np.vstack(atoms)
     middle = np.mean(places, axis=0)
     radius = max(
         float(np.hypot(*(p - middle))) + q.radius_nm for p, q in zip(places, particles, strict=True)
     )
-    return _at(whole, -middle), np.array(junctions).reshape(-1, 2) - middle, radius
+    return Unit(
+        particles, np.array(places) - middle, np.array(junctions).reshape(-1, 2) - middle, radius
+    )
 
 
 def _scatter(radii: list[float], field_nm: float, rng: np.random.Generator) -> Floats:
@@ -278,14 +303,12 @@ def _any_particle(rng: np.random.Generator) -> Particle:
     wish = 1.5 * np.exp(rng.normal(0.0, 0.25))
     radius = RADII_NM[int(np.abs(np.asarray(RADII_NM) - wish).argmin())]
     shape = SHAPES[rng.integers(len(SHAPES))]
-    axis = AXES[rng.choice(len(AXES), p=AXIS_SHARE)]
+    axis = AXES[int(np.searchsorted(np.cumsum(AXIS_SHARE), rng.random(), side="right"))]
     made = _particle(radius, shape, axis)
-    angle = rng.uniform(0, 2 * np.pi)
-    c, s = np.cos(angle), np.sin(angle)
-    turn = np.array([[c, -s], [s, c]])
-    atoms, surface = made.atoms.copy(), made.surface.copy()
-    atoms[:, :2], surface[:, :2] = atoms[:, :2] @ turn, surface[:, :2] @ turn
-    return Particle(atoms, surface, made.radius_nm)
+    turn = rotation(rng.uniform(0, 2 * np.pi))
+    surface = made.surface.copy()
+    surface[:, :2] = surface[:, :2] @ turn
+    return replace(made, surface=surface, turn=turn)
 
 
 @cache
@@ -323,10 +346,12 @@ def _particle(radius: float, shape: str, axis: tuple[int, int, int]) -> Particle
     twelfth = cKDTree(atoms).query(atoms, k=[13])[0][:, 0]
     surface = atoms[twelfth > 1.2 * LATTICE_NM / np.sqrt(2)]
     _, column = np.unique(np.round(atoms[:, :2], 4), axis=0, return_inverse=True)
-    length = np.bincount(column.ravel())[column.ravel()]
+    column = column.ravel()
+    length = np.bincount(column)[column]
     long = np.minimum((length - 1.0) / (LONGEST - 1.0), 1.0)
     radius_nm = float(np.hypot(*atoms[:, :2].T).max())
-    return Particle(np.column_stack([atoms, long]), surface, radius_nm)
+    columns = np.column_stack([atoms, long])[np.argsort(column, kind="stable")]
+    return Particle(columns, surface, radius_nm, np.eye(2))
 
 
 @numba.njit(cache=True, fastmath=False)
@@ -364,10 +389,8 @@ def _coverage(atoms: Floats, field_nm: float) -> Map:
     """Which of the quarters of each square have gold in them: their share."""
     count = max(1, round(field_nm / MAP_PITCH_NM))
     fine = 2 * count
-    # One more row and column on every side take what lies beyond the field.
-    y, x = np.clip(((atoms[:, :2] / field_nm + 0.5) * fine + 1).astype(np.int64), 0, fine + 1).T
-    there = np.zeros((fine + 2, fine + 2))
-    there[y, x] = 1.0
-    there = there[1:-1, 1:-1]
-    share = there.reshape(count, 2, count, 2).mean(axis=(1, 3))
-    return Map(share, field_nm / count)
+    y, x = ((atoms[:, :2] / field_nm + 0.5) * fine).astype(np.int64).T
+    there = np.zeros((fine, fine))
+    there[y, x] = 0.25
+    rows = there[::2] + there[1::2]
+    return Map(rows[:, ::2] + rows[:, 1::2], field_nm / count)

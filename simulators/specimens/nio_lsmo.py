@@ -6,13 +6,18 @@ be pillars.  It is the first material of Creange et al., Mach. Learn.: Sci.
 Technol. 3 (2022) 015024.
 
 Structure: pseudo-cubic La0.7Sr0.3MnO3 with a = 0.388 nm and NiO with 0.418 nm
-(the figures of that paper's material), each at its own spacing.  In projection
-the perovskite has columns of La/Sr, of Mn and O, and two of O; every column of
-rock salt holds Ni and O in turn, half a period out of step with its
-neighbours.  The share of Sr varies from column to column as in a random alloy.
-Pillars have {100} and {110} facets, between a plane of La/Sr and a plane of Mn;
-each has its own registry and a slight twist.  Where columns of the two phases
-would stand closer than 0.17 nm, that of NiO is missing.
+(the figures of that paper's material).  In projection the perovskite has
+columns of La/Sr, of Mn and O, and two of O; every column of rock salt holds Ni
+and O in turn, half a period out of step with its neighbours.  The share of Sr
+varies from column to column as in a random alloy.  Pillars have {100} and {110}
+facets, with a plane of La/Sr before one {100} facet and a plane of Mn before the
+other.  The {100} facets are coherent: the rock salt is strained by up to 4 %, as
+little as it takes to fit whole planes between those of the perovskite, so that
+the planes of the two phases are 0.18 to 0.22 nm apart, about the mean of their
+spacings.  A slight twist remains, and where columns of the two phases would stand
+closer than 0.175 nm, at {110} facets, that of NiO is missing.  Along the beam the
+two are incommensurate and not relaxed: some atoms face each other across the
+interface at 0.175 nm.
 
 | class     | shape         | context radius | tolerance | coarsest pixel |
 |-----------|---------------|----------------|-----------|----------------|
@@ -69,7 +74,7 @@ OPTICS = Optics(
     energy_kev=200.0,
     semiangle_mrad=20.0,
     beam_current_pa=40.0,
-    source_fwhm_nm=0.09,
+    source_fwhm_nm=0.14,
     detectors=(
         Detector("haadf", 60.0, 120.0),
         Detector("maadf", 30.0, 60.0),
@@ -90,9 +95,11 @@ KINDS = (
 BASIS = np.array([[0.0, 0.0], [0.5, 0.5], [0.5, 0.0], [0.0, 0.5]])
 BASIS_KIND = np.array([0, 1, 2, 2])
 NIO_KIND, CARBON_KIND = 3, 4
-CLOSEST_NM = 0.17  # columns of different phases
+CLOSEST_NM = 0.175  # columns of different phases
+INTERFACE_NM = (LSMO_NM + NIO_NM) / 4  # between the planes of the two phases, unless strained
+MOST_STRAIN = 0.04
 PILLAR_NM = (2.4, 6.4)  # between opposite {100} facets
-INCLUSION_NM = (0.70, 0.95)
+INCLUSION_CELLS = (2.0, 2.5)  # between opposite facets: 0.78 and 0.97 nm
 TWIST_RAD = 0.008  # standard deviation
 GAP_NM = 1.6  # between pillars, and from a pillar to an inclusion's middle
 NEAR_PILLARS, NEAR_NM = 0.6, 3.5  # the share of inclusions that lie so near to a pillar
@@ -129,11 +136,17 @@ PILLAR, INCLUSION = range(2)
 
 @dataclass(frozen=True)
 class Grain:
-    """A pillar or an inclusion: its outline, and the lattice in it."""
+    """A pillar or an inclusion.
+
+    Attributes:
+        outline_yx_nm: (corners, 2).
+        origin_yx_nm: (2,) a column of the lattice in it.
+        vectors_yx_nm: (2, 2) from a column to its neighbours, in rows.
+    """
 
     outline_yx_nm: Floats
     origin_yx_nm: Floats
-    angle_rad: float
+    vectors_yx_nm: Floats
 
 
 def generate(
@@ -161,10 +174,12 @@ def generate(
     key = int(rng.integers(2**63))
     share = (field_nm / FIELD_NM) ** 2
     pillars = _pillars(max(1, round(level.pillars * share)), field_nm, angle, origin, rng)
-    middles = _inclusion_sites(max(2, round(level.inclusions * share)), field_nm, pillars, rng)
+    count = max(2, round(level.inclusions * share))
+    middles = _inclusion_sites(count, field_nm, pillars, rng)
     inclusions = [_inclusion(yx, angle, origin, rng) for yx in middles]
+    middles = np.array([g.outline_yx_nm.mean(axis=0) for g in inclusions])
     patches = amorphous.scatter_patches(
-        rng, round(level.patches * max(share, 0.12)), field_nm / 2, (2.0, 4.0), (1.0, 3.0)
+        rng, round(level.patches * max(share, 0.12)), field_nm / 2, (2.0, 4.0), (1.0, 3.5)
     )
     columns = _columns(pillars + inclusions, angle, origin, key, field_nm / 2 + margin_nm, patches)
 
@@ -172,7 +187,6 @@ def generate(
     owner = np.repeat(np.arange(len(cells)), [len(c) for c in cells])
     cell_yx = np.vstack(cells)
     kept = within(cell_yx, (field_nm, field_nm), CLASSES[PILLAR].context_radius_nm)
-    count = len(middles)
     return Specimen(
         name=NAME,
         seed=seed_words(sequence),
@@ -201,10 +215,11 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     angle, origin = rng.uniform(0, np.pi / 2), rng.uniform(0, LSMO_NM, 2)
     key, yx = int(rng.integers(2**63)), rng.uniform(-0.2, 0.2, 2)
     if feature_class == PILLAR:
-        square = 4.0 * np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, 1.0], [1.0, -1.0]])
-        grain = Grain(square, rng.uniform(0, NIO_NM, 2), angle + TWIST_RAD * rng.normal())
+        size, chamfer = np.full(2, 8.0), np.zeros(4)
+        grain = _grain(*_facets(yx, size, angle, origin), chamfer, angle, origin, rng)
     else:
         grain = _inclusion(yx, angle, origin, rng)
+        yx = grain.outline_yx_nm.mean(axis=0)
     with_it, without = (
         Specimen(
             name=NAME,
@@ -239,23 +254,68 @@ def _pillars(
         chamfer = rng.uniform(0.05, 0.4, 4) * size.min()
         reach = field_nm / 2 - (size.max() / 2 if not found else 0.8)
         yx = rng.uniform(-reach, reach, 2)
-        outline = _octagon(yx, size, chamfer, angle, origin)
-        shift, twist = rng.uniform(0, NIO_NM, 2), TWIST_RAD * rng.normal()
+        grain = _grain(*_facets(yx, size, angle, origin), chamfer, angle, origin, rng)
+        outline = grain.outline_yx_nm
         others = [g.outline_yx_nm for g in found]
         if not found or (
             clearance(outline, others).min() > GAP_NM
             and all(clearance(o, [outline]).min() > GAP_NM for o in others)
         ):
-            found.append(Grain(outline, shift, angle + twist))
+            found.append(grain)
     return found
 
 
-def _octagon(yx: Floats, size: Floats, chamfer: Floats, angle: float, origin: Floats) -> Floats:
-    """A polygon (8, 2) whose {100} facets lie between planes of La/Sr and of Mn."""
-    turn = rotation(angle)
-    middle = (yx - origin) @ turn.T / LSMO_NM
+def _facets(yx: Floats, size: Floats, angle: float, origin: Floats) -> tuple[Floats, Floats]:
+    """Low and high {100} facets (2,) about a point, in cells: between planes of La/Sr and of Mn."""
+    middle = (yx - origin) @ rotation(angle).T / LSMO_NM
     low, high = (np.floor(middle + s * size / 2 / LSMO_NM) + 0.25 for s in (-1, 1))
-    c = chamfer / LSMO_NM
+    return low, high
+
+
+def _grain(
+    low: Floats,
+    high: Floats,
+    chamfer: Floats,
+    angle: float,
+    origin: Floats,
+    rng: np.random.Generator,
+) -> Grain:
+    """Rock salt between facets, strained so that whole planes fit between those outside."""
+    turn = rotation(angle)
+    span = (high - low + 0.5) * LSMO_NM  # from plane to plane of the perovskite outside
+    steps = np.rint((span - 2 * INTERFACE_NM) / (NIO_NM / 2))
+    strain = (span - 2 * INTERFACE_NM) / steps / (NIO_NM / 2) - 1.0
+    spacing = NIO_NM / 2 * (1.0 + np.clip(strain, -MOST_STRAIN, MOST_STRAIN))
+    middle = (low + high) / 2 * LSMO_NM
+    first = middle - steps * spacing / 2
+    twist = rotation(TWIST_RAD * rng.normal())
+    if chamfer.any():
+        apart = (span - steps * spacing).mean() / 2
+        chamfer = _fitting(chamfer, spacing.mean(), apart)
+    return Grain(
+        _octagon(low, high, chamfer / LSMO_NM) @ turn + origin,
+        ((first - middle) @ twist + middle) @ turn + origin,
+        spacing[:, None] * twist @ turn,
+    )
+
+
+def _fitting(chamfer: Floats, spacing_nm: float, apart_nm: float) -> Floats:
+    """The chamfers (4,) next to those wished at which a {110} facet leaves no seam.
+
+    A chamfer passes midway between two {110} planes of the perovskite, half a cell apart
+    along an axis; ahead of the outer one is the next such plane of the rock salt.  Where that
+    is neither about its own spacing away nor so near that its columns make way for the next,
+    a dark seam would remain.
+    """
+    cells = 0.25 + 0.5 * np.arange(int(chamfer.max() / LSMO_NM * 2) + 2)
+    step = spacing_nm / LSMO_NM
+    ahead = (2 * apart_nm / LSMO_NM - 0.5 - (cells - 0.25)) % step / step
+    fits = cells[(ahead > 0.8) | (ahead < 0.25)]
+    return np.asarray(fits[np.abs(fits - chamfer[:, None] / LSMO_NM).argmin(axis=1)] * LSMO_NM)
+
+
+def _octagon(low: Floats, high: Floats, c: Floats) -> Floats:
+    """Corners (8, 2) in cells; (4, 2) where nothing is cut off them."""
     corners = np.array(
         [
             [low[0], low[1] + c[0]], [low[0], high[1] - c[1]], [low[0] + c[1], high[1]],
@@ -263,21 +323,23 @@ def _octagon(yx: Floats, size: Floats, chamfer: Floats, angle: float, origin: Fl
             [high[0] - c[3], low[1]], [low[0] + c[0], low[1]],
         ]
     )  # fmt: skip
-    return np.asarray(corners * LSMO_NM @ turn + origin)
+    return np.asarray((corners if c.any() else corners[::2]) * LSMO_NM)
 
 
 def _inclusion(yx: Floats, angle: float, origin: Floats, rng: np.random.Generator) -> Grain:
-    half = rng.uniform(*INCLUSION_NM, 2) / 2
-    corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * half
-    shift = rng.uniform(-0.1, 0.1, 2)
-    return Grain(corners @ rotation(angle) + yx, yx + shift, angle + TWIST_RAD * rng.normal())
+    """An inclusion as near to a point as the planes of the perovskite allow."""
+    size = rng.choice(INCLUSION_CELLS, 2)
+    middle = (yx - origin) @ rotation(angle).T / LSMO_NM
+    low = np.rint((middle - size / 2 - 0.25) * 2) / 2 + 0.25
+    return _grain(low, low + size, np.zeros(4), angle, origin, rng)
 
 
 def _inclusion_sites(
     count: int, field_nm: float, pillars: list[Grain], rng: np.random.Generator
 ) -> Floats:
     """Middles (count, 2): mostly near pillars, clear of them and of each other."""
-    reach = field_nm / 2 - CLASSES[INCLUSION].context_radius_nm
+    # The planes of the perovskite move a middle by up to a quarter of a cell along each axis.
+    reach = field_nm / 2 - CLASSES[INCLUSION].context_radius_nm - LSMO_NM / 4 * np.sqrt(2)
     outlines = [p.outline_yx_nm for p in pillars]
     found = np.empty((0, 2))
     for _ in range(500 * count):
@@ -339,8 +401,7 @@ def _rock_salt(grain: Grain, half_nm: float) -> tuple[Floats, Floats]:
     """Columns of NiO in an outline: positions (n, 2) and heights (n,)."""
     middle = grain.outline_yx_nm.mean(axis=0)
     reach = np.abs(grain.outline_yx_nm - middle).max()
-    vectors = NIO_NM / 2 * rotation(grain.angle_rad)
-    yx, index = lattice(vectors, grain.origin_yx_nm - middle, reach)
+    yx, index = lattice(grain.vectors_yx_nm, grain.origin_yx_nm - middle, reach)
     yx = yx + middle
     kept = inside(yx, grain.outline_yx_nm) & (np.abs(yx) <= half_nm).all(axis=1)
     return yx[kept], index[kept].sum(axis=1) % 2 * (NIO_NM / 2)

@@ -121,13 +121,7 @@ def place(
         points = _wished(8 * len(open_wishes), barriers, patches, field_nm, rng)
         turns = rng.integers(sheet.turns, size=len(points))
         grain = grain_at(points)
-        clear = np.full(len(points), np.inf)
-        for barrier in barriers:
-            distance = distance_to_path(points, barrier.path_yx_nm, barrier.closed)
-            np.minimum(clear, distance - barrier.half_width_nm, out=clear)
-        for patch in patches:
-            y, x = (points - np.asarray(patch.centre_yx_nm)).T
-            np.minimum(clear, np.hypot(y, x) - patch.edge_nm(np.arctan2(y, x)), out=clear)
+        clear = _clearance(points, barriers, patches)
         edge = field_nm / 2 - np.abs(points).max(axis=1)
         waiting: list[Wish] = []
         tries = iter(range(len(points)))
@@ -137,6 +131,13 @@ def place(
                 if grain[k] < 0 or clear[k] < radius + 0.15 or edge[k] < wish.context_nm + 0.15:
                     continue
                 placed = _snapped(sheet, wish, points[k], grains, int(grain[k]), int(turns[k]))
+                # A site of the lattice may lie nearer to something than the point did.
+                at = np.array([placed.yx_nm])
+                if (
+                    field_nm / 2 - np.abs(at).max() < wish.context_nm
+                    or _clearance(at, barriers, patches)[0] < radius
+                ):
+                    continue
                 n = len(found)
                 gap = np.hypot(*(taken[:n] - placed.yx_nm).T) - radii[:n] - radius
                 if n == 0 or gap.min() > GAP_NM:
@@ -149,6 +150,20 @@ def place(
     if open_wishes:
         raise ValueError(f"{len(wishes)} defects do not fit into a field of {field_nm} nm")
     return tuple(found)
+
+
+def _clearance(
+    points: Floats, barriers: tuple[Barrier, ...], patches: tuple[amorphous.Patch, ...]
+) -> Floats:
+    """How far points (n, 2) are from the nearest boundary and contamination, in nm."""
+    clear = np.full(len(points), np.inf)
+    for barrier in barriers:
+        distance = distance_to_path(points, barrier.path_yx_nm, barrier.closed)
+        np.minimum(clear, distance - barrier.half_width_nm, out=clear)
+    for patch in patches:
+        y, x = (points - np.asarray(patch.centre_yx_nm)).T
+        np.minimum(clear, np.hypot(y, x) - patch.edge_nm(np.arctan2(y, x)), out=clear)
+    return clear
 
 
 def _wished(

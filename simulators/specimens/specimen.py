@@ -138,7 +138,7 @@ class Specimen:
         film_nm: thickness of an amorphous carbon film below everything; 0: none.
         feature_angle_rad: (m,) direction of a segment, from +x towards +y (rows
             down); 0 for the others.
-        feature_outline: (m,) index into ``outlines``; -1 for a point.
+        feature_outline: (m,) index into ``outlines``; -1 for one without any.
         outlines: walls and areas as wholes.
         maps: properties over the field, by name.
     """
@@ -202,7 +202,7 @@ class Specimen:
         """
         from ase import Atoms
 
-        from .amorphous import film
+        from .amorphous import film, shift_yx_nm
 
         symbols: list[str] = []
         blocks: list[Floats] = []
@@ -219,7 +219,7 @@ class Specimen:
                     here_is = np.where(replaced, kind.substitute, symbol).tolist()
                 symbols += here_is
         if self.film_nm > 0:
-            blocks.append(film(self.field_yx_nm, self.film_nm))
+            blocks.append(film(self.field_yx_nm, self.film_nm, shift_yx_nm(self.seed)))
             symbols += ["C"] * len(blocks[-1])
         points = 10.0 * np.vstack(blocks)  # (y, x, z) in Å
         low = points.min(axis=0)

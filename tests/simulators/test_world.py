@@ -16,7 +16,13 @@ from stemscout.simulators import fast
 from stemscout.simulators.cache import Cache
 from stemscout.simulators.grid import Grid
 from stemscout.simulators.scan import sample
-from stemscout.simulators.specimens import SPECIMENS, graphene, specimen_module
+from stemscout.simulators.specimens import (
+    DIFFICULTIES,
+    SPECIMENS,
+    graphene,
+    nanoparticles,
+    specimen_module,
+)
 from stemscout.simulators.visibility import need_e_per_a2
 from stemscout.simulators.world import (
     SHIPPED,
@@ -155,6 +161,13 @@ def test_needs_stand_as_the_ideal_observer_has_them(name):
     stated = {c.name: c.need_e_per_a2 for c in specimen_module(name).CLASSES}
     for feature_class, need in need_e_per_a2(name).items():
         assert stated[feature_class] == pytest.approx(need, rel=0.05)
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_a_thicker_film_hides_more(difficulty):
+    """The need on the film of each difficulty stands in its specimens."""
+    stated = nanoparticles.generate(0, difficulty).classes[0].need_e_per_a2
+    assert stated == pytest.approx(need_e_per_a2("nanoparticles", difficulty)["junction"], rel=0.05)
 
 
 def test_columns_taken_out_leave_what_is_rendered_without_them(world):

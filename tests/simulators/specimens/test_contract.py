@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,8 +62,6 @@ def test_the_margin_changes_nothing_inside(case):
     near = (np.abs(columns(narrow)[:, :2]) <= half - 0.05).all(axis=1)
     far = (np.abs(table[:, :2]) <= half - 0.05).all(axis=1)
     a, b = columns(narrow)[near], table[far]
-    # Contamination is deposited patch by patch, on nodes that follow the margin's edge.
-    a, b = (t[t[:, 2] < 0.29] if module.THICKNESS_NM == 0 else t[t[:, 2] < 4.0] for t in (a, b))
     assert len(a) == len(b)
     assert np.array_equal(a, b[np.lexsort(b.T)])
     assert np.array_equal(narrow.feature_yx_nm, wide.feature_yx_nm)
@@ -72,6 +72,18 @@ def test_at_least_eight_features_each_within_the_field(case):
     assert len(s.feature_class) >= 8
     radius = np.array([s.classes[k].context_radius_nm for k in s.feature_class])
     assert (np.abs(s.feature_yx_nm).max(axis=1) <= s.field_yx_nm[0] / 2 - radius + 1e-6).all()
+
+
+@pytest.mark.parametrize("name", ["graphene", "mos2", "wse2", "nio_lsmo", "bifeo3"])
+def test_features_lie_a_context_radius_inside_whatever_the_seed(name):
+    """Sites of a lattice are rounded to: what lay inside may come to lie outside."""
+    module = specimen_module(name)
+    for seed in (*range(12), 53, 24, 36, 234):
+        for difficulty in module.LEVELS:
+            s = module.generate(seed, difficulty)
+            radius = np.array([s.classes[k].context_radius_nm for k in s.feature_class])
+            edge = s.field_yx_nm[0] / 2 - np.abs(s.feature_yx_nm).max(axis=1)
+            assert (edge >= radius - 1e-6).all()
 
 
 @settings(max_examples=12, deadline=None)
@@ -89,7 +101,10 @@ def test_the_default_field_holds_sixteen_frames_a_side(case):
 
 def test_classes_fit_the_reference_frame(case):
     module, _, s = case
-    assert s.classes == module.CLASSES
+    # What a class needs may depend on the difficulty; nothing else does.
+    assert [replace(c, need_e_per_a2=0.0) for c in s.classes] == [
+        replace(c, need_e_per_a2=0.0) for c in module.CLASSES
+    ]
     for c in s.classes:
         assert c.context_radius_nm <= module.FRAME_NM / 3 + 1e-12
         assert c.max_pixel_nm >= module.FRAME_NM / module.FRAME_PX

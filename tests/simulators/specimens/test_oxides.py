@@ -35,11 +35,26 @@ def bonds(atoms, first, second, most):
 
 
 def test_the_two_phases_have_their_own_spacing(pillars):
-    """La/Sr columns 0.388 nm apart, those of NiO 0.209 nm."""
-    for kind, spacing in ((0, 0.388), (nio_lsmo.NIO_KIND, 0.209)):
+    """La/Sr columns 0.388 nm apart; those of NiO 0.209 nm but for the strain that fits them in."""
+    for kind, spacing, strain in ((0, 0.388, 1e-6), (nio_lsmo.NIO_KIND, 0.209, 0.04)):
         yx = pillars.positions_yx_nm[of_kind(pillars, kind)]
         distance, _ = cKDTree(yx).query(yx, k=2)
-        assert np.median(distance[:, 1]) == pytest.approx(spacing, rel=1e-6)
+        assert np.median(distance[:, 1]) == pytest.approx(spacing, rel=strain)
+
+
+def test_pillars_fit_between_the_planes_of_the_perovskite(pillars):
+    """No seam: from each column of NiO at a pillar's border to the nearest of the perovskite it
+    is no farther than the spacings of the two phases allow."""
+    rock = pillars.positions_yx_nm[of_kind(pillars, nio_lsmo.NIO_KIND)]
+    matrix = pillars.positions_yx_nm[of_kind(pillars, 0, 1, 2)]
+    for outline in pillars.outlines:
+        own = rock[inside(rock, outline.path_yx_nm)]
+        own = own[(np.abs(own) < pillars.field_yx_nm[0] / 2 - 0.6).all(axis=1)]
+        fewer = [len(n) for n in cKDTree(rock).query_ball_point(own, 0.225)]
+        border = own[np.array(fewer) < 5]
+        distance, _ = cKDTree(matrix).query(border)
+        assert np.median(distance) < 0.25
+        assert np.percentile(distance, 95) < 0.32
 
 
 def test_bonds_within_five_percent():
@@ -219,6 +234,15 @@ def test_iron_oxygen_bonds():
     found = bonds(one_domain.atoms(), "Fe", "O", 0.24)
     assert found.min() >= 0.95 * 0.195
     assert found.max() <= 1.05 * 0.211
+
+
+def test_iron_oxygen_bonds_last_across_walls(domains):
+    """The same in projection, where all four of them lie, over a whole specimen."""
+    iron, oxygen = (domains.positions_yx_nm[of_kind(domains, k)] for k in (1, 2))
+    iron = iron[(np.abs(iron) < domains.field_yx_nm[0] / 2).all(axis=1)]
+    distance, _ = cKDTree(oxygen).query(iron, k=4)
+    assert distance.min() >= 0.95 * 0.195
+    assert distance.max() <= 1.05 * 0.211
 
 
 def test_bismuth_ferrite_is_bifeo3():
