@@ -130,7 +130,7 @@ def _fast_row(name: str) -> Row:
 
 def _cell(name: str) -> tuple[Specimen, Grid]:
     """A window of a validation specimen, about a feature."""
-    specimen, _ = windows(name, "validation", only=2)[-1]
+    specimen, _ = windows(name, "validation", only=3)[1]
     sampling = specimen_module(name).EXACT_SAMPLING_NM
     return specimen.window(np.zeros(2), SCANNED_NM), Grid.over((SCANNED_NM,) * 2, sampling)
 

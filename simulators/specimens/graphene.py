@@ -16,7 +16,7 @@ nm, in holes and vacancies 0.131 to 0.178 nm.
 | si3               | silicon for one carbon, raised out of the plane    | 0.20 nm |
 | si4               | silicon for two carbons, in the plane              | 0.25 nm |
 | si cluster        | three silicon about a missing carbon               | 0.35 nm |
-| single vacancy    | one carbon missing: a 5- and a 9-ring                | 0.25 nm |
+| single vacancy    | one carbon missing: a 5- and a 9-ring              | 0.25 nm |
 | divacancy 5-8-5   | two carbons missing: rings of 5, 8, 5              | 0.40 nm |
 | divacancy 555-777 | the same, a bond rotated: three 5s and three 7s    | 0.45 nm |
 | stone-wales       | a rotated bond: rings of 5, 5, 7, 7                | 0.40 nm |

@@ -81,7 +81,7 @@ def test_the_table_says_how_good_it_is(name):
         assert np.median(each) >= median
         assert min(each) >= worst
         assert 0.85 < said["held_out"][detector]["slope"] < 1.1
-        # Every species of column has its error stated.
+        # Every species of column has its error stated; a mixed one, where it is the greater part.
         stated = set(said["fit"][detector]["peak_error"])
         plain = {s for s in kernels.species if ":" not in s}
-        assert stated == plain
+        assert plain <= stated <= set(kernels.species)
