@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .agent import Agent
-from .navigation.bayesian import SEED_FRAMES, SkoptGP
+from .navigation.bayesian import SkoptGP
 from .navigation.oracle import Oracle
 from .navigation.scripted import Grid, Random, Raster
 from .perception.linear import LinearPerception
@@ -17,7 +17,7 @@ from .workflow import Component, Navigated, Workflow
 def _linear_bo(
     component: int | None = None,
     decomposition: str = "pca",
-    seed_frames: int = SEED_FRAMES,
+    seed_frames: int | None = None,
     exploration: float = 0.01,
 ) -> Agent:
     perception = LinearPerception(decomposition)

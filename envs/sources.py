@@ -97,7 +97,9 @@ class SpecimenSource:
 
     @property
     def settings(self) -> dict[str, Any]:
-        optics = specimen_module(self.specimen).OPTICS
+        # A shipped world keeps the optics that it was simulated under.
+        world = open_world(self.fixed) if self.fixed else None
+        optics = world.optics if world else specimen_module(self.specimen).OPTICS
         return {
             "specimen": self.specimen,
             "difficulty": self.difficulty,

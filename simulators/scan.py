@@ -1,4 +1,4 @@
-"""The inner loop of every simulated frame: sample a world, draw the electrons.
+"""The inner loop of every simulated frame: sample a world, count the electrons.
 
 A world is held as the coefficients of a cubic B-spline, so that it can be
 point-sampled anywhere, as a probe does, without its grid showing.  (Unser et
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..hardware.coordinates import deflection
 from ..hardware.microscope import YX, ScanRequest
 from .grid import Grid
-from .noise import poisson
+from .imperfections.counting import EVERY_ELECTRON, Counting
 
 if TYPE_CHECKING:
     from .world import World
@@ -59,15 +59,19 @@ def counts(
     shift_yx_nm: YX,
     rng: np.random.Generator,
     offsets: Offsets | None = None,
+    counting: Counting | None = EVERY_ELECTRON,
 ) -> dict[str, F32]:
-    """One frame of Poisson counts by detector."""
+    """One frame of counts by detector; without ``counting``, of what is expected."""
     electrons = electrons_per_us * request.dwell_us
     expected = np.empty(request.shape_yx, dtype=np.float64)
     frame = {}
     for name in request.detectors:
         sample(coefficients[name], grid, request, shift_yx_nm, expected, offsets)
         expected *= electrons
-        frame[name] = poisson(expected, rng)
+        if counting is None:
+            frame[name] = expected.astype(np.float32)
+        else:
+            frame[name] = counting.counts(expected, rng)
     return frame
 
 

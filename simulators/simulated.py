@@ -19,7 +19,7 @@ from .world import World
 
 
 class SimulatedMicroscope(VirtualMicroscope):
-    """Poisson counts from a world at the requested dose.
+    """Counts from a world at the requested dose.
 
     Args:
         world: what is scanned; its field is the limit of the scan.
@@ -87,8 +87,13 @@ class SimulatedMicroscope(VirtualMicroscope):
         super().__init__(capabilities, costs or CostModel(), world.optics.beam_current_pa)
 
     def _reading(self, electrons: float) -> float:
-        response = self.imperfections.detector
-        return electrons if response is None else response.reading_of(electrons)
+        counting, response = self.imperfections.counting, self.imperfections.detector
+        counted = electrons if counting is None else counting.count_of(electrons)
+        return counted if response is None else response.reading_of(counted)
+
+    def _moved(self, by_yx_nm: YX, time_s: float) -> None:
+        if self.scanner is not None:
+            self.scanner.move(by_yx_nm, time_s)
 
     def _scan(self, request: ScanRequest, shift_yx_nm: YX) -> tuple[ScanRegion, dict[str, F32]]:
         true, offsets = request, None
@@ -105,6 +110,7 @@ class SimulatedMicroscope(VirtualMicroscope):
             shift_yx_nm,
             self.rng,
             offsets,
+            self.imperfections.counting,
         )
         response = self.imperfections.detector
         if response is not None:

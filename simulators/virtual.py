@@ -54,6 +54,10 @@ class VirtualMicroscope(ABC):
         """Where the electrons of the scan just made truly went, and what they did."""
         return Exposure(region, shift_yx_nm, pixel, dose)
 
+    def _moved(self, by_yx_nm: YX, time_s: float) -> None:
+        """Beam shift or stage brought the probe elsewhere on the specimen, in a time."""
+        return
+
     def open(self) -> Capabilities:
         self._open = True
         return self.capabilities
@@ -65,13 +69,18 @@ class VirtualMicroscope(ABC):
     def move_stage(self, yx_nm: YX, timeout_s: float = 30.0) -> State:
         self._need_open()
         check(StageMove(yx_nm), self.limits)
+        # The specimen goes with the stage, and the probe the other way on it.
+        by = _difference(self._state.stage_yx_nm, yx_nm)
         self._state = replace(self._state, stage_yx_nm=yx_nm)
+        self._moved(by, self.costs.stage_time_s(by))
         return self._state
 
     def set_beam_shift(self, yx_nm: YX) -> State:
         self._need_open()
         check(BeamShift(yx_nm), self.limits)
+        by = _difference(yx_nm, self._state.beam_shift_yx_nm)
         self._state = replace(self._state, beam_shift_yx_nm=yx_nm)
+        self._moved(by, self.costs.shift_time_s())
         return self._state
 
     def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
@@ -80,10 +89,7 @@ class VirtualMicroscope(ABC):
         current = state.beam_current_pa
         assert current is not None
         check(request, self.limits, current)
-        shift = (
-            state.beam_shift_yx_nm[0] - state.stage_yx_nm[0],
-            state.beam_shift_yx_nm[1] - state.stage_yx_nm[1],
-        )
+        shift = _difference(state.beam_shift_yx_nm, state.stage_yx_nm)
         if shift != (0.0, 0.0):
             self._check_specimen(request, shift)
         region, data = self._scan(request, shift)
@@ -130,3 +136,7 @@ class VirtualMicroscope(ABC):
                 f"with stage and beam shift the frame would lie {shift_yx_nm} nm off, beyond the "
                 f"field of {self.limits.field_yx_nm} nm that this microscope can show"
             )
+
+
+def _difference(a: YX, b: YX) -> YX:
+    return a[0] - b[0], a[1] - b[1]

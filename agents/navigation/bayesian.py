@@ -12,8 +12,20 @@ from numpy.typing import NDArray
 from ..agent import Context
 from .navigator import PITCH, Candidates, Decision, Floats
 
-SEED_FRAMES = 5
+SEED_FRAMES, FEW_SEED_FRAMES = 5, 2
+WIDE_FRAMES = 16  # reference frames side by side in a field of default size
 LENGTH_STEPS = (1.0, 20.0)  # bounds of the length scale in candidate steps, as the paper has them
+
+
+def seed_frames_for(context: Context) -> int:
+    """How many frames a run starts from: 5, or 2 in a field too small to spend that many.
+
+    Every id's default field and every recorded image hold 16 x 16 reference
+    frames; the shipped abtem worlds are smaller, their whole raster some dozens.
+    """
+    field, frame = context.field_yx_nm, context.reference.fov_yx_nm
+    across = min(f / side for f, side in zip(field, frame, strict=True))
+    return SEED_FRAMES if across > WIDE_FRAMES * (1 - 1e-9) else FEW_SEED_FRAMES
 
 
 class SkoptGP:
@@ -28,19 +40,21 @@ class SkoptGP:
     to candidates.
 
     Args:
-        seed_frames: frames taken before the first fit.
+        seed_frames: frames taken before the first fit; None for what suits the
+            field (``seed_frames_for``).
         exploration: ξ of the expected improvement, in standard deviations of
             the targets.
     """
 
     name = "bo"
 
-    def __init__(self, seed_frames: int = SEED_FRAMES, exploration: float = 0.01) -> None:
-        if seed_frames < 2:
+    def __init__(self, seed_frames: int | None = None, exploration: float = 0.01) -> None:
+        if seed_frames is not None and seed_frames < 2:
             raise ValueError(f"{seed_frames} seed frames; a fit needs at least 2")
         if not exploration >= 0:
             raise ValueError(f"an exploration of {exploration}; it must be at least 0")
-        self.seed_frames = seed_frames
+        self.chosen = seed_frames
+        self.seed_frames = SEED_FRAMES if seed_frames is None else seed_frames
         self.exploration = exploration
 
     @property
@@ -59,6 +73,8 @@ class SkoptGP:
         from scipy.stats import qmc
 
         self.candidates = Candidates.of(context)
+        if self.chosen is None:
+            self.seed_frames = seed_frames_for(context)
         self.step_nm = PITCH * min(context.reference.fov_yx_nm)
         half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
         sobol = qmc.Sobol(2, rng=rng)

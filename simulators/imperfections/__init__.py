@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import hypot
 
 from .contamination import ContaminationGrowth
+from .counting import EVERY_ELECTRON, Counting
 from .damage import BeamDamage
 from .detector import DetectorResponse
 from .scanning import (
@@ -26,6 +27,7 @@ __all__ = [
     "PRESETS",
     "BeamDamage",
     "ContaminationGrowth",
+    "Counting",
     "DetectorResponse",
     "Drift",
     "Flyback",
@@ -42,9 +44,11 @@ __all__ = [
 class Imperfections:
     """All imperfections of an instrument; None switches one off.
 
-    Poisson noise is always there: electrons are counted.
+    Counting alone is on where nothing is said, since no instrument is without
+    it; None shows what is expected, free of noise.
     """
 
+    counting: Counting | None = EVERY_ELECTRON
     detector: DetectorResponse | None = None
     jitter: LineJitter | None = None
     flyback: Flyback | None = None
@@ -78,7 +82,7 @@ PRESETS = {
     "pristine": Imperfections(),
     # What a well-kept, aberration-corrected instrument shows after an hour of settling.
     "realistic": Imperfections(
-        detector=DetectorResponse(),
+        detector=DetectorResponse(offset=1.5, dark_noise=0.6, saturation_e=60_000.0),
         jitter=LineJitter(),
         flyback=Flyback(),
         drift=Drift(),

@@ -20,7 +20,12 @@ layers behind it (thresholds of the two sides differ strongly: Pizzochero &
 Yazyev, arXiv:1804.04599, 2018).  Measured cross-sections of sulphur
 exceed these below 80 kV, because electronic excitation lowers the threshold
 (Kretschmer et al., Nano Lett. 20 (2020) 2865; Speckmann et al., Phys. Rev. B 107
-(2023) 094112); that part is left out, so this is a lower bound there.
+(2023) 094112: the elastic part dominates above 80 kV only); that part is left
+out, so this is a lower bound there.  Whoever has a measured value gives it:
+``BeamDamage({"S": ...})``.
+
+What holds an atom is its material, so thresholds are listed by it.  A specimen
+made of several is damaged piece by piece, each at the energy of the one beam.
 
 Metal atoms in these sheets, silicon in graphene and the atoms of the oxides and
 of gold at 200 kV are held too well, or no threshold is established: they are not
@@ -31,7 +36,7 @@ places with a carbon neighbour, without a loss (Susi et al., Phys. Rev. Lett. 11
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from math import exp, log, pi, sqrt
@@ -39,8 +44,9 @@ from math import exp, log, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from ..specimens import Specimen
+from ..specimens import Kind, Specimen, specimen_module
 
+Bools = NDArray[np.bool_]
 A2_PER_BARN = 1e-8
 ELECTRON_KEV = 510.99895  # rest energy
 ALPHA = 1 / 137.035999
@@ -71,6 +77,7 @@ class Threshold:
     exit_side: bool = False
 
 
+# By material and symbol.
 THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "graphene": {"C": Threshold(21.14, 6, 12.011, 0.0197)},
     "mos2": {"S": Threshold(6.9, 16, 32.06, 0.0150, exit_side=True)},
@@ -143,30 +150,29 @@ class BeamDamage:
             if not value >= 0:
                 raise ValueError(f"a cross-section of {value} barn for {symbol}; at least 0")
 
-    def cross_sections(self, specimen: Specimen, energy_kev: float) -> NDArray[np.float64]:
-        """Barn of each kind (k,) of column; only single atoms are ever lost."""
-        known = THRESHOLDS.get(specimen.name, {})
-        values = np.zeros(len(specimen.kinds))
-        for k, kind in enumerate(specimen.kinds):
-            symbol = kind.stack[0][0]
-            if len(kind.stack) > 1 or kind.period_nm:
-                continue
-            if symbol in self.barn:
-                values[k] = self.barn[symbol]
-            elif symbol in known:
-                values[k] = cross_section_barn(known[symbol], energy_kev)
-        return values
+    def cross_section(self, material: str, kind: Kind, energy_kev: float) -> float:
+        """Barn of a kind of column in a material; only single atoms are ever lost."""
+        if len(kind.stack) > 1 or kind.period_nm:
+            return 0.0
+        symbol = kind.stack[0][0]
+        if symbol in self.barn:
+            return self.barn[symbol]
+        held = THRESHOLDS.get(material, {}).get(symbol)
+        return 0.0 if held is None else cross_section_barn(held, energy_kev)
 
     def of_columns(self, specimen: Specimen, energy_kev: float) -> NDArray[np.float64]:
         """Barn of each column (n,): that of its kind, and 0 where it cannot leave."""
-        barn = self.cross_sections(specimen, energy_kev)[specimen.kind]
-        held = [
-            k
-            for k, kind in enumerate(specimen.kinds)
-            if (known := THRESHOLDS.get(specimen.name, {}).get(kind.stack[0][0])) is not None
-            and known.exit_side
-        ]
-        barn[np.isin(specimen.kind, held) & (specimen.height_nm <= 0)] = 0.0
+        barn = np.zeros(len(specimen.kind))
+        for material, own in pieces(specimen):
+            for k, kind in enumerate(specimen.kinds):
+                value = self.cross_section(material, kind, energy_kev)
+                if value == 0.0:
+                    continue
+                leaves = own & (specimen.kind == k)
+                held = THRESHOLDS.get(material, {}).get(kind.stack[0][0])
+                if held is not None and held.exit_side:
+                    leaves &= specimen.height_nm > 0
+                barn[leaves] = value
         return barn
 
     def lost(
@@ -174,9 +180,33 @@ class BeamDamage:
         barn: NDArray[np.float64],
         dose_e_per_a2: float,
         rng: np.random.Generator,
-    ) -> NDArray[np.bool_]:
+    ) -> Bools:
         """Which atoms (n,) with cross-sections (n,) a dose removes."""
         return np.asarray(rng.random(len(barn)) < -np.expm1(-barn * A2_PER_BARN * dose_e_per_a2))
+
+
+def pieces(specimen: Specimen) -> Iterator[tuple[str, Bools]]:
+    """The materials of a specimen, and which columns (n,) are of each.
+
+    Most specimens are one material.  A mixture says which one lies where by its
+    map ``material``, in the order of its module's ``PARTS``: a single atom is of
+    the same kind in all of them.
+    """
+    laid = specimen.maps.get("material")
+    if laid is None:
+        yield specimen.name, np.ones(len(specimen.kind), dtype=bool)
+        return
+    from scipy.ndimage import grey_dilation
+
+    # A cell belongs to the piece that its middle lies in, whose border is within half a cell
+    # of it; pieces are several cells apart.
+    values = grey_dilation(laid.values, size=(3, 3))
+    shape = np.asarray(values.shape)
+    cell = np.floor(specimen.positions_yx_nm / laid.pitch_nm + shape / 2).astype(np.int64)
+    row, column = np.clip(cell, 0, shape - 1).T
+    label = values[row, column]
+    for k, part in enumerate(specimen_module(specimen.name).PARTS, start=1):
+        yield part.module.NAME, label == k
 
 
 def feature_loss_probability(

@@ -131,7 +131,7 @@ class Hysteresis:
 
     Attributes:
         share: of the move that it lags by at first.
-        max_nm: it never lags by more.
+        max_nm: it never lags by more, whatever the moves before.
         decay_s: after which the lag has fallen to 1/e.
     """
 
@@ -148,13 +148,15 @@ class Hysteresis:
     def reach_nm(self) -> float:
         return self.max_nm
 
-    def lag(self, move_yx_nm: Floats, time_s: Floats) -> Floats:
-        """Displacement (n, 2) at times (n,) after a move."""
-        first = -self.share * move_yx_nm
-        size = float(np.hypot(*first))
-        if size > self.max_nm:
-            first = first * (self.max_nm / size)
-        return np.asarray(np.exp(-time_s / self.decay_s)[:, None] * first)
+    def moved(self, lag_yx_nm: Floats, move_yx_nm: Floats) -> Floats:
+        """The lag (2,) right after a move, of a probe that still lagged from those before."""
+        lag = lag_yx_nm - self.share * move_yx_nm
+        size = float(np.hypot(*lag))
+        return lag if size <= self.max_nm else lag * (self.max_nm / size)
+
+    def left(self, time_s: Floats | float) -> Floats:
+        """The share of a lag that is left after ``time_s``."""
+        return np.asarray(np.exp(-np.asarray(time_s) / self.decay_s))
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,10 @@ class Displacement:
 
 
 class Scanner:
-    """The state of the scan system over an episode: time, drift, and where the beam was.
+    """The state of the scan system over an episode: time, drift, and how the probe lags.
+
+    Only the probe's place on the specimen counts: it lags alike after a move of
+    scan offset, beam shift or stage, and the time that each takes passes.
 
     Args:
         imperfections: what is switched on.
@@ -190,7 +195,13 @@ class Scanner:
         error = imperfections.rotation
         self.rotation_rad = 0.0 if error is None else error.sigma_rad * turn
         self.time_s = 0.0
-        self.last_yx_nm: Floats | None = None
+        self.lag_yx_nm: Floats = np.zeros(2)
+        self._offset_yx_nm: Floats | None = None  # of the scan; nobody knows it at first
+
+    def move(self, by_yx_nm: YX, time_s: float) -> None:
+        """Beam shift or stage bring the probe elsewhere on the specimen; their time passes."""
+        self._lag(np.asarray(by_yx_nm))
+        self._pass(time_s)
 
     def displacement(self, request: ScanRequest, costs: CostModel) -> Displacement:
         """Of the next frame; its time passes."""
@@ -205,15 +216,17 @@ class Scanner:
             by_row += np.outer(on.drift.distance_nm(self.time_s + since), self.direction)
         # Moves are those of the probe, whatever the rotation of the scans before and after.
         centre = deflection(request.centre_yx_nm, request.rotation_rad)
-        if on.hysteresis is not None and self.last_yx_nm is not None:
-            by_row += on.hysteresis.lag(centre - self.last_yx_nm, since)
+        if self._offset_yx_nm is not None:
+            self._lag(centre - self._offset_yx_nm)
+        self._offset_yx_nm = centre
+        if on.hysteresis is not None:
+            by_row += np.outer(on.hysteresis.left(since), self.lag_yx_nm)
         by_column = np.zeros((columns, 2))
         if on.flyback is not None:
             by_column = on.flyback.offsets(columns, request.dwell_us)
         if request.rotation_rad:
             by_column = deflection(by_column, request.rotation_rad)
-        self.last_yx_nm = centre
-        self.time_s += costs.time_s(request)
+        self._pass(costs.time_s(request))
         of_rows, of_columns = by_row.mean(axis=0), by_column.mean(axis=0)
         mean = of_rows + of_columns
         return Displacement(
@@ -222,3 +235,12 @@ class Scanner:
             by_row - of_rows,
             by_column - of_columns,
         )
+
+    def _lag(self, move_yx_nm: Floats) -> None:
+        if self.imperfections.hysteresis is not None:
+            self.lag_yx_nm = self.imperfections.hysteresis.moved(self.lag_yx_nm, move_yx_nm)
+
+    def _pass(self, time_s: float) -> None:
+        self.time_s += time_s
+        if self.imperfections.hysteresis is not None:
+            self.lag_yx_nm = self.lag_yx_nm * self.imperfections.hysteresis.left(time_s)

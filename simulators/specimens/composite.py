@@ -10,7 +10,8 @@ mrad.
 
 Features: defects and junctions are points; boundaries, walls and pillars are
 extended.  The needs are those of this specimen's optics.  Maps: ``material``
-(0 for none, then 1 to 5 in the order above).
+(0 for none, then 1 to 5 in the order above), and those of each piece under its
+material's name, as ``BiFeO3 polarisation``, 0 outside it.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ PARTS = (
 )
 HOLD_NM = 2.0  # from the field's border to a piece, and between pieces
 FILM_NM = 2.0
+MAP_PITCH_NM = 0.5
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,10 @@ def _merged(
     heights = [h for _, h, _, _ in columns]
     kinds = [k for _, _, k, _ in columns]
     shares = [s.share if len(s.share) else np.zeros(len(s.kind)) for s in own]
+    moved = [
+        s.displacement_yx_nm if len(s.displacement_yx_nm) else np.zeros((len(s.kind), 2))
+        for s in own
+    ]
     # The gold's film is made of atoms here: it ends where the piece does.
     side = PARTS[-1].side_nm
     film = amorphous.film((side, side), FILM_NM, amorphous.shift_yx_nm(seed_words(sequence)), 0.0)
@@ -255,6 +261,7 @@ def _merged(
     carbon = next(k for k, kind in enumerate(KINDS) if kind.name == "C")
     kinds.append(np.full(len(film), carbon))
     shares.append(np.zeros(len(film)))
+    moved.append(np.zeros((len(film), 2)))
     outlines: list[Outline] = []
     outline_of = []
     for s, middle in zip(own, middles, strict=True):
@@ -280,19 +287,30 @@ def _merged(
         feature_yx_nm=np.vstack([s.feature_yx_nm + m for s, m in zip(own, middles, strict=True)]),
         thickness_nm=THICKNESS_NM,
         share=np.concatenate(shares),
+        displacement_yx_nm=np.vstack(moved),
         feature_angle_rad=np.concatenate([s.feature_angle_rad for s in own]),
         feature_outline=np.concatenate(outline_of),
         outlines=tuple(outlines),
-        maps={"material": _material(middles, field_nm)},
+        maps=_maps(pieces, middles, field_nm),
     )
 
 
-def _material(middles: list[Floats], field_nm: float) -> Map:
-    pitch = 0.5
-    count = round(field_nm / pitch)
-    axis = (np.arange(count) - (count - 1) / 2) * pitch
-    values = np.zeros((count, count))
-    for k, (part, middle) in enumerate(zip(PARTS, middles, strict=True), start=1):
-        y, x = (np.abs(axis - m) <= part.side_nm / 2 for m in middle)
-        values[np.ix_(y, x)] = k
-    return Map(values, pitch)
+def _maps(pieces: list[Specimen], middles: list[Floats], field_nm: float) -> dict[str, Map]:
+    """Which material is where, and the maps of every piece on the same squares."""
+    count = round(field_nm / MAP_PITCH_NM)
+    axis = (np.arange(count) - (count - 1) / 2) * MAP_PITCH_NM
+    maps = {"material": Map(np.zeros((count, count)), MAP_PITCH_NM)}
+    for k, (part, piece, middle) in enumerate(zip(PARTS, pieces, middles, strict=True), start=1):
+        inside = [np.flatnonzero(np.abs(axis - m) <= part.side_nm / 2) for m in middle]
+        here = np.ix_(*inside)
+        maps["material"].values[here] = k
+        for name, own in piece.maps.items():
+            # The nearest square of the piece's own map.
+            nearest = [
+                np.rint((axis[i] - m) / own.pitch_nm + (n - 1) / 2).astype(int).clip(0, n - 1)
+                for i, m, n in zip(inside, middle, own.values.shape, strict=False)
+            ]
+            values = np.zeros((count, count, *own.values.shape[2:]))
+            values[here] = own.values[np.ix_(*nearest)]
+            maps[f"{part.prefix} {name}"] = Map(values, MAP_PITCH_NM, own.unit)
+    return maps

@@ -10,7 +10,9 @@ import pytest
 from stemscout.agents.agent import Agent
 from stemscout.agents.catalogue import AGENTS, make_agent
 from stemscout.agents.experiment import Experiment
+from stemscout.agents.navigation.bayesian import seed_frames_for
 from stemscout.benchmarks.scores import seen_curve
+from stemscout.envs.registration import ENVIRONMENTS, make_env
 
 BUDGET = 0.06  # 15 frames of 256
 
@@ -162,6 +164,43 @@ def test_linear_bo_begins_with_five_seed_frames_and_then_believes(run):
     assert set(steps[5].explanation.maps) == {"posterior mean", "uncertainty", "acquisition"}
     assert steps[-1].explanation.chosen in range(4)
     assert steps[-1].target is not None
+
+
+def seeds_of(env, **options):
+    """How many seed frames linear-bo takes; the number that its settings record."""
+    agent = make_agent("linear-bo", **options)
+    steps = Experiment(env, agent, seed=0).run()
+    seeds = [s for s in steps if "seed frame" in s.explanation.sentence]
+    assert steps[: len(seeds)] == seeds
+    assert len(steps) > len(seeds)
+    assert agent.settings["navigator"]["seed_frames"] == len(seeds)
+    return len(seeds)
+
+
+def test_a_default_field_and_a_recording_start_from_five_frames(graphene, recorded):
+    assert seeds_of(graphene(budget=BUDGET)) == 5
+    assert seeds_of(recorded(budget=BUDGET)) == 5
+
+
+def test_a_shipped_world_starts_from_two_frames():
+    """It holds about 6 x 6 reference frames."""
+    options = {"renderer": "abtem", "terminate_when_done": False}
+    assert seeds_of(make_env("StemScout/NiOPillars-v0", **options)) == 2
+    assert seeds_of(make_env("StemScout/NiOPillars-v0", **options), seed_frames=4) == 4
+
+
+@pytest.mark.parametrize("id_", [n for n in ENVIRONMENTS if "Recorded" not in n])
+def test_every_default_field_is_wide(id_):
+    assert seed_frames_for(make_env(id_).source) == 5
+
+
+def test_one_agent_goes_from_a_wide_field_to_a_small_one_and_back(graphene):
+    agent = make_agent("linear-bo")
+    small = make_env("StemScout/NiOPillars-v0", renderer="abtem")
+    for env, count in ((graphene(budget=BUDGET), 5), (small, 2), (graphene(budget=BUDGET), 5)):
+        env.reset(seed=0)
+        agent.reset(Experiment(env, agent).context(), 0)
+        assert agent.navigator.seed_frames == count
 
 
 def test_a_person_changes_the_component_in_mid_run(graphene):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
 
 from stemscout.envs import seen
-from stemscout.envs.registration import make_env
+from stemscout.envs.composite import CompositeEnv
+from stemscout.envs.graphene_defects import GrapheneDefectsEnv
+from stemscout.envs.mos2_defects import MoS2DefectsEnv
+from stemscout.envs.registration import ENVIRONMENTS, make_env
 from stemscout.hardware import ScanRequest
 from stemscout.hardware.costs import ELECTRONS_PER_PA_US
 from stemscout.simulators.exposure import Exposure
@@ -20,6 +26,7 @@ from stemscout.simulators.imperfections.damage import (
     feature_loss_probability,
     greatest_transfer_ev,
     loss_probability,
+    pieces,
 )
 from stemscout.simulators.simulated import SimulatedMicroscope
 from stemscout.simulators.specimens import specimen_module
@@ -97,11 +104,46 @@ def test_carbon_has_no_side():
 
 def test_only_the_listed_atoms_are_ever_lost():
     s = specimen_module("mos2").generate(0, "easy", 8.0)
-    barn = BeamDamage({"S": 3.0}).cross_sections(s, 60.0)
-    names = [k.name for k in s.kinds]
-    assert {n for n, v in zip(names, barn, strict=True) if v > 0} == {"S"}
+    barn = {k.name: BeamDamage({"S": 3.0}).cross_section("mos2", k, 60.0) for k in s.kinds}
+    assert {n for n, v in barn.items() if v > 0} == {"S"}
     oxide = specimen_module("nio_lsmo").generate(0, "easy", 8.0)
-    assert not BeamDamage().cross_sections(oxide, 200.0).any()
+    assert not BeamDamage().of_columns(oxide, 200.0).any()
+    assert not BeamDamage({"O": 3.0}).of_columns(oxide, 200.0).any(), "columns stay"
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    return specimen_module("composite").generate(0)
+
+
+def test_a_mixture_is_damaged_as_its_pieces_are(mixture):
+    """At the energy of the one beam: sulphur of MoS2 by 1.2 barn, gold and oxides not at all."""
+    barn = BeamDamage().of_columns(mixture, 80.0)
+    of = {name: barn[own] for name, own in pieces(mixture)}
+    assert of["mos2"].max() == cross_section_barn(SULPHUR, 80.0)
+    assert of["mos2"].max() == pytest.approx(1.2, abs=0.1)
+    assert of["graphene"].max() == cross_section_barn(CARBON, 80.0) > 0
+    assert not any(of[name].any() for name in ("nio_lsmo", "bifeo3", "nanoparticles"))
+    symbols = np.array([k.stack[0][0] for k in mixture.kinds])[mixture.kind]
+    own = dict(pieces(mixture))["mos2"]
+    upper = (symbols == "S") & (mixture.height_nm > 0)
+    assert np.array_equal((barn > 0) & own, own & upper)
+
+
+def test_every_column_of_a_mixture_belongs_to_one_piece(mixture):
+    parts = dict(pieces(mixture))
+    assert (np.sum(list(parts.values()), axis=0) == 1).all()
+    symbols = np.array([k.stack[0][0] for k in mixture.kinds])[mixture.kind]
+    assert set(symbols[parts["nanoparticles"]]) == {"Au", "C"}
+    assert set(symbols[parts["mos2"]]) >= {"Mo", "S"}
+    assert set(symbols[parts["bifeo3"]]) >= {"Bi"}
+
+
+def test_a_specimen_of_one_material_is_one_piece():
+    s = specimen_module("mos2").generate(0, "easy", 8.0)
+    ((material, own),) = pieces(s)
+    assert material == "mos2"
+    assert own.all()
 
 
 def beamed(world, barn, seed=0):
@@ -191,14 +233,66 @@ def test_an_episode_ends_when_all_is_seen_or_destroyed():
     assert task.done == bool((task.tally.seen | task.tally.destroyed).all())
 
 
+def manual(env):
+    return " ".join(inspect.getdoc(env).split())
+
+
+def stated(env, sentence):
+    """The number that an id's manual states."""
+    found = re.search(sentence, manual(env))
+    assert found, sentence
+    return float(found[1])
+
+
+def raster_losses(name, difficulty, seed=0):
+    """Probability of losing a feature to the dose of a full raster, by class."""
+    module = specimen_module(name)
+    dwell = module.LEVELS[difficulty].dwell_us
+    pixel_a2 = (10 * module.FRAME_NM / module.FRAME_PX) ** 2
+    dose = module.OPTICS.beam_current_pa * ELECTRONS_PER_PA_US * dwell / pixel_a2
+    s = module.generate(seed, difficulty)
+    return feature_loss_probability(s, BeamDamage(), module.OPTICS.energy_kev, dose), dose
+
+
 @pytest.mark.parametrize("difficulty", ["easy", "medium", "hard"])
-def test_what_an_id_says_of_its_losses(difficulty):
+@pytest.mark.parametrize(
+    ("name", "env", "sentence"),
+    [
+        ("graphene", GrapheneDefectsEnv, r"full raster is (\d+); carbon"),
+        ("mos2", MoS2DefectsEnv, r"full raster is below (\S+) at every difficulty"),
+    ],
+)
+def test_what_an_id_says_of_its_losses(name, env, sentence, difficulty):
     """At the dose of a full raster: less than 1 in 100,000 for MoS2 at 60 kV, none for graphene."""
-    for name, most in (("graphene", 0.0), ("mos2", 1e-5)):
-        module = specimen_module(name)
-        dwell = module.LEVELS[difficulty].dwell_us
-        pixel_a2 = (10 * module.FRAME_NM / module.FRAME_PX) ** 2
-        dose = module.OPTICS.beam_current_pa * ELECTRONS_PER_PA_US * dwell / pixel_a2
-        s = module.generate(0, difficulty)
-        found = feature_loss_probability(s, BeamDamage(), module.OPTICS.energy_kev, dose)
-        assert max(found.values()) <= most
+    losses, _ = raster_losses(name, difficulty)
+    assert max(losses.values()) <= stated(env, sentence)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_composite_says_of_its_losses(seed):
+    losses, dose = raster_losses("composite", "hard", seed)
+    assert dose == pytest.approx(stated(CompositeEnv, r"full raster \((\S+) e/Å²\)"), rel=0.01)
+    most = {
+        material: max(v for name, v in losses.items() if name.startswith(material))
+        for material in ("MoS2", "graphene", "LSMO", "BiFeO3", "gold")
+    }
+    said = stated(CompositeEnv, r"is at most (\S+), from")
+    assert 0.5 * said < most["MoS2"] <= said
+    each = loss_probability(cross_section_barn(SULPHUR, 80.0), dose)
+    assert each == pytest.approx(stated(CompositeEnv, r"from (\S+) for each sulphur"), rel=0.1)
+    assert 0 < most["graphene"] < stated(CompositeEnv, r"of graphene it is below (\S+);")
+    assert most["LSMO"] == most["BiFeO3"] == most["gold"] == 0.0
+
+
+def test_mos2_says_that_its_losses_are_a_lower_bound():
+    assert "a lower bound" in manual(MoS2DefectsEnv)
+
+
+@pytest.mark.parametrize("entry", [entry for entry, _ in ENVIRONMENTS.values()])
+def test_sections_of_a_manual_begin_at_its_margin(entry):
+    """Further in, Markdown takes them for code."""
+    module, name = entry.split(":")
+    env = getattr(import_module(f"stemscout.{module}"), name)
+    headings = [n for n in inspect.getdoc(env).splitlines() if n.strip().startswith("##")]
+    assert headings
+    assert all(n.startswith("## ") for n in headings)

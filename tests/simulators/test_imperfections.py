@@ -19,6 +19,7 @@ from stemscout.simulators.imperfections import (
     PRESETS,
     BeamDamage,
     ContaminationGrowth,
+    Counting,
     DetectorResponse,
     Drift,
     Flyback,
@@ -42,6 +43,12 @@ def wide():
     return open_world(Recipe("graphene", "easy", 3, (2, 0, 0), 8.0, margin_nm=1.2))
 
 
+@pytest.fixture(scope="module")
+def broad():
+    """A world with room for moves of 8 nm, which shows far enough beyond its field."""
+    return open_world(Recipe("graphene", "easy", 3, (2, 0, 0), 18.0, margin_nm=12.0))
+
+
 def microscope(world, seed=0, **parts):
     made = SimulatedMicroscope(world, seed, imperfections=Imperfections(**parts))
     made.open()
@@ -52,7 +59,74 @@ def scanner(seed=0, **parts):
     return Scanner(Imperfections(**parts), np.random.default_rng(seed))
 
 
+class TestCounting:
+    def test_electrons_are_counted_where_nothing_is_said(self):
+        assert Imperfections().counting == Counting()
+        assert all(preset.counting == Counting() for preset in PRESETS.values())
+
+    def test_the_default_counts_every_electron_as_ever(self, wide):
+        """The same frame as the sampler gives of the same seed."""
+        from stemscout.simulators.noise import poisson
+        from stemscout.simulators.scan import sample
+
+        expected = np.empty((64, 64))
+        sample(wide.coefficients["haadf"], wide.grid, REQUEST, (0.0, 0.0), expected)
+        expected *= wide.optics.electrons_per_us * REQUEST.dwell_us
+        drawn = poisson(expected, np.random.default_rng(4))
+        assert np.array_equal(microscope(wide, 4).acquire(REQUEST).image, drawn)
+
+    def test_off_it_shows_what_is_expected(self, wide):
+        plain = microscope(wide, 1, counting=None)
+        first = plain.acquire(REQUEST).image
+        assert first.dtype == np.float32
+        assert np.array_equal(first, plain.acquire(REQUEST).image)
+        counted = microscope(wide, 2)
+        mean = np.mean([counted.acquire(REQUEST).image for _ in range(300)], axis=0)
+        pull = (mean - first) / np.sqrt((first + 1e-9) / 300)
+        assert np.abs(pull).max() < 6
+
+    @pytest.mark.parametrize("efficiency", [1.0, 0.6])
+    def test_what_is_counted_is_poissons(self, efficiency):
+        counts = Counting(efficiency).counts(np.full((400, 400), 20.0), np.random.default_rng(0))
+        assert counts.mean() == pytest.approx(20.0 * efficiency, rel=0.005)
+        assert counts.var() == pytest.approx(20.0 * efficiency, rel=0.02)
+
+    def test_full_scale_follows_the_efficiency(self, wide):
+        """What is counted is read: half the electrons, half of white."""
+        whole, half = (
+            microscope(wide, counting=Counting(e)).capabilities.full_scale["haadf"]
+            for e in (1.0, 0.5)
+        )
+        assert half == pytest.approx((0.0, 0.5 * whole[1]))
+
+
 class TestDetector:
+    ELECTRONS = np.full((400, 400), 8.0, np.float32)
+
+    def read(self, **parameters):
+        response = DetectorResponse(**parameters)
+        read = response.readings(self.ELECTRONS, np.random.default_rng(0))
+        assert response.reading_of(8.0) == pytest.approx(read.mean(), abs=0.05)
+        return read
+
+    def test_without_parameters_it_reads_electrons(self):
+        assert np.array_equal(self.read(), self.ELECTRONS)
+
+    def test_gain_alone(self):
+        assert (self.read(gain=2.5) == 20.0).all()
+
+    def test_offset_alone(self):
+        assert (self.read(offset=10.0) == 18.0).all()
+
+    def test_dark_noise_alone(self):
+        read = self.read(dark_noise=3.0)
+        assert read.mean() == pytest.approx(8.0, abs=0.05)
+        assert read.std() == pytest.approx(3.0, abs=0.03)
+
+    def test_saturation_alone(self):
+        assert (self.read(saturation_e=5.0) == 5.0).all()
+        assert (self.read(saturation_e=9.0) == 8.0).all()
+
     def test_gain_offset_and_dark_noise(self):
         response = DetectorResponse(gain=2.5, offset=10.0, dark_noise=3.0)
         read = response.readings(np.full((400, 400), 8.0, np.float32), np.random.default_rng(0))
@@ -64,11 +138,6 @@ class TestDetector:
         response = DetectorResponse(gain=1.0, offset=0.0, dark_noise=0.0, saturation_e=100.0)
         electrons = np.array([[50.0, 100.0, 1e6]], np.float32)
         assert response.readings(electrons, np.random.default_rng(0)).tolist() == [[50, 100, 100]]
-
-    def test_an_ideal_one_reads_electrons(self):
-        ideal = DetectorResponse(1.0, 0.0, 0.0, 1e9)
-        electrons = np.arange(12, dtype=np.float32).reshape(3, 4)
-        assert np.array_equal(ideal.readings(electrons, np.random.default_rng(0)), electrons)
 
     def test_full_scale_is_in_readings(self, wide):
         plain = microscope(wide).capabilities.full_scale["haadf"]
@@ -107,9 +176,23 @@ class TestScanning:
         assert steps == pytest.approx(COSTS.time_s(REQUEST), rel=0.02)
 
     def test_hysteresis_lags_behind_a_move_and_catches_up(self):
-        after = Hysteresis(0.1, 10.0, 0.05).lag(np.array([2.0, 0.0]), np.array([0.0, 0.05, 1.0]))
-        assert after[:, 0] == pytest.approx([-0.2, -0.2 / np.e, 0.0], abs=1e-6)
-        assert not after[:, 1].any()
+        hysteresis = Hysteresis(0.1, 10.0, 0.05)
+        first = hysteresis.moved(np.zeros(2), np.array([2.0, 0.0]))
+        assert first == pytest.approx([-0.2, 0.0])
+        assert hysteresis.left(np.array([0.0, 0.05, 1.0])) == pytest.approx(
+            [1.0, 1 / np.e, 0.0], abs=1e-6
+        )
+
+    @settings(max_examples=30, deadline=None)
+    @given(moves=st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), max_size=6))
+    def test_lags_add_up_and_never_exceed_their_limit(self, moves):
+        hysteresis, free = Hysteresis(0.01, 0.15), Hysteresis(0.01, 1e9)
+        lag = all_of_it = np.zeros(2)
+        for move in moves:
+            lag = hysteresis.moved(lag, np.array(move))
+            all_of_it = free.moved(all_of_it, np.array(move))
+            assert np.hypot(*lag) <= 0.15 + 1e-12
+        assert all_of_it == pytest.approx(-0.01 * np.array(moves).reshape(-1, 2).sum(axis=0))
 
     def test_hysteresis_is_bounded_and_needs_a_move(self):
         lagging = scanner(hysteresis=Hysteresis(0.5, 0.15, 10.0))
@@ -124,9 +207,54 @@ class TestScanning:
         lagging.displacement(REQUEST, COSTS)
         turned = replace(REQUEST, centre_yx_nm=(0.0, 4.0), rotation_rad=np.pi / 2)
         assert lagging.displacement(turned, COSTS).mean_yx_nm == pytest.approx((-0.4, 0), abs=1e-6)
-        # The same place under other axes: no move, no lag.
+        # The same place under other axes: no move, and no other lag.
         same = replace(REQUEST, centre_yx_nm=(4.0, 0.0))
-        assert lagging.displacement(same, COSTS).mean_yx_nm == pytest.approx((0, 0), abs=1e-9)
+        assert lagging.displacement(same, COSTS).mean_yx_nm == pytest.approx((-0.4, 0), abs=1e-6)
+
+    def test_a_lag_outlives_a_frame_and_decays_in_its_time(self):
+        lagging = scanner(hysteresis=Hysteresis(0.1, 10.0, 0.15))
+        lagging.displacement(REQUEST, COSTS)
+        far = replace(REQUEST, centre_yx_nm=(0.0, 8.0))
+        first, second = (lagging.displacement(far, COSTS).mean_yx_nm[1] for _ in range(2))
+        assert second == pytest.approx(first * np.exp(-COSTS.time_s(REQUEST) / 0.15))
+
+    @pytest.mark.parametrize("decay_s", [1e9, 0.15])
+    @pytest.mark.parametrize("way", ["scan offset", "beam shift", "stage"])
+    def test_a_move_lags_alike_whatever_made_it(self, broad, way, decay_s):
+        """By as much, less what its time lets it catch up; the probe goes against the stage."""
+        lagging = microscope(broad, hysteresis=Hysteresis(0.05, 10.0, decay_s))
+        lagging.acquire(replace(REQUEST, centre_yx_nm=(0.0, -4.0)))
+        at, waited = -4.0, 0.0
+        if way == "scan offset":
+            at = 4.0
+        elif way == "beam shift":
+            lagging.set_beam_shift((0.0, 8.0))
+            waited = COSTS.shift_time_s()
+        else:
+            lagging.move_stage((0.0, -8.0))
+            waited = COSTS.stage_time_s((0.0, 8.0))
+        lagging.acquire(replace(REQUEST, centre_yx_nm=(0.0, at)))
+        rows = COSTS.offset_settle_us * 1e-6 + np.arange(64) * (64 * 24.0 + COSTS.flyback_us) * 1e-6
+        shift = (0.0, 0.0) if way == "scan offset" else (0.0, 8.0)
+        lag = np.array(lagging.last_exposure.shift_yx_nm) - shift
+        expected = -0.4 * np.exp(-(waited + rows) / decay_s).mean()
+        assert lag == pytest.approx([0.0, expected], abs=1e-9)
+
+    def test_a_stage_move_takes_time_to_drift_in(self, broad):
+        """At a nanometre a second it has settled at 12 nm soon; the time decides how far it is."""
+        drifting = microscope(broad, drift=Drift(60.0, 12.0))
+        drifting.acquire(REQUEST)
+        before = np.array(drifting.last_exposure.shift_yx_nm)
+        drifting.move_stage((4.0, 0.0))
+        drifting.move_stage((-4.0, 0.0))
+        drifting.set_beam_shift((-4.0, 0.0))
+        drifting.acquire(REQUEST)
+        gone = np.hypot(*(np.array(drifting.last_exposure.shift_yx_nm) - before))
+        moves = COSTS.stage_time_s((4.0, 0.0)) + COSTS.stage_time_s((8.0, 0.0)) + 0.01
+        passed = moves + COSTS.time_s(REQUEST)
+        direction = drifting.scanner.direction
+        before = float(before @ direction)
+        assert gone == pytest.approx((12.0 - before) * -np.expm1(-passed / 12.0), rel=1e-6)
 
     def test_flyback_runs_along_the_lines_of_a_turned_scan(self):
         plain, turned = (
@@ -289,6 +417,9 @@ def test_abtem_worlds_refuse_change():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
+        (lambda: Counting(0.0), "Counting: efficiency is 0.0; .* above 0 and at most 1"),
+        (lambda: Counting(1.1), "Counting: efficiency is 1.1"),
+        (lambda: Counting(float("nan")), "Counting: efficiency is nan"),
         (lambda: DetectorResponse(gain=0.0), "gain 0.0"),
         (lambda: DetectorResponse(gain=float("inf")), "gain inf .* finite"),
         (lambda: DetectorResponse(dark_noise=-1.0), "dark noise -1.0"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from stemscout.envs.sources import SpecimenSource
 from stemscout.hardware import CostModel, LimitError, ScanRequest
 from stemscout.simulators.scan import sample, scan_batch
 from stemscout.simulators.simulated import SimulatedMicroscope
+from stemscout.simulators.specimens import specimen_module
+from stemscout.simulators.world import open_world, shipped
 
 REQUEST = ScanRequest((0.5, -0.5), (1.5, 1.5), (64, 64), 24.0)
 
@@ -83,3 +86,13 @@ def test_same_generator_same_frames(world):
     first, second = frames(), frames()
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first[0], first[1]), "noise must be fresh in each frame"
+
+
+def test_a_run_records_the_optics_that_its_world_was_made_under(monkeypatch):
+    """Those of a shipped world are its own, whatever the module's have become since."""
+    module = specimen_module("nio_lsmo")
+    monkeypatch.setattr(module, "OPTICS", replace(module.OPTICS, beam_current_pa=7.0))
+    recorded = SpecimenSource("nio_lsmo", "medium", "abtem").settings["optics"]
+    assert recorded == asdict(open_world(shipped("nio_lsmo", "medium")).optics)
+    assert recorded["beam_current_pa"] != 7.0
+    assert SpecimenSource("nio_lsmo", "medium").settings["optics"] == asdict(module.OPTICS)

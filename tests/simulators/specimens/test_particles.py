@@ -144,6 +144,28 @@ def test_most_of_the_field_is_empty(mixture):
     assert (mixture.maps["material"].values == 0).mean() > 0.4
 
 
+def test_every_piece_brings_its_own_truth(mixture):
+    """Its maps on the field's squares, 0 outside it, and the displacement of its columns."""
+    material = mixture.maps["material"].values
+    for number, part in enumerate(composite.PARTS, start=1):
+        own = {k: m for k, m in mixture.maps.items() if k.split()[0] == part.prefix}
+        assert own
+        for m in own.values():
+            assert m.values.shape[:2] == material.shape
+            assert not m.values[material != number].any()
+    size = np.linalg.norm(mixture.maps["BiFeO3 polarisation"].values, axis=2)
+    assert np.median(size[material == 4]) == pytest.approx(1.0, abs=0.01)
+    pillars = [n for n, k in enumerate(mixture.feature_class)
+               if mixture.classes[k].name == "LSMO pillar"]  # fmt: skip
+    half = (np.array(material.shape) - 1) / 2
+    i, j = np.rint(mixture.feature_yx_nm[pillars] / 0.5 + half).astype(int).T
+    assert mixture.maps["LSMO phase"].values[i, j].mean() > 0.9
+    iron = mixture.kind == [k.name for k in mixture.kinds].index("BiFeO3 FeO")
+    moved = np.hypot(*mixture.displacement_yx_nm.T)
+    assert np.median(moved[iron]) == pytest.approx(0.0337, rel=0.05)
+    assert not moved[mixture.kind == 0].any()
+
+
 def test_outlines_moved_with_their_pieces(mixture):
     for k, yx, n in zip(
         mixture.feature_class, mixture.feature_yx_nm, mixture.feature_outline, strict=True
