@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from . import amorphous
 from .lattice import rotation
-from .motifs import motifs
-from .outlines import cut_path, which, within
+from .motifs import edges, motifs
+from .outlines import cut_path, distance_to_path, which, within
 from .sheet import Barrier, Grain, Sheet, Wish, atoms, place, wanted
 from .specimen import (
+    Columns,
     FeatureClass,
     Floats,
     Ints,
@@ -29,6 +31,7 @@ from .specimen import (
 MAP_PITCH_NM = 0.25
 LEAST_FIELD_NM = 6.0
 PHASES_LEAST_NM = 10.0  # smaller fields are of one phase
+FADE_NM = 0.6  # from corners and point defects, where boundaries are not relaxed
 CARBON_GAP_NM = 0.3  # between the upper chalcogen and contamination
 PATCH_NM, PATCH_THICKNESS_NM = (1.3, 3.8), (1.0, 3.5)
 
@@ -105,6 +108,11 @@ class Material:
         h = self.half_thickness_nm
         return np.array([[0.0, 0.0, 0.0], [*third, h], [*third, -h], [*(2 * third), -h]])
 
+    @property
+    def row_nm(self) -> float:
+        """From one zigzag row of metals to the next."""
+        return self.lattice_nm * float(np.sqrt(3)) / 2
+
     def sheet_kind(self, basis: int) -> int:
         """The kind at a place of the basis."""
         return 0 if basis == 0 else 1
@@ -123,6 +131,8 @@ class Material:
 
 
 LOWER_2H, LOWER_1T = 2, 3
+# Kinds of edge: the arm from a metal to its upper chalcogen points out of the 1T phase, or in.
+EDGES = ("out", "in")
 
 
 def generate(
@@ -164,13 +174,19 @@ def generate(
         seed=seed_words(sequence),
         difficulty=difficulty,
         field_yx_nm=(field_nm, field_nm),
-        **atoms(
-            material.sheet,
-            placed,
-            (grain,),
-            _kept(material, grain, island),
-            patches,
-            field_nm / 2 + margin_nm,
+        **_settled(
+            material,
+            grain,
+            island,
+            points,
+            atoms(
+                material.sheet,
+                placed,
+                (grain,),
+                _kept(material, grain, island),
+                patches,
+                field_nm / 2 + margin_nm,
+            ),
         ),
         kinds=material.kinds,
         classes=material.classes,
@@ -214,12 +230,13 @@ def _small(
     island: Floats | None,
     yx: Floats,
 ) -> Specimen:
+    columns = atoms(material.sheet, placed, (grain,), _kept(material, grain, island), (), 3.0)
     return Specimen(
         name=material.name,
         seed=(0,),
         difficulty="medium",
         field_yx_nm=(4.0, 4.0),
-        **atoms(material.sheet, placed, (grain,), _kept(material, grain, island), (), 3.0),
+        **_settled(material, grain, island, np.empty((0, 2)), columns),
         kinds=material.kinds,
         classes=material.classes,
         feature_class=np.array([feature_class]),
@@ -285,6 +302,77 @@ def _kept(
         return inside
 
     return kept
+
+
+@cache
+def _moved(material: Material) -> tuple[Floats, int]:
+    """By how much atoms near an edge move, and where the middle of the table is.
+
+    The table (2, 3, n, 3) goes by kind of edge, layer (metal, upper, lower) and place
+    across in thirds of a row of metals; it holds across, along, height.
+    """
+    periods = [edges(material.name)[kind] for kind in EDGES]
+    thirds = [np.rint(3 * p.sites_nm[:, 0] / material.row_nm).astype(int) for p in periods]
+    half = 1 + max(int(np.abs(t).max()) for t in thirds)
+    table = np.zeros((len(periods), 3, 2 * half + 1, 3))
+    for own, period, place_of in zip(table, periods, thirds, strict=True):
+        own[_layer(period.sites_nm[:, 2]), place_of + half] = period.moved_nm
+    return table, half
+
+
+def _layer(height_nm: Floats) -> Ints:
+    """0 for metals, 1 for what is above them, 2 for what is below."""
+    return np.where(np.abs(height_nm) < 0.08, 0, np.where(height_nm > 0, 1, 2))
+
+
+def _settled(
+    material: Material, grain: Grain, island: Floats | None, points: Floats, columns: Columns
+) -> Columns:
+    """Atoms (n), those near the island's edges moved as in a relaxed period.
+
+    An atom belongs to the nearest edge.  Towards corners, and towards defects at
+    points (k, 2), the movement fades to nothing.
+    """
+    if island is None:
+        return columns
+    table, half = _moved(material)
+    yx, height = columns["positions_yx_nm"], columns["height_nm"]
+    reach = max(e.reach_nm for e in edges(material.name).values()) + material.row_nm
+    carbon = columns["kind"] == material.symbols.index("C")
+    sheet = np.flatnonzero(~carbon & (distance_to_path(yx, island, closed=True) < reach))
+    own, layer = yx[sheet], _layer(height[sheet])
+    nearest = np.full(len(own), reach)
+    moved = np.zeros((len(own), 3))  # y, x, height
+    for start, end in zip(island, np.roll(island, -1, axis=0), strict=True):
+        length = float(np.hypot(*(end - start)))
+        along = (end - start) / length
+        out = np.array([-along[1], along[0]])
+        out *= -np.sign((island.mean(axis=0) - start) @ out)
+        across, beside = (own - start) @ out, (own - start) @ along
+        k = np.flatnonzero((np.abs(across) < nearest) & (beside > 0) & (beside < length))
+        nearest[k] = np.abs(across[k])
+        # Is the edge across the arms from metals to upper chalcogens, or against them?
+        turn = float(np.arctan2(out[0], out[1])) - grain.angle_rad - np.pi / 6
+        kind = 0 if np.cos(3 * turn) > 0 else 1
+        edge = (start - grain.origin_yx_nm) @ out / material.row_nm
+        row = np.floor(edge - (2 / 3, 1 / 3)[kind])
+        thirds = np.rint(3 * (across[k] / material.row_nm + edge - row)).astype(int)
+        shift = table[kind, layer[k], np.clip(thirds, -half, half) + half]
+        shift *= _risen(np.minimum(beside[k], length - beside[k]) / FADE_NM)[:, None]
+        moved[k, :2] = shift[:, :1] * out + shift[:, 1:2] * along
+        moved[k, 2] = shift[:, 2]
+    if len(points):
+        distance, _ = cKDTree(points).query(own, distance_upper_bound=FADE_NM)
+        moved *= _risen(distance / FADE_NM)[:, None]
+    yx[sheet] += moved[:, :2]
+    height[sheet] += moved[:, 2]
+    return columns
+
+
+def _risen(share: Floats) -> Floats:
+    """From 0 at 0 to 1 at 1 and beyond, smoothly."""
+    t = np.clip(share, 0.0, 1.0)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def _phase(island: Floats | None, field_nm: float) -> Map:

@@ -3,12 +3,27 @@
 Structure: 1H, a = 0.316 nm and Mo-S 0.2417 nm (Bronsema et al., Z. Anorg. Allg.
 Chem. 540 (1986) 15); each column of sulphur holds two atoms.  In the island the
 lower sulphur is glided to the octahedral place (1T; Lin et al., Nat. Nanotechnol.
-9 (2014) 391), its edges follow zigzag rows, and where sulphur atoms of the two
-phases would stand closer than 0.25 nm one is missing.  Foreign atoms come with
-their surroundings relaxed offline by ``python -m
-stemscout.simulators.specimens.relax_chalcogenide``.  Which defects there are
-follows Zhou et al., Nano Lett. 13 (2013) 2615, and Hong et al., Nat. Commun. 6
-(2015) 6293.
+9 (2014) 391), at the lattice constant and heights of 2H.  Its edges follow zigzag
+rows, along which both phases share their metals.  Which defects there are follows
+Zhou et al., Nano Lett. 13 (2013) 2615, and Hong et al., Nat. Commun. 6 (2015) 6293.
+
+All that departs from the crystal was relaxed offline, in Keating's force field, by
+``python -m stemscout.simulators.specimens.relax_chalcogenide``, whose docstring has
+the sources, and is pasted with its border on the lattice:
+
+- Boundaries, one period of each of the two kinds of edge, which alternate around a
+  hexagon.  The phases cannot join without a gap in the lower layer: a third of a row
+  of sulphur is missing and one molybdenum a period is five-fold, or two thirds and
+  two; every sulphur keeps three neighbours.  Atoms move by up to 0.006 and 0.008 nm,
+  towards the gap, and by less than 0.001 nm at 1.8 nm from it; bonds are within
+  2.5 % of the crystal's.  Within 0.6 nm of corners and of point defects this fades,
+  and the latter stay on their sites.
+- Foreign atoms and antisites, by up to 0.03 nm: Mo-Mo 0.27 nm at mo_s, S-S 0.20
+  nm at s_mo, whose two sulphurs have four sulphur neighbours each.
+- Sulphur vacancies: the force field moves nothing, so the three molybdenum beside one
+  are drawn in by 0.010 nm, about what density-functional theory gives, and the
+  sulphur around follows.  The surroundings of a missing molybdenum (vmo) are NOT
+  relaxed: no such figure is taken, and the field has none.
 
 | class    | what it is                                       |
 |----------|--------------------------------------------------|
@@ -59,7 +74,7 @@ OPTICS = Optics(
     energy_kev=60.0,
     semiangle_mrad=30.0,
     beam_current_pa=80.0,
-    source_fwhm_nm=0.08,
+    source_fwhm_nm=0.09,
     detectors=(
         Detector("haadf", 80.0, 180.0),
         Detector("maadf", 50.0, 80.0),

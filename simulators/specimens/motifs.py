@@ -58,6 +58,25 @@ class Boundary:
     origins_yx_nm: tuple[Floats, Floats]
 
 
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """A relaxed coherent boundary of two phases, one period of it: by how much atoms move.
+
+    Attributes:
+        period_nm: along the boundary.
+        reach_nm: beyond it on either side of the boundary's middle nothing moves.
+        symbols: (n,) of the atoms of one period.
+        sites_nm: (n, 3) where the crystals have them: across, along, height.
+        moved_nm: (n, 3) by how much they move, likewise.
+    """
+
+    period_nm: float
+    reach_nm: float
+    symbols: tuple[str, ...]
+    sites_nm: Floats
+    moved_nm: Floats
+
+
 @cache
 def motifs(material: str) -> dict[str, Motif]:
     """The relaxed motifs of a material, by name."""
@@ -83,6 +102,21 @@ def boundaries(material: str) -> dict[str, Boundary]:
             atoms_yx_nm=np.array(b["atoms_yx_nm"]),
             angles_rad=(b["angles_rad"][0], b["angles_rad"][1]),
             origins_yx_nm=(np.array(b["origins_yx_nm"][0]), np.array(b["origins_yx_nm"][1])),
+        )
+        for name, b in _read(material)["boundaries"].items()
+    }
+
+
+@cache
+def edges(material: str) -> dict[str, Edge]:
+    """The relaxed boundaries of two phases of a material, by name."""
+    return {
+        name: Edge(
+            period_nm=b["period_nm"],
+            reach_nm=b["reach_nm"],
+            symbols=tuple(b["symbols"]),
+            sites_nm=np.array(b["sites_nm"]),
+            moved_nm=np.array(b["moved_nm"]),
         )
         for name, b in _read(material)["boundaries"].items()
     }

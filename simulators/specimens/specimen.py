@@ -164,6 +164,8 @@ class Specimen:
     maps: Mapping[str, Map] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.thickness_nm < np.inf:
+            raise ValueError(f"thickness_nm is {self.thickness_nm}; it must be at least 0, finite")
         count = len(self.feature_class)
         if len(self.feature_angle_rad) != count:
             object.__setattr__(self, "feature_angle_rad", np.zeros(count))

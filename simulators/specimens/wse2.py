@@ -1,7 +1,28 @@
 """A monolayer of WSe2 with point defects, an island of the 1T phase and contamination.
 
 Structure: 1H, a = 0.328 nm and W-Se 0.2526 nm (Schutte et al., J. Solid State
-Chem. 70 (1987) 207).  All else is as in MoS2; see ``mos2.py``.
+Chem. 70 (1987) 207); each column of selenium holds two atoms.  In the island the
+lower selenium is glided to the octahedral place (1T), at the lattice constant and
+heights of 2H.  Its edges follow zigzag rows, along which both phases share their
+metals.  Classes are those of MoS2, with metals and chalcogens exchanged.
+
+All that departs from the crystal was relaxed offline, in Keating's force field, by
+``python -m stemscout.simulators.specimens.relax_chalcogenide``, whose docstring has
+the sources, and is pasted with its border on the lattice:
+
+- Boundaries, one period of each of the two kinds of edge, which alternate around a
+  hexagon.  The phases cannot join without a gap in the lower layer: a third of a row
+  of selenium is missing and one tungsten a period is five-fold, or two thirds and
+  two; every selenium keeps three neighbours.  Atoms move by up to 0.006 and 0.008 nm,
+  towards the gap, and by less than 0.001 nm at 1.8 nm from it; bonds are within
+  2.5 % of the crystal's.  Within 0.6 nm of corners and of point defects this fades,
+  and the latter stay on their sites.
+- Foreign atoms and antisites, by up to 0.03 nm: W-W 0.27 nm at w_se, Se-Se 0.23
+  nm at se_w, whose two seleniums have four selenium neighbours each.
+- Selenium vacancies: the force field moves nothing, so the three tungsten beside one
+  are drawn in by 0.010 nm, the figure taken for MoS2, and the selenium around
+  follows.  The surroundings of a missing tungsten (vw) are NOT relaxed: no such
+  figure is taken, and the field has none.
 
 | class    | what it is                                        |
 |----------|---------------------------------------------------|
@@ -14,6 +35,27 @@ Chem. 70 (1987) 207).  All else is as in MoS2; see ``mos2.py``.
 | w_se     | tungsten for one selenium (antisite)              |
 | se_w     | two selenium on a tungsten's place (antisite)     |
 | boundary | between 2H and 1T, in segments of 0.5 nm          |
+
+| shape    | context radius | tolerance | largest pixel |
+|----------|----------------|-----------|---------------|
+| point    | 0.30 nm        | 0.10 nm   | 0.05 nm       |
+| segment  | 0.50 nm        | 0.25 nm   | 0.05 nm       |
+
+Patches of amorphous carbon lie on the sheet; they are not scored, nor are segments
+that they hide, and no defect is under one.  Most defects lie along the boundary, at
+the edges of patches or in groups.
+
+Difficulty, for the default field of 24 nm; defects are those of each class of
+points, in the order above:
+
+| difficulty | defects                 | patches | sheets with an island | dwell |
+|------------|-------------------------|---------|-----------------------|-------|
+| easy       | 12, 6, 5, 6, 5, 6, 3, 3 | 1       | 9 of 10               | 24 µs |
+| medium     | 6, 3, 3, 3, 3, 3, 2, 1  | 2       | 8 of 10               | 12 µs |
+| hard       | 3, 2, 1, 2, 1, 1, 1, 1  | 4       | 7 of 10               | 6 µs  |
+
+Fields below 10 nm never have an island.  The dwell is that of the reference frame.
+Maps: ``contamination`` (nm), ``phase`` (1 in 1T).
 """
 
 from __future__ import annotations
@@ -41,7 +83,7 @@ OPTICS = Optics(
     energy_kev=60.0,
     semiangle_mrad=30.0,
     beam_current_pa=80.0,
-    source_fwhm_nm=0.08,
+    source_fwhm_nm=0.09,
     detectors=(
         Detector("haadf", 80.0, 180.0),
         Detector("maadf", 50.0, 80.0),

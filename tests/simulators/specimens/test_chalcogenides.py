@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from stemscout.simulators.specimens import DIFFICULTIES, mos2, wse2
+from stemscout.simulators.specimens.motifs import edges, motifs
 from stemscout.simulators.specimens.outlines import distance_to_path, inside
 
 # Atoms by symbol within 0.12 nm of the place (in projection): without the defect, and with it.
@@ -160,13 +161,153 @@ def test_boundary_segments_lie_between_the_phases(module):
                 assert sides[0] != sides[1] or corner
 
 
-def test_motifs_are_what_the_command_makes():
-    """The committed file is that of `stemscout.simulators.specimens.relax_chalcogenide`."""
-    from stemscout.simulators.specimens.motifs import motifs
-    from stemscout.simulators.specimens.relax_chalcogenide import motifs_of
+def metal_bonds(s, module):
+    """Lengths (n, 8) from metals to chalcogens, infinite from 0.29 nm on; and the metals' indices.
 
-    made = motifs_of(mos2.MATERIAL)
-    for name, kept in motifs("mos2").items():
-        assert np.allclose(
-            kept.atoms_yxz_nm, np.array(made[name]["atoms_yxz_nm"]).reshape(-1, 3), atol=2e-4
-        )
+    The metals are those of the crystal, inside the field.
+    """
+    own = symbols(s)
+    other = (own == module.MATERIAL.chalcogen) & sheet(s)
+    metal = np.flatnonzero(
+        (own == module.MATERIAL.metal)
+        & (np.abs(s.height_nm) < 0.05)
+        & (np.abs(s.positions_yx_nm) < 12.0).all(axis=1)
+    )
+    distance, _ = cKDTree(points(s)[other]).query(points(s)[metal], k=8, distance_upper_bound=0.29)
+    return distance, metal
+
+
+def from_defects(s, yx):
+    is_point = np.array([s.classes[k].shape == "point" for k in s.feature_class])
+    return cKDTree(s.feature_yx_nm[is_point]).query(yx)[0]
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_bonds_at_boundaries_are_within_five_percent(module, difficulty):
+    """Of every metal of the crystal, at edges, at corners and beside defects as well."""
+    seen = 0
+    for seed in range(5):
+        s = module.generate(seed, difficulty)
+        if not s.outlines:
+            continue
+        distance, metal = metal_bonds(s, module)
+        yx = s.positions_yx_nm[metal]
+        near = distance_to_path(yx, s.outlines[0].path_yx_nm, True) < 2.2
+        bonded = distance[near][np.isfinite(distance[near])]
+        assert bonded == pytest.approx(BOND[module.NAME], rel=0.05)
+        # No atom is closer to a metal than a bond, and none has more than six.
+        fold = np.isfinite(distance).sum(axis=1)
+        away = near & (from_defects(s, yx) > 0.8)
+        assert set(fold[away]) == {5, 6}
+        seen += 1
+    assert seen
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_metals_are_a_lattice_constant_apart_but_at_boundaries(module, difficulty):
+    """There, they come nearer by up to 3 %."""
+    for seed in range(3):
+        s = module.generate(seed, difficulty)
+        own = symbols(s) == module.MATERIAL.metal
+        yx = s.positions_yx_nm[own & (np.abs(s.height_nm) < 0.05)]
+        inner = (np.abs(yx) < 11.0).all(axis=1) & (from_defects(s, yx) > 1.2)
+        distance, _ = cKDTree(yx).query(yx[inner], k=7)
+        assert distance[:, 1:] == pytest.approx(LATTICE[module.NAME], rel=0.03)
+        if s.outlines:
+            far = distance_to_path(yx[inner].copy(), s.outlines[0].path_yx_nm, True) > 2.5
+            assert distance[far, 1:] == pytest.approx(LATTICE[module.NAME], rel=1e-4)
+            assert distance[~far, 1:].min() < 0.99 * LATTICE[module.NAME]
+
+
+def test_defects_on_a_metals_place_stay_on_it(module):
+    """Also beside a boundary, whatever moves there."""
+    for seed in range(4):
+        s = module.generate(seed, "easy")
+        names = [c.name for c in s.classes]
+        for k, yx in zip(s.feature_class, s.feature_yx_nm, strict=True):
+            meaning = MEANING[module.NAME].get(names[k], (0, {}))[1]
+            if list(meaning.values()) == [1] and meaning.keys() <= {"W", "V", "Mo"}:
+                at = np.hypot(*(s.positions_yx_nm - yx).T).min()
+                assert at < 1e-5  # motifs are kept to 1e-5 nm
+
+
+def test_relaxed_periods_fit_the_lattice_around_them(module):
+    """Movement vanishes at the border, and is nowhere along the boundary."""
+    for period in edges(module.NAME).values():
+        across, along, height = period.moved_nm.T
+        order = np.argsort(period.sites_nm[:, 0])
+        assert np.abs(period.moved_nm[order[:4]]).max() < 0.002
+        assert np.abs(period.moved_nm[order[-4:]]).max() < 0.002
+        step = np.abs(np.diff(across[order]))
+        assert step[:6].max() < 0.002
+        assert step[-6:].max() < 0.002
+        assert np.abs(along).max() < 1e-4
+        assert (height[period.sites_nm[:, 2] == 0] == 0).all()
+        assert 0.005 < np.linalg.norm(period.moved_nm, axis=1).max() < 0.01
+
+
+def test_every_chalcogen_of_a_relaxed_period_has_three_metals(module):
+    for name, five_fold in (("out", 1), ("in", 2)):
+        period = edges(module.NAME)[name]
+        atoms = period.sites_nm + period.moved_nm
+        images = [atoms + np.array([0.0, k * period.period_nm, 0.0]) for k in (-1, 0, 1)]
+        metal = np.array(period.symbols) == module.MATERIAL.metal
+        apart = np.linalg.norm(np.concatenate(images, axis=0)[None] - atoms[:, None], axis=2)
+        other = np.tile(metal, 3)[None] != metal[:, None]
+        fold = ((apart < 1.1 * BOND[module.NAME]) & other).sum(axis=1)
+        middle = np.argsort(np.abs(atoms[:, 0] - atoms[:, 0].mean()))[:20]
+        inner = np.isin(np.arange(len(atoms)), middle)
+        assert (fold[inner & ~metal] == 3).all()
+        assert sorted(fold[inner & metal].tolist())[: five_fold + 1] == [5] * five_fold + [6]
+        bonds = apart[other & (apart < 1.1 * BOND[module.NAME])]
+        assert bonds == pytest.approx(BOND[module.NAME], rel=0.025)
+
+
+def test_metals_beside_a_chalcogen_vacancy_are_drawn_in(module):
+    """By 0.010 nm; all bonds are within 5 % of the crystal's."""
+    for index in (0, 1):
+        s, _, yx = module.pair(index, np.random.default_rng(0))
+        metal = symbols(s) == module.MATERIAL.metal
+        away = np.sort(np.hypot(*(s.positions_yx_nm[metal] - yx).T))
+        assert away[:3] == pytest.approx(LATTICE[module.NAME] / np.sqrt(3) - 0.010, abs=1e-4)
+        distance, _ = metal_bonds(s, module)
+        inner = np.isfinite(distance) & (distance > 0)
+        assert distance[inner] == pytest.approx(BOND[module.NAME], rel=0.05)
+
+
+def test_bonds_of_antisites_are_within_five_percent(module):
+    """Two chalcogens on a metal's place, in themselves and of the metals around."""
+    s, _, yx = module.pair(7, np.random.default_rng(0))
+    single = {"S": 0.205, "Se": 0.234}[module.MATERIAL.chalcogen]
+    other = points(s)[symbols(s) == module.MATERIAL.chalcogen]
+    two = np.flatnonzero(np.hypot(*(other[:, :2] - yx).T) < 0.05)
+    assert len(two) == 2
+    distance, _ = cKDTree(other).query(other[two], k=6)
+    assert distance[:, 1:5] == pytest.approx(single, rel=0.05)
+    assert distance[:, 5].min() > 1.3 * single
+    distance, _ = metal_bonds(s, module)
+    assert distance[np.isfinite(distance)] == pytest.approx(BOND[module.NAME], rel=0.05)
+    # A metal on a chalcogen's place, to the three metals beside it.
+    s, _, _ = module.pair(6, np.random.default_rng(0))
+    metal = points(s)[symbols(s) == module.MATERIAL.metal]
+    out = metal[np.abs(metal[:, 2]) > 0.05]
+    assert len(out) == 1
+    distance, _ = cKDTree(metal).query(out, k=4)
+    length = {"Mo": 0.2725, "W": 0.2741}[module.MATERIAL.metal]
+    assert distance[0, 1:] == pytest.approx(length, rel=0.05)
+
+
+def test_motifs_are_what_the_command_makes(module):
+    """The committed file is that of `stemscout.simulators.specimens.relax_chalcogenide`."""
+    from stemscout.simulators.specimens.relax_chalcogenide import boundaries_of, motifs_of
+
+    made = motifs_of(module.MATERIAL)
+    assert list(made) == list(motifs(module.NAME))
+    for name, kept in motifs(module.NAME).items():
+        again = np.array(made[name]["atoms_yxz_nm"]).reshape(-1, 3)
+        assert np.allclose(kept.atoms_yxz_nm, again, atol=2e-4)
+    made = boundaries_of(module.MATERIAL)
+    assert list(made) == list(edges(module.NAME))
+    for name, kept in edges(module.NAME).items():
+        assert np.allclose(kept.sites_nm, made[name]["sites_nm"], atol=1e-6)
+        assert np.allclose(kept.moved_nm, made[name]["moved_nm"], atol=1e-4)
