@@ -27,9 +27,15 @@ def simulate(
     fov_nm: Annotated[
         float | None, Number("Side of the square field in nm; the specimen's own by default.")
     ] = None,
-    difficulty: Annotated[str, typer.Option(help="easy, medium or hard.")] = "medium",
+    difficulty: Annotated[
+        str | None,
+        typer.Option(help="easy, medium or hard; medium by default, or the only one there is."),
+    ] = None,
     renderer: Annotated[str, typer.Option(help="fast, or abtem: minutes to hours.")] = "fast",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    margin_nm: Annotated[
+        float, Number("Imaged beyond the field, for a beam that may drift there.")
+    ] = 0.0,
     out: Annotated[
         Path | None, typer.Option(help="A file to write besides: .npz, .hspy or .tif.")
     ] = None,
@@ -40,18 +46,23 @@ def simulate(
         str, typer.Option(help="abtem: a number of processes, or a Dask scheduler's address.")
     ] = "1",
     memory_gib: Annotated[float, Number("abtem: bound for each process, in GiB.")] = 2.0,
+    as_json: AsJson = False,
 ) -> None:
     """Make a world and keep it in the cache: generate a specimen and image it once.
 
     An interrupted abtem simulation goes on where it was when the same command
     is given again.
     """
-    from ..simulators import cache, exchange, world
+    from ..simulators import cache, exchange, files, multislice, schedulers, world
     from ..simulators.specimens import check_difficulty, specimen_module
     from ..views import worlds as view
 
     module = specimen_module(specimen)
+    if difficulty is None:
+        difficulty = "medium" if "medium" in module.LEVELS else next(iter(module.LEVELS))
     check_difficulty(specimen, difficulty)
+    schedulers.check_scheduler(scheduler)
+    multislice.check_bound(memory_gib)
     recipe = world.Recipe(
         specimen,
         difficulty,
@@ -59,10 +70,13 @@ def simulate(
         module.FIELD_NM if fov_nm is None else fov_nm,
         renderer,
         world.detectors(specimen, renderer),
+        margin_nm,
     )
     stem = f"{specimen}-{difficulty}-{seed}"
     shown = picture or (Path(f"{stem}.png") if out is None else out.with_suffix(".png"))
     exchange.check_suffix(out)
+    if shown.suffix.lower() != ".png":
+        raise ValueError(f"the picture {str(shown)!r} must end in .png")
     for target in (out, shown):
         if target is not None and target.exists():
             raise FileExistsError(f"{str(target)!r} exists; nothing is overwritten")
@@ -73,24 +87,35 @@ def simulate(
     elif renderer == "fast":
         made = world.open_world(recipe)
     else:
-        with terminal.rows_of_tiles() as report:
+        with store.writable(), terminal.rows_of_tiles() as report:
             made = world.render_abtem(
                 recipe, store.rows_folder(recipe.digest), report, scheduler, memory_gib
             )
-    address = world.keep(made)
-    store.forget_rows(address)
+    # The file that was asked for comes first: it is written even if the cache cannot be.
     if out is not None:
         view.export(made, out)
+    lost = None
+    try:
+        world.keep(made)
+        store.forget_rows(made.digest)
+    except OSError as error:
+        if out is None:
+            raise
+        lost = error
     shown.parent.mkdir(parents=True, exist_ok=True)
-    shown.write_bytes(view.picture(made))
+    png = view.picture(made)
+    with files.part_of(shown, len(png)) as part:
+        part.write_bytes(png)
+    if lost is not None:
+        raise OSError(f"{str(out)!r} is written, but the world is not kept: {lost}") from lost
     terminal.listing(
         {
-            "world": address,
+            "world": made.digest,
             "features": len(made.specimen.feature_class),
             "picture": str(shown),
             **({} if out is None else {"file": str(out)}),
         },
-        False,
+        as_json,
     )
 
 
@@ -124,11 +149,10 @@ def worlds_clean(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove damaged and half-written worlds from the cache."""
-    from ..simulators.cache import Cache
+    """Remove damaged, half-written and unreadable worlds from the cache."""
+    from ..views import worlds as view
 
-    removed = Cache().clean(everything=everything, older_than_days=older_than_days)
-    terminal.listing({"removed": removed}, as_json)
+    terminal.listing({"removed": view.cleaned(everything, older_than_days)}, as_json)
 
 
 @worlds.command("export", epilog="Example: stemscout worlds export 3f2a91c07de4b856 g3.hspy")

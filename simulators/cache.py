@@ -20,7 +20,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +44,8 @@ DAY_S = 86_400.0
 TRIES = 5
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
+Read = tuple[dict[str, Any], dict[str, NDArray[Any]]]  # header and arrays of a world
+Reader = Callable[[dict[str, Any], dict[str, NDArray[Any]]], object]
 Stamp = tuple[tuple[int, int, int], ...]  # inode, size and time of every file
 _sound: dict[Path, Stamp] = {}  # folders whose checksums this process has verified
 
@@ -81,27 +83,38 @@ class Cache:
     def __init__(self, root: Path | None = None) -> None:
         self.root = default_root() if root is None else Path(root)
 
-    def get(self, digest: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
-        """Header and arrays of a world, memory-mapped and read-only; None if it is not there.
+    def get(self, digest: str) -> Read | None:
+        """Header and arrays of a world, as ``read`` gives them; None if it is not there.
 
-        Every file's size is checked at every call, its checksum at the first
-        in a process and whenever a file has changed.  A damaged world is
-        removed, so that it can be put again.
+        A damaged world is removed, so that it can be put again.
         """
         folder = self._folder(digest)
         if not folder.is_dir():
             return None
         try:
-            whole = _read_header(folder)
-            stamp = _stamp(folder, whole)
-            if _sound.get(folder.absolute()) != stamp:
-                for name, array in whole["arrays"].items():
-                    _check_sum(folder, name, array["sha256"])
-            arrays = {name: _open(folder, name, a) for name, a in whole["arrays"].items()}
+            return self.read(digest)
         except (ValueError, FileNotFoundError):
             with suppress(OSError):  # a cache that others keep cannot be mended, but is not served
                 self._remove(folder)
             return None
+
+    def read(self, digest: str) -> Read:
+        """Header and arrays of a world, memory-mapped and read-only; nothing is ever removed.
+
+        Every file's size is checked at every call, its checksum at the first
+        in a process and whenever a file has changed.
+
+        Raises:
+            ValueError: it is damaged.
+            FileNotFoundError: it is not there, or a part of it.
+        """
+        folder = self._folder(digest)
+        whole = _read_header(folder)
+        stamp = _stamp(folder, whole)
+        if _sound.get(folder.absolute()) != stamp:
+            for name, array in whole["arrays"].items():
+                _check_sum(folder, name, array["sha256"])
+        arrays = {name: _open(folder, name, a) for name, a in whole["arrays"].items()}
         _sound[folder.absolute()] = stamp
         return whole["header"], arrays
 
@@ -114,7 +127,8 @@ class Cache:
         """
         folder = self._folder(digest)
         check_arrays(arrays)
-        with room_for(folder, size_of(arrays)), self._writable():
+        with room_for(folder, size_of(arrays)), self.writable():
+            self.root.mkdir(parents=True, exist_ok=True)
             if self.get(digest) is not None:
                 return
             part, out = self._begin(digest)
@@ -134,8 +148,14 @@ class Cache:
                     out.close()
                 shutil.rmtree(part, ignore_errors=True)
 
-    def verify(self, digest: str) -> list[str]:
-        """What is wrong with a world, a sentence each; empty where nothing is."""
+    def verify(self, digest: str, reader: Reader | None = None) -> list[str]:
+        """What is wrong with a world, a sentence each; empty where nothing is.
+
+        Args:
+            digest: its address.
+            reader: takes header and arrays, and raises ``ValueError`` where it
+                cannot read them, as those of an older format.
+        """
         folder = self._folder(digest)
         if not folder.is_dir():
             return [f"there is no world {digest}"]
@@ -148,6 +168,11 @@ class Cache:
             try:
                 _check_sum(folder, name, array["sha256"])
                 _open(folder, name, array)
+            except (ValueError, OSError) as error:
+                problems.append(str(error))
+        if reader is not None and not problems:
+            try:
+                reader(*self.read(digest))
             except (ValueError, OSError) as error:
                 problems.append(str(error))
         return problems
@@ -167,7 +192,11 @@ class Cache:
         return found
 
     def clean(
-        self, everything: bool = False, older_than_days: float | None = None, damaged: bool = True
+        self,
+        everything: bool = False,
+        older_than_days: float | None = None,
+        damaged: bool = True,
+        reader: Reader | None = None,
     ) -> int:
         """Remove what killed writers left, and of the rest what is asked for.
 
@@ -175,23 +204,29 @@ class Cache:
             everything: every world, and the rows of unfinished simulations.
             older_than_days: worlds and unfinished simulations that are older.
             damaged: worlds that do not agree with their checksums.
+            reader: as for ``verify``; with ``damaged``, what it cannot read.
 
         Returns:
             How many were removed.
+
+        Raises:
+            OSError: no leave to remove them.
         """
         if older_than_days is not None and not older_than_days >= 0:
             raise ValueError(f"older than {older_than_days} days; it must be at least 0")
         latest = -np.inf if older_than_days is None else time.time() - older_than_days * DAY_S
-        swept = [self._sweep(part) for part in self.root.glob(PARTS) if part.is_dir()]
+        with self.writable():
+            swept = [self._sweep(part) for part in self.root.glob(PARTS) if part.is_dir()]
         doomed = []
         for entry in self.entries():
             old = entry.created.timestamp() < latest
-            if everything or old or (damaged and self.verify(entry.digest)):
+            if everything or old or (damaged and self.verify(entry.digest, reader)):
                 doomed.append(self.root / entry.digest)
         rows = (self.root / UNFINISHED).glob("*")
         doomed += [r for r in rows if everything or r.stat().st_mtime < latest]
-        for folder in doomed:
-            self._remove(folder)
+        with self.writable():
+            for folder in doomed:
+                self._remove(folder)
         return sum(swept) + len(doomed)
 
     def rows_folder(self, digest: str) -> Path:
@@ -201,7 +236,8 @@ class Cache:
 
     def forget_rows(self, digest: str) -> None:
         """Remove the rows of a simulation that is finished."""
-        shutil.rmtree(self.rows_folder(digest), ignore_errors=True)
+        with suppress(OSError):
+            self._remove(self.rows_folder(digest))
 
     def _folder(self, digest: str) -> Path:
         if not ADDRESS.fullmatch(digest):
@@ -251,13 +287,14 @@ class Cache:
         raise OSError(f"the cache {self.root} is being cleaned all the time; try again")
 
     @contextmanager
-    def _writable(self) -> Iterator[None]:
-        """Turn a folder that cannot be written into one sentence."""
+    def writable(self) -> Iterator[None]:
+        """Turn errors of a cache that cannot be written into one sentence; others pass."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
             yield
         except OSError as error:
-            if error.errno not in NOT_WRITABLE:
+            about = self.root if error.filename is None else Path(str(error.filename))
+            ours = about.is_relative_to(self.root) or self.root.is_relative_to(about)
+            if error.errno not in NOT_WRITABLE or not ours:
                 raise
             raise OSError(
                 f"the cache {self.root} cannot be written ({error.strerror}); name a folder of "

@@ -7,7 +7,7 @@ mrad, lengths in nm, energies in keV.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import sqrt
+from math import inf, isfinite, sqrt
 
 from ..hardware.costs import ELECTRONS_PER_PA_US
 
@@ -21,10 +21,10 @@ class Detector:
     outer_mrad: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.inner_mrad < self.outer_mrad:
+        if not 0 <= self.inner_mrad < self.outer_mrad < inf:
             raise ValueError(
-                f"detector {self.name!r}: angles {self.inner_mrad}-{self.outer_mrad} mrad; "
-                "the inner one must be at least 0 and below the outer one"
+                f"detector {self.name!r}: angles {self.inner_mrad}-{self.outer_mrad} mrad; the "
+                "inner one must be at least 0 and below the outer one, which must be finite"
             )
 
 
@@ -60,11 +60,16 @@ class Optics:
 
     def __post_init__(self) -> None:
         for name in ("energy_kev", "semiangle_mrad", "beam_current_pa"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+            if not 0 < getattr(self, name) < inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and finite")
         for name in ("source_fwhm_nm", "focal_spread_nm"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; it must be at least 0 and finite"
+                )
+        for name in ("defocus_nm", "astigmatism_nm", "astigmatism_rad", "c3_nm", "c5_nm"):
+            if not isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite")
 
     @property
     def wavelength_nm(self) -> float:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .grid import Grid
-from .multislice import Images, Multislice, aberrations, potential_sampling_nm
+from .multislice import Images, Multislice
 from .optics import Optics
+from .tile import illumination, potential_sampling_nm
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -49,11 +50,7 @@ def render(
     detectors: list[Any] = [
         abtem.AnnularDetector(d.inner_mrad, d.outer_mrad) for d in optics.detectors
     ]
-    probe: Any = abtem.Probe(
-        energy=optics.energy_kev * 1e3,
-        semiangle_cutoff=optics.semiangle_mrad,
-        **aberrations(optics),
-    )
+    probe: Any = abtem.Probe(**illumination(optics))
     with dask.config.set(scheduler="synchronous"):
         potential: Any = abtem.Potential(
             phonons,

@@ -261,7 +261,7 @@ def _open_abtem(recipe: Recipe) -> World:
             f"no world was simulated by abTEM for {recipe.specimen} at {recipe.difficulty!r}, seed "
             f"{recipe.entropy}, {recipe.field_nm:g} nm; make it with `stemscout simulate "
             f"{recipe.specimen} --seed {recipe.entropy} --difficulty {recipe.difficulty} "
-            f"--fov-nm {recipe.field_nm:g} --renderer abtem`"
+            f"--fov-nm {recipe.field_nm:g} --margin-nm {recipe.margin_nm:g} --renderer abtem`"
         )
     return unpack(*found)
 

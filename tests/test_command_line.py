@@ -175,6 +175,90 @@ def test_simulate_keeps_a_world_and_shows_its_picture(tmp_path, own_cache):
     )
 
 
+def test_simulate_prints_one_json_object(tmp_path, own_cache):
+    """And a specimen with one level needs no difficulty, a world may have a margin."""
+    done = stemscout(
+        *("simulate", "composite", "--margin-nm", 1),
+        *("--picture", tmp_path / "c.png", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert set(told) == {"world", "features", "picture"}
+    made = json.loads((own_cache / told["world"] / "header.json").read_text())["header"]["made"]
+    assert made["recipe"]["difficulty"] == "hard"
+    assert made["recipe"]["margin_nm"] == 1.0
+
+
+def test_a_file_is_written_even_if_the_cache_cannot_be(tmp_path, monkeypatch):
+    """The world would be lost otherwise, and an abtem one takes hours."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("STEMSCOUT_CACHE", str(tmp_path / "file" / "cache"))
+    out = tmp_path / "w.npz"
+    asked = ("simulate", "graphene", "--seed", 3, "--fov-nm", 6)
+    refused(
+        stemscout(*asked, "--out", out),
+        "w.npz' is written, but the world is not kept: the cache",
+        "cannot be written (Not a directory); name a folder of your own in the variable STEMSCOUT",
+    )
+    assert np.load(out)["coefficients_haadf"].std() > 0
+    assert (tmp_path / "w.png").exists()
+    refused(stemscout(*asked, cwd=tmp_path), "cannot be written (Not a directory)")
+    refused(stemscout(*asked, "--renderer", "abtem", cwd=tmp_path), "STEMSCOUT_CACHE")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "w.npz", "w.png"]
+
+
+def test_a_picture_on_a_full_disk_leaves_nothing(tmp_path, own_cache):
+    """So that the same command can be given again."""
+    asked = [*("simulate", "graphene", "--fov-nm", "6", "--picture", str(tmp_path / "p.png"))]
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from stemscout.__main__ import main\n"
+        "write = Path.write_bytes\n"
+        "def full(path, data):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))\n"
+        "    return write(path, data)\n"
+        "Path.write_bytes = full\n"
+        f"sys.argv = ['stemscout', *{asked!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    refused(done, "no room for", "p.png: it needs up to 1 MB; nothing was written")
+    assert [p.name for p in tmp_path.iterdir()] == ["cache"]
+    assert stemscout(*asked).returncode == 0
+
+
+def test_a_world_of_an_older_format_is_listed_reported_and_cleaned(tmp_path, own_cache):
+    from stemscout.simulators.cache import Cache
+
+    address = stemscout(
+        *("simulate", "mos2", "--fov-nm", 6, "--picture", tmp_path / "m.png")
+    ).stdout.split()[1]
+    header, arrays = Cache().read(address)
+    made = header["made"]
+    older = {**header, "made": {**made, "versions": {**made["versions"], "format": 1}}}
+    Cache().put("01d01d01", older, arrays)
+    Cache().put("feedbeef", {"nothing": "of ours"}, {})
+    (own_cache / address / "kind.npy").write_bytes(b"damaged")
+    for _ in range(2):  # a listing removes nothing
+        listed = stemscout("worlds", "--json")
+        assert listed.returncode == 0, listed.stderr
+        lines = json.loads(listed.stdout)
+        assert "unreadable (format 1; this version reads 2)" in lines["01d01d01"]
+        assert "unreadable (it holds no world" in lines["feedbeef"]
+        assert "kind.npy has 7 bytes" in lines[address]
+    refused(
+        stemscout("worlds", "export", "01d01d01", tmp_path / "x.npz"),
+        "format 1; this version reads 2",
+    )
+    found = stemscout("worlds", "verify", "--json")
+    assert found.returncode == 1
+    problems = json.loads(found.stdout)
+    assert problems["01d01d01"] == "format 1; this version reads 2"
+    assert json.loads(stemscout("worlds", "clean", "--json").stdout) == {"removed": 3}
+    assert stemscout("worlds", "verify").returncode == 0
+
+
 def test_worlds_are_listed_verified_exported_imported_and_cleaned(tmp_path, own_cache):
     done = stemscout("simulate", "mos2", "--fov-nm", 6, "--picture", tmp_path / "m.png")
     address = done.stdout.split()[1]
@@ -255,6 +339,16 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
             "more than the 0.5 GiB allowed; ask for a smaller field or allow more memory",
         ),
         (("simulate", "composite", "--difficulty", "easy"), "it is made only at: hard"),
+        (("simulate", "mos2", "--scheduler", "soon"), "scheduler 'soon'; it must be a number of"),
+        *(
+            (("simulate", "mos2", f"--memory-gib={bad}"), f"a memory bound of {bad} GiB")
+            for bad in ("nan", "inf", "-1", "0")
+        ),
+        (("simulate", "mos2", "--margin-nm", "nan"), "a margin of nan nm; it must be at least 0"),
+        (
+            ("simulate", "mos2", "--out", "g.tif", "--picture", "g.tif"),
+            "the picture 'g.tif' must end in .png",
+        ),
         (("worlds", "export", "feedbeef", "x.npz"), "no world 'feedbeef'; there are:"),
         (("worlds", "import", "none.npz"), "none.npz"),
         (("worlds", "clean", "--older-than-days", "-1"), "-1"),

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -141,6 +142,7 @@ class TestKeeping:
         store.forget_rows(B)
         store.forget_rows(B)
         assert not rows.exists()
+        assert sorted(p.name for p in store.root.iterdir()) == [A, "unfinished"]
 
 
 def flip_a_byte(path):
@@ -205,6 +207,33 @@ class TestDamage:
         damage(store.root / A / name)
         monkeypatch.setattr(Path, "rename", refused)
         assert store.get(A) is None
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGE.values(), ids=DAMAGE)
+def test_reading_removes_nothing(store, name, damage):
+    assert_is_the_world(store.read(A))
+    damage(store.root / A / name)
+    with pytest.raises((ValueError, FileNotFoundError), match=name):
+        store.read(A)
+    assert (store.root / A).is_dir()
+    with pytest.raises(FileNotFoundError):
+        store.read(B)
+
+
+def test_what_a_reader_cannot_read_is_named_and_cleaned(store):
+    """A whole world of an older format."""
+
+    def reader(header, arrays):
+        if header.get("format") == 1:
+            raise ValueError("format 1; this version reads 2")
+
+    store.put(B, {"format": 1}, ARRAYS)
+    assert store.verify(A, reader) == store.verify(B) == []
+    assert store.verify(B, reader) == ["format 1; this version reads 2"]
+    assert store.clean() == 0
+    assert store.clean(damaged=False, reader=reader) == 0
+    assert store.clean(reader=reader) == 1
+    assert [e.digest for e in store.entries()] == [A]
 
 
 def test_a_header_of_another_world_is_damage(store):
@@ -382,6 +411,29 @@ class TestNoRoom:
         with pytest.raises(OSError, match=r"cannot be written \(.*STEMSCOUT_CACHE") as caught:
             store.put(B, MADE, ARRAYS)
         assert "\n" not in str(caught.value)
+
+    def test_work_in_a_folder_that_cannot_be_written(self, store, tmp_path):
+        """Errors about the cache are told as such, those about other files as they are."""
+        for about in (store.root / "unfinished" / B, store.root, tmp_path, None):
+            refusal = OSError(errno.EROFS, "Read-only file system", about and str(about))
+            told = pytest.raises(OSError, match=r"cannot be written \(.*STEMSCOUT_CACHE")
+            with told, store.writable():
+                raise refusal
+        for error in (
+            OSError(errno.EROFS, "Read-only file system", "/etc/passwd"),
+            OSError(errno.ECONNREFUSED, "Connection refused"),
+            FileExistsError("'w.npz' exists; nothing is overwritten"),
+        ):
+            with pytest.raises(type(error), match=re.escape(str(error))), store.writable():
+                raise error
+
+    def test_cleaning_a_folder_that_cannot_be_written(self, store, monkeypatch):
+        def refused(*_):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(Path, "rename", refused)
+        with pytest.raises(OSError, match=r"cannot be written \(.*STEMSCOUT_CACHE"):
+            store.clean(everything=True)
 
     def test_a_root_that_is_a_file(self, tmp_path):
         (tmp_path / "file").write_text("")

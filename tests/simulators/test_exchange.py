@@ -12,6 +12,8 @@ import pytest
 
 from stemscout.simulators import exchange, files
 from stemscout.simulators.images import read_image
+from stemscout.simulators.world import Recipe, open_world
+from stemscout.views import worlds as view
 
 ORIGIN, SAMPLING = (-1.23, -2.5), 0.031
 METADATA = {
@@ -192,6 +194,75 @@ class TestOfOthers:
         files.save(tmp_path / "w.npz", {"specimen": {}}, {})
         with pytest.raises(ValueError, match="it is a world"):
             exchange.import_images(tmp_path / "w.npz")
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A world with a margin, which its image leaves out."""
+    return open_world(Recipe("graphene", "easy", 3, (2, 0, 0), 6.0, margin_nm=0.4))
+
+
+class TestWorlds:
+    """A whole world, out and in again."""
+
+    def rewritten(self, hspy, path, change):
+        """As HyperSpy would save it after an edit of one signal."""
+        import h5py
+
+        with h5py.File(path, "r+") as file:
+            change(file["Experiments/haadf"])
+        return path
+
+    def test_it_comes_back(self, hspy, wide, tmp_path):
+        view.export(wide, tmp_path / "w.hspy")
+        back = view.imported(tmp_path / "w.hspy")
+        assert back.recipe == wide.recipe
+        assert back.digest == wide.digest
+        assert np.array_equal(back.image("haadf"), wide.image("haadf"))
+
+    def test_hyperspy_is_told_the_beam_and_the_place(self, hspy, wide, tmp_path):
+        view.export(wide, tmp_path / "w.hspy")
+        signal = hspy.file_reader(str(tmp_path / "w.hspy"))[0]
+        optics = wide.optics
+        assert signal["metadata"]["Acquisition_instrument"]["TEM"] == {
+            "beam_energy": optics.energy_kev,
+            "convergence_angle": optics.semiangle_mrad,
+        }
+        for axis in signal["axes"]:  # the image is the field, about the origin
+            assert axis["offset"] == pytest.approx(-3.0, abs=1e-6)
+            assert axis["offset"] + (axis["size"] - 1) * axis["scale"] == pytest.approx(3.0)
+
+    @pytest.mark.parametrize("pixel", [0.5, np.nan])
+    def test_an_image_that_was_edited_is_refused(self, hspy, wide, tmp_path, pixel):
+        view.export(wide, tmp_path / "w.hspy")
+
+        def edit(signal):
+            signal["data"][5, 5] = pixel
+
+        path = self.rewritten(hspy, tmp_path / "w.hspy", edit)
+        with pytest.raises(ValueError, match=r"its image of haadf was changed .* as a recording"):
+            view.imported(path)
+
+    def test_an_image_of_another_name_is_refused(self, hspy, wide, tmp_path):
+        view.export(wide, tmp_path / "w.hspy")
+
+        def rename(signal):
+            signal["metadata/General"].attrs["title"] = "filtered"
+
+        path = self.rewritten(hspy, tmp_path / "w.hspy", rename)
+        with pytest.raises(ValueError, match="its image of filtered was changed"):
+            view.imported(path)
+
+    def test_a_calibration_that_was_edited_is_refused(self, hspy, wide, tmp_path):
+        view.export(wide, tmp_path / "w.hspy")
+
+        def rescale(signal):
+            for axis in ("axis-0", "axis-1"):
+                signal[axis].attrs["scale"] = 0.05
+
+        path = self.rewritten(hspy, tmp_path / "w.hspy", rescale)
+        with pytest.raises(ValueError, match="its calibration was changed"):
+            view.imported(path)
 
 
 class TestRefused:
