@@ -121,8 +121,8 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility bifeo3`.
 NEED_E_PER_A2 = {
-    "wall 90°": 491.0,
-    "wall 180°": 235.0,
+    "wall 90°": 1520.0,
+    "wall 180°": 745.0,
 }
 CLASSES = (
     FeatureClass("wall 90°", 0.6, 0.5, 0.06, NEED_E_PER_A2["wall 90°"], "segment", 1.0),

@@ -121,15 +121,15 @@ LEVELS = {
 # `python -m stemscout.simulators.visibility graphene`.  The optics and the image of a
 # defect are the same at every difficulty, and so is the need.
 NEED_E_PER_A2 = {
-    "si3": 4210.0,
-    "si4": 3290.0,
+    "si3": 4170.0,
+    "si4": 3310.0,
     "si cluster": 1380.0,
-    "single vacancy": 41300.0,
-    "divacancy 5-8-5": 19900.0,
-    "divacancy 555-777": 10100.0,
-    "stone-wales": 15500.0,
-    "hole": 4800.0,
-    "boundary": 4970.0,
+    "single vacancy": 41900.0,
+    "divacancy 5-8-5": 20300.0,
+    "divacancy 555-777": 10600.0,
+    "stone-wales": 16200.0,
+    "hole": 4680.0,
+    "boundary": 5250.0,
 }
 RADIUS_NM = (0.20, 0.25, 0.35, 0.25, 0.40, 0.45, 0.40, 0.45)
 TOLERANCE_NM = (0.10, 0.10, 0.15, 0.10, 0.20, 0.20, 0.25, 0.25)

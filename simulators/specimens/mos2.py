@@ -88,15 +88,15 @@ FULL_SCALE = {"haadf": 1.6e-2, "maadf": 1.4e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility mos2`.
 NEED_E_PER_A2 = {
-    "vs": 19500.0,
-    "vs2": 4880.0,
-    "vmo": 1410.0,
+    "vs": 14100.0,
+    "vs2": 5400.0,
+    "vmo": 1470.0,
     "w_mo": 1330.0,
-    "v_mo": 3990.0,
-    "se_s": 1790.0,
-    "mo_s": 1080.0,
-    "s_mo": 2840.0,
-    "boundary": 963.0,
+    "v_mo": 4090.0,
+    "se_s": 1960.0,
+    "mo_s": 1230.0,
+    "s_mo": 3320.0,
+    "boundary": 1190.0,
 }
 MATERIAL = Material(NAME, "Mo", "S", ("W", "V", "Se"), 0.316, 0.1585, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds

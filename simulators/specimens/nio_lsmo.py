@@ -124,8 +124,8 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nio_lsmo`.
 NEED_E_PER_A2 = {
-    "pillar": 11.5,
-    "inclusion": 16.3,
+    "pillar": 56.5,
+    "inclusion": 37.2,
 }
 CLASSES = (
     FeatureClass("pillar", 0.5, 0.5, 0.06, NEED_E_PER_A2["pillar"], "cell", 1.0),

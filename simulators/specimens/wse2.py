@@ -97,15 +97,15 @@ FULL_SCALE = {"haadf": 4.0e-2, "maadf": 2.5e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility wse2`.
 NEED_E_PER_A2 = {
-    "vse": 4460.0,
-    "vse2": 1110.0,
-    "vw": 697.0,
-    "mo_w": 2730.0,
-    "v_w": 1130.0,
-    "s_se": 7790.0,
-    "w_se": 1340.0,
-    "se_w": 673.0,
-    "boundary": 160.0,
+    "vse": 4170.0,
+    "vse2": 1240.0,
+    "vw": 715.0,
+    "mo_w": 2800.0,
+    "v_w": 1160.0,
+    "s_se": 9060.0,
+    "w_se": 1440.0,
+    "se_w": 1340.0,
+    "boundary": 199.0,
 }
 MATERIAL = Material(NAME, "W", "Se", ("Mo", "V", "S"), 0.328, 0.1672, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds
