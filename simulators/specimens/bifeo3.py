@@ -86,7 +86,7 @@ OPTICS = Optics(
     ),
 )
 # Fractions of the beam that an operator would set white to.
-FULL_SCALE = {"haadf": 0.16, "maadf": 0.22, "abf": 0.6, "bf": 0.9}
+FULL_SCALE = {"haadf": 0.08, "maadf": 0.11, "abf": 0.6, "bf": 0.9}
 
 KINDS = (
     Kind("Bi", (("Bi", 0.0),), CELL_NM),

@@ -66,7 +66,7 @@ OPTICS = Optics(
     ),
 )
 # Fractions of the beam that an operator would set white to.
-FULL_SCALE = {"haadf": 0.25, "maadf": 0.3, "abf": 0.6, "bf": 0.9}
+FULL_SCALE = {"haadf": 0.15, "maadf": 0.14, "abf": 0.6, "bf": 0.9}
 # Channelling makes an atom of a long column brighter than one alone.  Its ``share`` is how long
 # its column is, and the fast renderer interpolates between the two.
 KINDS = (Kind("Au", (("Au", 0.0),), 0.0, "Au"), Kind.atom("C"))
@@ -103,7 +103,7 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nanoparticles`.
 NEED_E_PER_A2 = {
-    "junction": {"easy": 0.66, "medium": 1.04, "hard": 1.56},  # the film's noise hides some of it
+    "junction": {"easy": 0.701, "medium": 1.07, "hard": 1.59},  # the film's noise hides some of it
 }
 
 

@@ -83,7 +83,7 @@ OPTICS = Optics(
     ),
 )
 # Fractions of the beam that an operator would set white to.
-FULL_SCALE = {"haadf": 0.12, "maadf": 0.2, "abf": 0.6, "bf": 0.9}
+FULL_SCALE = {"haadf": 0.06, "maadf": 0.1, "abf": 0.6, "bf": 0.9}
 
 KINDS = (
     Kind("La", (("La", 0.0),), LSMO_NM, "Sr"),
