@@ -56,7 +56,7 @@ from .specimen import (
 
 NAME = "nio_lsmo"
 LSMO_NM, NIO_NM = 0.388, 0.418
-FIELD_NM, LEAST_FIELD_NM = 28.8, 6.0
+FIELD_NM, LEAST_FIELD_NM = 28.8, 7.0
 FRAME_NM, FRAME_PX = 1.8, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.03125
 THICKNESS_NM = 4.0
@@ -160,7 +160,7 @@ def generate(
     Args:
         seed: a ``SeedSequence``, or an integer at least 0.
         difficulty: ``easy``, ``medium`` or ``hard``.
-        field_nm: side of the square field in nm; at least 6.
+        field_nm: side of the square field in nm; at least 7.
         margin_nm: how far columns reach beyond the field.
 
     Raises:
@@ -242,7 +242,8 @@ def _pillars(
     count: int, field_nm: float, angle: float, origin: Floats, rng: np.random.Generator
 ) -> list[Grain]:
     """Octagons between lattice planes, apart from each other; the first lies well inside."""
-    largest = min(PILLAR_NM[1], 0.6 * field_nm)
+    # In a small field inclusions need room beside the pillar.
+    largest = min(PILLAR_NM[1], 0.6 * field_nm, field_nm - 2.9)
     found: list[Grain] = []
     for attempt in range(400):
         if len(found) == count:
@@ -342,9 +343,11 @@ def _inclusion_sites(
     reach = field_nm / 2 - CLASSES[INCLUSION].context_radius_nm - LSMO_NM / 4 * np.sqrt(2)
     outlines = [p.outline_yx_nm for p in pillars]
     found = np.empty((0, 2))
-    for _ in range(500 * count):
+    for attempt in range(500 * count):
         if len(found) == count:
             break
+        # A field too crowded for the whole gap still takes a narrower one.
+        gap = GAP_NM - 1.8 * max(0.0, attempt / (500 * count) - 0.5)
         if rng.random() < NEAR_PILLARS:
             outline = outlines[rng.integers(len(outlines))]
             corner = outline[rng.integers(len(outline))]
@@ -353,8 +356,8 @@ def _inclusion_sites(
             yx = rng.uniform(-reach, reach, 2)
         if (
             np.abs(yx).max() <= reach
-            and (not len(found) or ((found - yx) ** 2).sum(axis=1).min() > GAP_NM**2)
-            and clearance(yx[None], outlines)[0] > GAP_NM
+            and (not len(found) or ((found - yx) ** 2).sum(axis=1).min() > gap**2)
+            and clearance(yx[None], outlines)[0] > gap
         ):
             found = np.vstack([found, yx])
     if len(found) < count:
