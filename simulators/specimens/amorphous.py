@@ -52,6 +52,12 @@ def _slab(height_nm: Floats) -> Ints:
     return np.asarray(height_nm * (SLABS / BLOCK_NM[2])).astype(np.int64)
 
 
+@cache
+def _slabs() -> Ints:
+    """Where each slab of the block begins, and the last one ends."""
+    return np.searchsorted(_slab(block()[:, 2]), np.arange(SLABS + 1))
+
+
 def shift_yx_nm(words: Sequence[int]) -> Floats:
     """Where a block begins (2,), drawn from a specimen's seed or the like."""
     steps = np.rint(np.asarray(BLOCK_NM[:2]) / SHIFT_NM).astype(int)
@@ -93,11 +99,10 @@ def deposit(
         raise ValueError(
             f"{height_nm.max()} nm of amorphous carbon; at most {BLOCK_NM[2]:g} nm are made"
         )
-    atoms = block()
     return np.asarray(
         _deposit(
-            atoms,
-            np.searchsorted(_slab(atoms[:, 2]), np.arange(SLABS + 1)),
+            block(),
+            _slabs(),
             np.asarray(BLOCK_NM),
             np.asarray(shift_yx_nm, dtype=np.float64),
             np.asarray(corner_yx_nm, dtype=np.float64),
