@@ -31,6 +31,7 @@ from .specimen import Floats, Ints
 
 LATTICE = 2.46  # Å, of graphene
 BEYOND = 4.6  # Å of rigid lattice around what relaxes: twice the potential's cutoff
+BOUNDARIES = {"Σ7": (2, 1), "Σ13": (3, 1)}
 FILE = Path(__file__).parent / "motifs" / "graphene.json"
 # A, B (eV), lambda, mu (1/Å), beta, n, c, d, h, R, S (Å)
 SPECIES = {
@@ -359,9 +360,8 @@ def _strip(
     }
 
 
-def main() -> None:
-    a = equilibrium()
-    print(f"the potential's lattice constant is {a:.4f} Å")
+def recipes() -> dict[str, dict[str, Any]]:
+    """How each defect is drawn: the arguments of ``motif`` by name."""
     bond = 1 / sqrt(3)
     ring, atom, middle = (0.0, 0.0), (0.0, bond), (0.5, 0.0)
     neighbours = [(0.0, bond), (0.5, -bond / 2), (-0.5, -bond / 2)]
@@ -369,7 +369,7 @@ def main() -> None:
     lattice = triangular(4.0)
     atoms, _ = network(lattice, Delaunay(lattice).simplices)
     within = {r: [(x, y) for x, y in atoms if np.hypot(x, y) < r] for r in (0.7, 1.6)}
-    recipes: dict[str, dict[str, Any]] = {
+    return {
         "si3": {"origin": atom, "radius": 5.2, "silicon": [(0.0, 0.0)], "lifted": 1.0},
         "si4": {"origin": middle, "radius": 5.8, "removed": two, "silicon": [(0.0, 0.0)]},
         "si cluster": {"origin": atom, "radius": 6.4, "removed": [(0.0, 0.0)],
@@ -381,14 +381,24 @@ def main() -> None:
         "hole 6": {"origin": ring, "radius": 6.0, "removed": within[0.7]},
         "hole 24": {"origin": ring, "radius": 7.4, "removed": within[1.6]},
     }  # fmt: skip
+
+
+def motif_of(a: float, recipe: dict[str, Any]) -> dict[str, Any]:
+    """A relaxed defect, as it is kept."""
+    origin = [recipe["origin"][1] * 0.246, recipe["origin"][0] * 0.246]
+    return {**motif(a, **recipe), "origin_yx_nm": origin}
+
+
+def main() -> None:
+    a = equilibrium()
+    print(f"the potential's lattice constant is {a:.4f} Å")
     made: dict[str, Any] = {}
-    for name, recipe in recipes.items():
-        made[name] = motif(a, **recipe)
-        made[name]["origin_yx_nm"] = [recipe["origin"][1] * 0.246, recipe["origin"][0] * 0.246]
+    for name, recipe in recipes().items():
+        made[name] = motif_of(a, recipe)
         sites = len(made[name]["sites_yxz_nm"])
         print(f"{name}: {len(made[name]['symbols'])} atoms for {sites} sites", flush=True)
     periods = {}
-    for name, (n, m) in {"Σ7": (2, 1), "Σ13": (3, 1)}.items():
+    for name, (n, m) in BOUNDARIES.items():
         periods[name] = boundary(a, n, m)
         print(f"{name}: {len(periods[name]['atoms_yx_nm'])} atoms in a period")
     FILE.write_text(json.dumps({"lattice_nm": LATTICE / 10, "motifs": made, "boundaries": periods}))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from stemscout.simulators.specimens import DIFFICULTIES, graphene
+from stemscout.simulators.specimens import DIFFICULTIES, graphene, relax
 from stemscout.simulators.specimens.outlines import distance_to_path
 
 SILICON = {"si3", "si4", "si cluster"}
@@ -206,3 +207,26 @@ def test_orientation_map_is_that_of_the_lattice():
         pytest.approx(21.8, abs=0.1),
         pytest.approx(27.8, abs=0.1),
     )
+
+
+FEW = ("si4", "single vacancy", "hole 24")
+
+
+@pytest.mark.parametrize("name", [*FEW, *(pytest.param(n, marks=pytest.mark.slow) for n in
+                                  ("si3", "si cluster", "divacancy 5-8-5", "divacancy 555-777",
+                                   "stone-wales", "hole 6"))])  # fmt: skip
+def test_motifs_are_what_the_command_makes(name):
+    """The committed file is that of `stemscout.simulators.specimens.relax`."""
+    kept = json.loads(relax.FILE.read_text())["motifs"]
+    assert list(kept) == list(relax.recipes())
+    made = relax.motif_of(relax.equilibrium(), relax.recipes()[name])
+    assert made["symbols"] == kept[name]["symbols"]
+    assert np.allclose(made["atoms_yxz_nm"], kept[name]["atoms_yxz_nm"], atol=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", relax.BOUNDARIES)
+def test_boundaries_are_what_the_command_makes(name):
+    kept = json.loads(relax.FILE.read_text())["boundaries"][name]
+    made = relax.boundary(relax.equilibrium(), *relax.BOUNDARIES[name])
+    assert np.allclose(made["atoms_yx_nm"], kept["atoms_yx_nm"], atol=2e-4)
