@@ -27,13 +27,13 @@ from ..simulators import fast, multislice, plain
 from ..simulators.calibrate import incoherent, inner, windows
 from ..simulators.grid import Grid
 from ..simulators.multislice import Images, Multislice
-from ..simulators.specimens import SPECIMENS, Specimen, specimen_module
+from ..simulators.specimens import SPECIMENS, Specimen, default_difficulty, specimen_module
 from ..simulators.world import Recipe, multislice_settings, open_world, specimen_seed
 from .timing import median_us
 
 SCANNED_NM = 0.8  # of the cell's middle
+PLAIN_SCANNED_NM = 0.4  # where one call images the whole cell for every probe
 PLAIN = ("graphene", "nio_lsmo")  # whole cells are simulated for one sheet and one crystal
-PLAIN_CONFIGURATIONS = 1
 FINE = 2.0
 REPEATS = 7
 
@@ -71,9 +71,9 @@ def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
 def _measure(name: str, with_plain: bool) -> list[Row]:
     module = specimen_module(name)
     found = [_alone(_fast_row, name)]
-    (cell, grid) = _cell(name)
+    cell, grid = _cell(name, SCANNED_NM)
     settings = multislice_settings(name)
-    images, seconds, memory = _alone(_tiled, name, settings)
+    images, seconds, memory = _alone(_tiled, name, SCANNED_NM, settings)
     configurations = settings.configurations
     probes = grid.shape_yx[0] * grid.shape_yx[1]
     kept = (inner(module.OPTICS, grid.sampling_nm),) * 2
@@ -102,25 +102,28 @@ def _measure(name: str, with_plain: bool) -> list[Row]:
         )
     )
     if with_plain:
-        same = replace(settings, configurations=PLAIN_CONFIGURATIONS)
-        ours, seconds, memory = _alone(_tiled, name, same)
-        rate = probes * PLAIN_CONFIGURATIONS / seconds
+        side = PLAIN_SCANNED_NM + 2.0
+        _, grid = _cell(name, PLAIN_SCANNED_NM)
+        probes = grid.shape_yx[0] * grid.shape_yx[1]
+        same = replace(settings, configurations=1)
+        ours, seconds, memory = _alone(_tiled, name, PLAIN_SCANNED_NM, same)
+        about = "1 configuration"
         found.append(
-            Row(name, "abtem", side, probes, seconds, rate, memory, None, "1 configuration")
+            Row(name, "abtem", side, probes, seconds, probes / seconds, memory, None, about)
         )
         for label, finer in (("abTEM, plain", 1.0), ("abTEM, plain, fine", FINE)):
             theirs, seconds, memory = _alone(_plain, name, same, finer)
             agree = min(float(np.corrcoef(ours[d].ravel(), theirs[d].ravel())[0, 1]) for d in ours)
-            rate = probes * PLAIN_CONFIGURATIONS / seconds
             about = "least of its detectors, same configuration"
-            found.append(Row(name, label, side, probes, seconds, rate, memory, agree, about))
+            found.append(
+                Row(name, label, side, probes, seconds, probes / seconds, memory, agree, about)
+            )
     return found
 
 
 def _fast_row(name: str) -> Row:
     module = specimen_module(name)
-    difficulty = "medium" if "medium" in module.LEVELS else "hard"
-    recipe = Recipe(name, difficulty, *specimen_seed(0, "test"), module.FIELD_NM)
+    recipe = Recipe(name, default_difficulty(name), *specimen_seed(0, "test"), module.FIELD_NM)
     seconds = median_us(lambda: open_world(recipe), REPEATS, 2) * 1e-6
     shape = open_world(recipe).grid.shape_yx
     probes = shape[0] * shape[1]
@@ -129,15 +132,15 @@ def _fast_row(name: str) -> Row:
     )
 
 
-def _cell(name: str) -> tuple[Specimen, Grid]:
+def _cell(name: str, scanned_nm: float) -> tuple[Specimen, Grid]:
     """A window of a validation specimen, about a feature."""
     specimen, _ = windows(name, "validation", only=3)[1]
     sampling = specimen_module(name).EXACT_SAMPLING_NM
-    return specimen.window(np.zeros(2), SCANNED_NM), Grid.over((SCANNED_NM,) * 2, sampling)
+    return specimen.window(np.zeros(2), scanned_nm), Grid.over((scanned_nm,) * 2, sampling)
 
 
-def _tiled(name: str, settings: Multislice) -> tuple[Images, float, float]:
-    cell, grid = _cell(name)
+def _tiled(name: str, scanned_nm: float, settings: Multislice) -> tuple[Images, float, float]:
+    cell, grid = _cell(name, scanned_nm)
     optics = specimen_module(name).OPTICS
     atoms = cell.atoms()
     few = replace(settings, configurations=1)
@@ -149,7 +152,7 @@ def _tiled(name: str, settings: Multislice) -> tuple[Images, float, float]:
 
 
 def _plain(name: str, settings: Multislice, finer: float) -> tuple[Images, float, float]:
-    cell, grid = _cell(name)
+    cell, grid = _cell(name, PLAIN_SCANNED_NM)
     atoms = cell.atoms()
     began = time.perf_counter()
     images = plain.render(atoms, grid, specimen_module(name).OPTICS, settings, finer)

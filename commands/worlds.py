@@ -54,12 +54,12 @@ def simulate(
     is given again.
     """
     from ..simulators import cache, exchange, files, multislice, schedulers, world
-    from ..simulators.specimens import check_difficulty, specimen_module
+    from ..simulators.specimens import check_difficulty, default_difficulty, specimen_module
     from ..views import worlds as view
 
     module = specimen_module(specimen)
     if difficulty is None:
-        difficulty = "medium" if "medium" in module.LEVELS else next(iter(module.LEVELS))
+        difficulty = default_difficulty(specimen)
     check_difficulty(specimen, difficulty)
     schedulers.check_scheduler(scheduler)
     multislice.check_bound(memory_gib)
@@ -72,13 +72,14 @@ def simulate(
         world.detectors(specimen, renderer),
         margin_nm,
     )
-    stem = f"{specimen}-{difficulty}-{seed}"
-    shown = picture or (Path(f"{stem}.png") if out is None else out.with_suffix(".png"))
+    # The world's address tells its picture from that of any other.
+    own = Path(f"{specimen}-{difficulty}-{seed}-{recipe.digest[:8]}.png")
+    shown = picture or (own if out is None else out.with_suffix(".png"))
     exchange.check_suffix(out)
     if shown.suffix.lower() != ".png":
         raise ValueError(f"the picture {str(shown)!r} must end in .png")
     for target in (out, shown):
-        if target is not None and target.exists():
+        if target is not None and target != own and target.exists():
             raise FileExistsError(f"{str(target)!r} exists; nothing is overwritten")
     store = cache.Cache()
     found = store.get(recipe.digest)
@@ -102,10 +103,11 @@ def simulate(
         if out is None:
             raise
         lost = error
-    shown.parent.mkdir(parents=True, exist_ok=True)
-    png = view.picture(made)
-    with files.part_of(shown, len(png)) as part:
-        part.write_bytes(png)
+    if not shown.exists():
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        png = view.picture(made)
+        with files.part_of(shown, len(png)) as part:
+            part.write_bytes(png)
     if lost is not None:
         raise OSError(f"{str(out)!r} is written, but the world is not kept: {lost}") from lost
     terminal.listing(

@@ -26,7 +26,7 @@ from stemscout.simulators.imperfections import (
     ScanRotationError,
 )
 from stemscout.simulators.simulated import SimulatedMicroscope
-from stemscout.simulators.specimens import SPECIMENS, specimen_module
+from stemscout.simulators.specimens import SPECIMENS, default_difficulty, specimen_module
 from stemscout.simulators.world import SHIPPED, Recipe, load_world, open_world, specimen_seed
 from stemscout.views import style
 
@@ -128,7 +128,7 @@ def fast_detectors():
         columns = fig.subplots(2, len(SPECIMENS), squeeze=False).T
         for column, name in zip(columns, SPECIMENS, strict=True):
             module = specimen_module(name)
-            level = "medium" if "medium" in module.LEVELS else "hard"
+            level = default_difficulty(name)
             dwell, side = module.LEVELS[level].dwell_us, 2 * module.FRAME_NM
             recipe = Recipe(
                 name,

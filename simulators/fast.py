@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 from ..hardware.errors import Unsupported
 from .grid import Grid
+from .optics import Optics
+from .specimens import specimen_module
 from .specimens.amorphous import BLOCK_NM, DENSITY_PER_NM3, block, shift_yx_nm
 from .specimens.specimen import Floats, Kind, Specimen
 from .spline import coefficients_of, image_of
@@ -141,6 +143,20 @@ def load_kernels(specimen: str) -> Kernels:
     )
 
 
+def check_optics(specimen: str, optics: Optics) -> None:
+    """Refuse optics that the kernels of a specimen are not for.
+
+    Raises:
+        Unsupported: the calibration was made under others.
+    """
+    made = load_kernels(specimen).provenance["optics"]
+    if json.loads(json.dumps(asdict(optics))) != made:
+        raise Unsupported(
+            f"the fast renderer was calibrated for {specimen} under other optics; calibrate it "
+            f"anew (python -m stemscout.simulators.calibrate {specimen}), or use abtem"
+        )
+
+
 @cache
 def carbon_per_nm(specimen: str, detector: str) -> float:
     """Fraction of the beam that 1 nm of amorphous carbon adds to a detector."""
@@ -168,9 +184,21 @@ def coefficients(
         kernels: those of the package for this kind of specimen by default.
 
     Raises:
-        Unsupported: a detector that is not incoherent, or not calibrated.
+        Unsupported: a detector that is not incoherent, or not calibrated; a thickness
+            that the kernels are not for.
     """
-    kernels = kernels or load_kernels(specimen.name)
+    if kernels is None:
+        kernels = load_kernels(specimen.name)
+        made_for = specimen_module(specimen.name).THICKNESS_NM
+        if specimen.thickness_nm != made_for:
+            raise Unsupported(
+                f"the fast renderer is calibrated for {specimen.name} of {made_for:g} nm, and this "
+                f"one is {specimen.thickness_nm:g} nm thick; use abtem"
+            )
+        if specimen.film_nm > BLOCK_NM[2]:
+            raise Unsupported(
+                f"a film of {specimen.film_nm:g} nm; at most {BLOCK_NM[2]:g} nm are made"
+            )
     if detector not in kernels.weights:
         raise Unsupported(
             f"the fast renderer has no {detector!r} for {specimen.name}; "

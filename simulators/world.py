@@ -23,7 +23,7 @@ from .specimens import Specimen, specimen_module
 from .spline import coefficients_of, image_of
 
 F32 = NDArray[np.float32]
-LARGEST_FIELD_NM = 400.0  # 10,000 nodes to a side, 400 MB to a detector
+LARGEST_FIELD_NM = 200.0  # 8,000 nodes to a side, 256 MB to a detector; some ten seconds
 SPLITS = ("train", "validation", "test")
 RENDERERS = ("fast", "abtem")
 SHIPPED = Path(__file__).parent / "worlds"
@@ -180,6 +180,7 @@ def open_world(recipe: Recipe) -> World:
 def render_fast(recipe: Recipe) -> World:
     """Generate a specimen and render it with the fast renderer."""
     module = specimen_module(recipe.specimen)
+    fast.check_optics(recipe.specimen, module.OPTICS)
     specimen = generate(recipe)
     grid = _grid(recipe, module.SAMPLING_NM)
     coefficients = {d: fast.coefficients(specimen, grid, d) for d in recipe.detectors}
@@ -261,7 +262,8 @@ def _open_abtem(recipe: Recipe) -> World:
             f"no world was simulated by abTEM for {recipe.specimen} at {recipe.difficulty!r}, seed "
             f"{recipe.entropy}, {recipe.field_nm:g} nm; make it with `stemscout simulate "
             f"{recipe.specimen} --seed {recipe.entropy} --difficulty {recipe.difficulty} "
-            f"--fov-nm {recipe.field_nm:g} --margin-nm {recipe.margin_nm:g} --renderer abtem`"
+            f"--split {SPLITS[recipe.spawn_key[0]]} --fov-nm {recipe.field_nm:g} "
+            f"--margin-nm {recipe.margin_nm:g} --renderer abtem`"
         )
     return unpack(*found)
 

@@ -175,6 +175,18 @@ def test_simulate_keeps_a_world_and_shows_its_picture(tmp_path, own_cache):
     )
 
 
+def test_the_same_world_may_be_asked_for_again(tmp_path, own_cache):
+    """Its picture is named after its address; another world's is another."""
+    asked = ("simulate", "mos2", "--seed", 3, "--fov-nm")
+    told = [stemscout(*asked, side, "--json", cwd=tmp_path) for side in (8, 8, 7)]
+    assert [d.returncode for d in told] == [0, 0, 0], told[1].stderr
+    first, again, other = (json.loads(d.stdout) for d in told)
+    assert again == first
+    assert first["world"][:8] in first["picture"]
+    assert other["picture"] != first["picture"]
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
 def test_simulate_prints_one_json_object(tmp_path, own_cache):
     """And a specimen with one level needs no difficulty, a world may have a margin."""
     done = stemscout(
@@ -332,10 +344,10 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("run", *ENV, "--out", "/dev/null/sub"), "is a file"),
         (
             ("simulate", "graphene", "--fov-nm", "1e5"),
-            "a field of 100000.0 nm; it must be above 0 and at most 400 nm",
+            "a field of 100000.0 nm; it must be above 0 and at most 200 nm",
         ),
         (
-            ("simulate", "mos2", "--renderer", "abtem", "--fov-nm", "300", "--memory-gib", "0.5"),
+            ("simulate", "mos2", "--renderer", "abtem", "--fov-nm", "190", "--memory-gib", "0.5"),
             "more than the 0.5 GiB allowed; ask for a smaller field or allow more memory",
         ),
         (("simulate", "composite", "--difficulty", "easy"), "it is made only at: hard"),

@@ -8,7 +8,8 @@ A specimen module has these names; everything else in the package reads them:
 ``THERMAL_SIGMA_NM`` (r.m.s. displacement along each axis, by symbol),
 ``FULL_SCALE`` (fraction of the beam shown white, by detector), ``LEVELS`` (by
 difficulty, each with a ``dwell_us``), ``KINDS`` (of column), ``CLASSES`` (of
-feature), and
+feature), ``CALIBRATED`` (windows that a class gets in the calibration, where
+it is more than one), and
 
 ``generate(seed, difficulty, field_nm, margin_nm) -> Specimen``: the same seed
 gives the same specimen, whatever the margin; columns reach ``margin_nm`` beyond
@@ -44,6 +45,7 @@ __all__ = [
     "Outline",
     "Specimen",
     "check_difficulty",
+    "default_difficulty",
     "specimen_module",
 ]
 
@@ -57,6 +59,12 @@ def specimen_module(name: str) -> ModuleType:
     if name not in SPECIMENS:
         raise ValueError(f"unknown specimen {name!r}; there are: {', '.join(SPECIMENS)}")
     return import_module(f".{name}", __package__)
+
+
+def default_difficulty(name: str) -> str:
+    """Medium, or the only difficulty that a specimen is made at."""
+    levels = specimen_module(name).LEVELS
+    return "medium" if "medium" in levels else str(next(iter(levels)))
 
 
 def check_difficulty(name: str, difficulty: str) -> None:

@@ -11,7 +11,9 @@ diffraction (Palewicz et al., Acta Cryst. B 63 (2007) 537: Fe 0.041 nm along
 them and 0.011 nm further, that above Fe, in the same column, with Fe, which keeps
 Fe-O within 3 % of the 0.195 and 0.211 nm found there.  The
 tilts of the octahedra and the components along the beam, which HAADF does not
-see, are left out.
+see, are left out; with them goes the splitting of the Bi-O distances, so that the
+nearest oxygen is 0.247 nm from Bi and four more 0.261 nm, where the crystal has three at
+0.227 and three at 0.251 nm.
 
 In projection the polarisation has four directions, along <110>.  A wall is
 scored by how much it turns there, 90° or 180°; its crystallographic type is

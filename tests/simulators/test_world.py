@@ -19,6 +19,7 @@ from stemscout.simulators.scan import sample
 from stemscout.simulators.specimens import (
     DIFFICULTIES,
     SPECIMENS,
+    bifeo3,
     graphene,
     nanoparticles,
     specimen_module,
@@ -250,13 +251,32 @@ def test_a_kept_world_comes_back_from_the_cache(world, own_cache):
 
 def test_abtem_worlds_open_from_the_cache_and_never_by_themselves(own_cache, world):
     recipe = replace(ABTEM, entropy=77)
-    with pytest.raises(ValueError, match="make it with `stemscout simulate graphene --seed 77"):
+    with pytest.raises(
+        ValueError, match="make it with `stemscout simulate graphene --seed 77"
+    ) as told:
         open_world(recipe)
+    assert "--difficulty easy --split test --fov-nm 6 --margin-nm 0" in str(told.value)
     made = replace(world, recipe=recipe, made=circumstances(recipe))
     keep(made)
     found = open_world(recipe)
     assert found.recipe == recipe
     assert pickle.loads(pickle.dumps(found)) is found
+
+
+def test_optics_that_the_kernels_are_not_for_are_refused(monkeypatch):
+    """An image under other optics than it is said to be would be worth nothing."""
+    monkeypatch.setattr(graphene, "OPTICS", replace(graphene.OPTICS, energy_kev=200.0))
+    with pytest.raises(Unsupported, match="calibrated for graphene under other optics"):
+        open_world(Recipe("graphene", "easy", 0, (2, 0, 0), 6.0))
+
+
+def test_thicknesses_that_the_kernels_are_not_for_are_refused():
+    thick = replace(bifeo3.generate(0, "easy", 8.0), thickness_nm=12.0)
+    with pytest.raises(Unsupported, match="bifeo3 of 4 nm, and this one is 12 nm thick; use abtem"):
+        fast.coefficients(thick, Grid.over((1.0, 1.0), 0.04), "haadf")
+    film = replace(nanoparticles.generate(0, "easy", 48.0), film_nm=20.0)
+    with pytest.raises(Unsupported, match="a film of 20 nm; at most 12 nm"):
+        fast.coefficients(film, Grid.over((1.0, 1.0), 0.08), "haadf")
 
 
 def test_a_field_beyond_the_memory_is_refused_before_anything_is_made():
