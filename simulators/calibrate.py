@@ -7,7 +7,9 @@ class and some where there is contamination, simulates them with frozen-phonon
 multislice, fits a sum of Gaussians to every species of column, and writes
 ``calibration/<specimen>.json`` with correlation, slope and peak-intensity
 error.  The held-out figures come from windows of validation specimens, which
-the fit has never seen.
+the fit has never seen, simulated with many phonon configurations: an average over
+a few is noisy itself, and its noise would be counted as the fast renderer's error.
+How far two halves of that reference agree is stated beside.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ CONTAMINATED = 2  # windows on contamination
 SEEDS = 12  # specimens searched for a feature of each class
 CONFIGURATIONS = 3  # of phonons at most; every species stands in many places besides
 FITTED = 6  # windows at least
-HELD_OUT = 6  # windows that the fit never sees
+HELD_OUT = 6  # windows that the fit never sees; more where these do not show every species
 EDGE_SIGMAS = 2.5  # of the source: so near to a window's edge its blur lacks what lies beyond
 INCOHERENT_FROM = 1.5  # inner angle over the probe's; below, images are coherent
 ALL = slice(None)
@@ -47,28 +49,33 @@ Window = tuple[Specimen, Grid]
 def windows(name: str, split: str, only: int | None = None) -> list[Window]:
     """Windows about a feature of each class and about contamination.
 
-    Where these are fewer than ``FITTED``, more features get one.  ``only`` so
-    many are chosen evenly from all of them, so that a few still show of everything.
+    A module may ask for more of a class (``CALIBRATED``).  Where specimens lie on
+    films of several thicknesses, each has its own, of specimens of its own.  Where
+    these are fewer than ``FITTED``, more features get one.  ``only`` so many are
+    chosen evenly from all of them, so that a few still show of everything.
     """
     module = specimen_module(name)
-    missing = list(range(len(module.CLASSES)))
+    films = sorted({getattr(level, "film_nm", 0.0) for level in module.LEVELS.values()})
+    missing = [(k, film) for film in films for k in range(len(module.CLASSES))]
     centres: list[tuple[Specimen, Floats]] = []
     dirty: list[tuple[Specimen, Floats]] = []
     spare: list[tuple[Specimen, Floats]] = []
-    for specimen in _specimens(name, split):
-        for k in list(missing):
+    for seed, specimen in _specimens(name, split):
+        on = specimen.film_nm
+        # Specimens of one seed look alike, whatever their film.
+        turn = films.index(on) == seed % len(films)
+        for k in [k for k, film in missing if film == on and turn]:
             of_class = np.flatnonzero(specimen.feature_class == k)
+            wanted = getattr(module, "CALIBRATED", {}).get(module.CLASSES[k].name, 1)
             if len(of_class):
-                centres.append((specimen, specimen.feature_yx_nm[of_class[0]]))
-                spare += [(specimen, specimen.feature_yx_nm[n]) for n in of_class[1:FITTED]]
-                missing.remove(k)
-        thick = specimen.maps.get("contamination")
-        if thick is not None and thick.values.max() > 0 and len(dirty) < CONTAMINATED:
-            half = (np.array(thick.values.shape) - 1) / 2
-            inner = (int(1.0 / thick.pitch_nm),) * 2  # the window stays inside the field
-            body = thick.values[inner[0] : -inner[0], inner[1] : -inner[1]]
-            at = np.array(np.unravel_index(body.argmax(), body.shape)) + inner
-            dirty.append((specimen, (at - half) * thick.pitch_nm))
+                places = [(specimen, specimen.feature_yx_nm[n]) for n in of_class]
+                centres += places[:wanted]
+                spare += places[wanted:FITTED]
+                missing.remove((k, on))
+        yx = _thickest(specimen) if len(dirty) < CONTAMINATED else None
+        # Specimens of one seed share a patch: it counts once.
+        if yx is not None and not any(np.allclose(yx, other) for _, other in dirty):
+            dirty.append((specimen, yx))
         if not missing and len(dirty) == CONTAMINATED:
             break
     chosen = dirty[:1] + centres + dirty[1:]
@@ -77,6 +84,35 @@ def windows(name: str, split: str, only: int | None = None) -> list[Window]:
         chosen = [chosen[k] for k in np.linspace(0, len(chosen) - 1, only).round().astype(int)]
     grid = Grid.over((WINDOW_NM, WINDOW_NM), SAMPLING_NM)
     return [(_with_film(specimen.window(yx, WINDOW_NM)), grid) for specimen, yx in chosen]
+
+
+def unseen_windows(name: str) -> list[Window]:
+    """``HELD_OUT`` windows of validation specimens, and those that show what these do not."""
+    kept = inner(specimen_module(name).OPTICS, SAMPLING_NM)
+    whole = windows(name, "validation")
+    chosen = windows(name, "validation", HELD_OUT)
+    names = species_of(whole[0][0].kinds)
+
+    def shown(cells: list[Window]) -> set[str]:
+        return {names[k] for cell in cells for _, _, k in _columns_inside(*cell, kept)}
+
+    # That a mixed column holds more of its substitute is not asked for.
+    for species in [s for s in names if ":" not in s]:
+        if species not in shown(chosen):
+            chosen += [cell for cell in whole if species in shown([cell])][:1]
+    return chosen
+
+
+def _thickest(specimen: Specimen) -> Floats | None:
+    """Where there is most contamination, a window's reach inside the field."""
+    thick = specimen.maps.get("contamination")
+    if thick is None or thick.values.max() == 0:
+        return None
+    half = (np.array(thick.values.shape) - 1) / 2
+    border = (int(1.0 / thick.pitch_nm),) * 2
+    body = thick.values[border[0] : -border[0], border[1] : -border[1]]
+    at = np.array(np.unravel_index(body.argmax(), body.shape)) + border
+    return np.asarray((at - half) * thick.pitch_nm)
 
 
 def _with_film(specimen: Specimen) -> Specimen:
@@ -98,12 +134,14 @@ def _with_film(specimen: Specimen) -> Specimen:
     )
 
 
-def _specimens(name: str, split: str) -> Iterator[Specimen]:
+def _specimens(name: str, split: str) -> Iterator[tuple[int, Specimen]]:
+    """Specimens of a split, each with its seed."""
     module = specimen_module(name)
     for seed in range(SEEDS):
         entropy, key = specimen_seed(seed, split)
         for difficulty in module.LEVELS:
-            yield module.generate(np.random.SeedSequence(entropy, spawn_key=key), difficulty)
+            sequence = np.random.SeedSequence(entropy, spawn_key=key)
+            yield seed, module.generate(sequence, difficulty)
 
 
 def design_matrix(specimen: Specimen, grid: Grid) -> Floats:
@@ -204,11 +242,17 @@ def _peak_errors(
     image: NDArray[np.float32],
     kept: slice,
 ) -> Iterator[tuple[str, float]]:
-    """Relative error of the intensity at every column inside what is kept of the window.
+    """Relative error of the intensity at every column inside what is kept of the window."""
+    names = species_of(specimen.kinds)
+    for i, j, k in _columns_inside(specimen, grid, kept):
+        yield names[k], float(model[i, j] / image[i, j] - 1.0)
+
+
+def _columns_inside(specimen: Specimen, grid: Grid, kept: slice) -> Iterator[tuple[int, int, int]]:
+    """Node and species of every column inside what is kept of a window.
 
     A mixed column counts for the species of which it holds more.
     """
-    names = species_of(specimen.kinds)
     first = np.cumsum([0, *(2 if k.substitute else 1 for k in specimen.kinds)])[:-1]
     species = first[specimen.kind]
     if len(specimen.share):
@@ -219,7 +263,7 @@ def _peak_errors(
     low, high, _ = kept.indices(min(grid.shape_yx))
     inside = ((nodes >= low) & (nodes < high)).all(axis=1)
     for (i, j), k in zip(nodes[inside], species[inside], strict=True):
-        yield names[k], float(model[i, j] / image[i, j] - 1.0)
+        yield int(i), int(j), int(k)
 
 
 def incoherent(optics: Optics) -> list[str]:
@@ -229,37 +273,47 @@ def incoherent(optics: Optics) -> list[str]:
 
 
 def settings_of(name: str) -> Multislice:
-    """How the windows are simulated."""
+    """How the windows are simulated that are fitted."""
     settings = multislice_settings(name)
     return replace(settings, configurations=min(settings.configurations, CONFIGURATIONS))
 
 
+def halves_of(name: str) -> list[Multislice]:
+    """How the held-out windows are simulated: twice, with other phonons, and more of them."""
+    fitted = settings_of(name)
+    settings = replace(fitted, configurations=2 * fitted.configurations)
+    return [settings, replace(settings, phonon_seed=settings.phonon_seed + 1)]
+
+
 def simulate(
-    name: str, split: str, folder: Path | None, scheduler: str, only: int | None = None
-) -> tuple[list[Window], list[Images]]:
-    """The windows of a split, and their images by multislice."""
-    module = specimen_module(name)
-    cells, images = windows(name, split, only), []
+    name: str, cells: list[Window], settings: Multislice, folder: Path | None, scheduler: str
+) -> list[Images]:
+    """Images of windows by multislice; finished rows stay in ``folder``."""
+    optics, images = specimen_module(name).OPTICS, []
     for n, (specimen, grid) in enumerate(cells):
-        images.append(
-            render(
-                specimen.atoms(),
-                grid,
-                module.OPTICS,
-                settings_of(name),
-                None if folder is None else folder / f"{split}-{n}",
-                None,
-                scheduler,
-            )
-        )
-        print(f"{name}: {split} window {n + 1} of {len(cells)}", flush=True)
-    return cells, images
+        rows = None if folder is None else folder / str(n)
+        images.append(render(specimen.atoms(), grid, optics, settings, rows, None, scheduler))
+        print(f"{name}: window {n + 1} of {len(cells)}", flush=True)
+    return images
+
+
+def agreement(halves: list[list[Images]], detector: str, kept: slice) -> float:
+    """Correlation of the two halves of a reference, all windows together."""
+    first, second = (
+        np.concatenate([i[detector][kept, kept].ravel() for i in half]) for half in halves
+    )
+    return round(float(np.corrcoef(first, second)[0, 1]), 5)
 
 
 def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> dict[str, Any]:
     """Simulate the windows of a specimen, fit, and return the table."""
     optics = specimen_module(name).OPTICS
-    cells, images = simulate(name, "train", folder, scheduler)
+
+    def at(place: str) -> Path | None:
+        return None if folder is None else folder / place
+
+    cells = windows(name, "train")
+    images = simulate(name, cells, settings_of(name), at("train"), scheduler)
     kept = inner(optics, SAMPLING_NM)
     fitted = fit(cells, images, incoherent(optics), kept)
     kernels = Kernels(
@@ -269,7 +323,14 @@ def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> di
         background=fitted["background"],
         provenance={},
     )
-    unseen = simulate(name, "validation", folder, scheduler, HELD_OUT)
+    unseen = unseen_windows(name)
+    halves = [
+        simulate(name, unseen, settings, at(f"validation-{k}"), scheduler)
+        for k, settings in enumerate(halves_of(name))
+    ]
+    reference = [
+        {d: np.float32(0.5) * (a[d] + b[d]) for d in a} for a, b in zip(*halves, strict=True)
+    ]
     return {
         "species": list(kernels.species),
         "sigmas_nm": list(SIGMAS_NM),
@@ -279,11 +340,13 @@ def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> di
         "background": kernels.background,
         "provenance": {
             "command": f"python -m stemscout.simulators.calibrate {name}",
-            "windows": {"train": len(cells), "validation": len(unseen[0]), "side_nm": WINDOW_NM},
+            "windows": {"train": len(cells), "validation": len(unseen), "side_nm": WINDOW_NM},
             "optics": asdict(optics),
             "multislice": asdict(settings_of(name)),
+            "held_out_multislice": [asdict(s) for s in halves_of(name)],
             "fit": quality(cells, images, kernels, kept),
-            "held_out": quality(*unseen, kernels, kept),
+            "held_out": quality(unseen, reference, kernels, kept),
+            "reference": {d: agreement(halves, d, kept) for d in kernels.weights},
         },
     }
 

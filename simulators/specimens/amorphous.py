@@ -70,13 +70,12 @@ def film(
     shift_yx_nm: Floats,
     margin_nm: float = 1.0,
 ) -> Floats:
-    """Atoms (n, 3) of a film whose top is at height 0, over a field and its margin."""
+    """Atoms (n, 3) of a film that the beam enters at height 0, over a field and its margin."""
     low = -np.asarray(field_yx_nm) / 2 - margin_nm
     heights = np.full((2, 2), thickness_nm)
     span = float((-2 * low).max())
     atoms = deposit(low, heights, span, shift_yx_nm)
-    atoms = atoms[(np.abs(atoms[:, :2]) <= -low).all(axis=1)]
-    return np.asarray(atoms - np.array([0.0, 0.0, thickness_nm]))
+    return np.asarray(atoms[(np.abs(atoms[:, :2]) <= -low).all(axis=1)])
 
 
 def deposit(

@@ -112,6 +112,8 @@ def _kinds() -> tuple[tuple[Kind, ...], list[list[int]]]:
 
 KINDS, KIND_PLACES = _kinds()
 
+CALIBRATED = {f"gold {name}": count for name, count in nanoparticles.CALIBRATED.items()}
+
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility composite`.
 NEED_E_PER_A2: dict[str, float] = {
@@ -253,7 +255,7 @@ def _merged(
         s.displacement_yx_nm if len(s.displacement_yx_nm) else np.zeros((len(s.kind), 2))
         for s in own
     ]
-    # The gold's film is made of atoms here: it ends where the piece does.
+    # The gold's film is made of atoms here: it ends where the piece does, behind the gold.
     side = PARTS[-1].side_nm
     film = amorphous.film((side, side), FILM_NM, amorphous.shift_yx_nm(seed_words(sequence)), 0.0)
     positions.append(film[:, :2] + middles[-1])

@@ -9,7 +9,8 @@ plane, bounded by {111} and {100} facets (Marks, Rep. Prog. Phys. 57 (1994) 603)
 Each lies on the film at random, most with a <110>, <100> or <111> axis along
 the beam, so that columns of atoms show, the others tilted off it.  In a
 junction the nearest atoms of two particles are 0.28 nm apart.  The film is
-amorphous carbon; the lowest gold atoms lie 0.30 nm above it.
+amorphous carbon, 0.30 nm from the nearest gold atoms.  The beam meets the gold
+first and is focused into it, 2 nm behind the first atoms.
 
 | class    | shape | context radius | tolerance | coarsest pixel |
 |----------|-------|----------------|-----------|----------------|
@@ -58,6 +59,7 @@ OPTICS = Optics(
     semiangle_mrad=20.0,
     beam_current_pa=40.0,
     source_fwhm_nm=0.14,
+    defocus_nm=2.0,
     detectors=(
         Detector("haadf", 60.0, 120.0),
         Detector("maadf", 50.0, 90.0),
@@ -94,6 +96,10 @@ class Level:
     dwell_us: float
 
 
+# Windows of calibration about a feature: how bright a column of gold is depends on how its particle
+# lies, so that one particle says little of others.
+CALIBRATED = {"junction": 6}
+
 LEVELS = {
     "easy": Level(16, 12, 2, 3.0, 4.0),
     "medium": Level(12, 20, 4, 5.0, 2.0),
@@ -120,7 +126,7 @@ class Particle:
     """A particle about the middle of its outline.
 
     Attributes:
-        atoms: (n, 4) y, x, z from the lowest atom, and how long the column of
+        atoms: (n, 4) y, x, z above the atom nearest to the film, and how long the column of
             atoms is; those of a column come one after the other.
         surface: (m, 3) the outermost of them.
         radius_nm: of the outline.
@@ -181,7 +187,7 @@ def generate(
         difficulty=difficulty,
         field_yx_nm=(field_nm, field_nm),
         positions_yx_nm=atoms[:, :2].copy(),
-        height_nm=atoms[:, 2] + ABOVE_FILM_NM,
+        height_nm=-atoms[:, 2] - ABOVE_FILM_NM,
         share=atoms[:, 3].copy(),
         kind=np.zeros(len(atoms), dtype=np.int64),
         kinds=KINDS,
@@ -210,7 +216,7 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
                 difficulty="medium",
                 field_yx_nm=(6.0, 6.0),
                 positions_yx_nm=near[:, :2].copy(),
-                height_nm=near[:, 2] + ABOVE_FILM_NM,
+                height_nm=-near[:, 2] - ABOVE_FILM_NM,
                 share=near[:, 3].copy(),
                 kind=np.zeros(len(near), dtype=np.int64),
                 kinds=KINDS,

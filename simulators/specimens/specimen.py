@@ -135,7 +135,8 @@ class Specimen:
         thickness_nm: of the columns that repeat; 0 for a sheet.
         share: (n,) share of repeats that hold the kind's substitute; empty: none.
         displacement_yx_nm: (n, 2) off the ideal site; empty: none is meant.
-        film_nm: thickness of an amorphous carbon film below everything; 0: none.
+        film_nm: thickness of an amorphous carbon film behind everything, from height 0
+            on; 0: none.
         feature_angle_rad: (m,) direction of a segment, from +x towards +y (rows
             down); 0 for the others.
         feature_outline: (m,) index into ``outlines``; -1 for one without any.
@@ -166,6 +167,8 @@ class Specimen:
     def __post_init__(self) -> None:
         if not 0 <= self.thickness_nm < np.inf:
             raise ValueError(f"thickness_nm is {self.thickness_nm}; it must be at least 0, finite")
+        if not 0 <= self.film_nm < np.inf:
+            raise ValueError(f"film_nm is {self.film_nm}; it must be at least 0, finite")
         count = len(self.feature_class)
         if len(self.feature_angle_rad) != count:
             object.__setattr__(self, "feature_angle_rad", np.zeros(count))
