@@ -2,16 +2,19 @@
 
 Charge, in electrons, is the currency; time is the second.  A budget of 1.0 is
 the charge of one contiguous raster of the whole field in reference frames.
+Where nobody knows the beam current there is no charge to count, and time or a
+number of frames stands in for it; rasters are then those of beam-on time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf, isinf, isnan, nan
 
 import numpy as np
 
 from ..hardware.costs import CostModel
-from ..hardware.microscope import YX, ScanRequest
+from ..hardware.microscope import YX
 from .reference import ReferenceFrame
 
 ROUNDING = 1e-9  # relative; sums of equal charges must not miss the last frame by it
@@ -23,12 +26,17 @@ class BudgetError(ValueError):
 
 @dataclass
 class Budget:
-    """Charge and time: how much there is, and how much is spent.
+    """Charge, time and frames: how much there is, and how much is spent.
 
     Attributes:
-        charge_e: electrons allowed.
+        charge_e: electrons allowed; infinite is without limit.
         time_s: seconds allowed; None is without limit.
-        raster_charge_e: electrons of one full raster, the unit of budgets.
+        raster_charge_e: electrons of one full raster, the unit of budgets; NaN
+            where nobody knows the beam current, and so is what was spent.
+        frames: how many may be taken, the survey among them; None is without limit.
+        raster_us: beam-on time of one full raster.
+        pays_for: rasters of reference frames that time or frames suffice for,
+            where charge is without limit.
     """
 
     charge_e: float
@@ -36,51 +44,82 @@ class Budget:
     raster_charge_e: float
     spent_charge_e: float = 0.0
     spent_time_s: float = 0.0
+    frames: int | None = None
+    spent_frames: int = 0
+    raster_us: float = nan
+    spent_us: float = 0.0
+    pays_for: float = inf
 
     @classmethod
     def relative(
         cls,
-        fraction: float,
+        fraction: float | None,
         field_yx_nm: YX,
         reference: ReferenceFrame,
         costs: CostModel,
         beam_current_pa: float | None,
         time_s: float | None = None,
+        frames: int | None = None,
     ) -> Budget:
-        """A budget in rasters of the field.
+        """A budget in rasters of the field, in time, in frames, or in several of them.
+
+        Args:
+            fraction: charge, in rasters; None is without limit.
+            field_yx_nm, reference, costs: say what a raster is.
+            beam_current_pa: None where nobody knows it.
+            time_s, frames: further limits; None is without.
 
         Raises:
-            BudgetError: a fraction outside (0, 1], a time that is not above 0,
-                less than one frame, or no known beam current.
+            BudgetError: a fraction outside (0, 1], a time or number of frames that
+                is not above 0, less than one frame, no limit at all, or one of
+                charge without a known beam current.
         """
-        if beam_current_pa is None:
+        if fraction is None and time_s is None and frames is None:
+            raise BudgetError("no budget; set one of charge, time or frames")
+        if fraction is not None and beam_current_pa is None:
             raise BudgetError(
                 "the beam current is unknown, so charge cannot be counted; declare the current, "
                 "or set a budget of time or frames"
             )
-        if not (np.isfinite(fraction) and 0 < fraction <= 1):
+        if fraction is not None and not (np.isfinite(fraction) and 0 < fraction <= 1):
             raise BudgetError(
                 f"a budget of {fraction}; it must be above 0 and at most 1, which is one "
                 "contiguous raster of the whole field"
             )
-        if time_s is not None and not time_s > 0:
-            raise BudgetError(f"a time budget of {time_s} s; it must be above 0")
-        frame = costs.charge_e(reference.at((0.0, 0.0)), beam_current_pa)
-        frames = len(reference.lattice(field_yx_nm)[0])
-        if fraction * frames < 1:
+        if time_s is not None and not 0 < time_s < inf:
+            raise BudgetError(f"a time budget of {time_s} s; it must be above 0, and finite")
+        if frames is not None and (
+            isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 1
+        ):
+            raise BudgetError(f"a budget of {frames!r} frames; it must be an integer, at least 1")
+        one = reference.at((0.0, 0.0))
+        charge = nan if beam_current_pa is None else costs.charge_e(one, beam_current_pa)
+        raster = len(reference.lattice(field_yx_nm)[0])
+        if fraction is not None and fraction * raster < 1:
             raise BudgetError(
-                f"a budget of {fraction:g} does not pay for one frame; with {frames} frames to the "
-                f"raster it must be at least {1 / frames:.4f}"
+                f"a budget of {fraction:g} does not pay for one frame; with {raster} frames to the "
+                f"raster it must be at least {1 / raster:.4f}"
             )
-        least = costs.time_s(reference.at((0.0, 0.0)))
+        least = costs.time_s(one)
         if time_s is not None and time_s < least:
             raise BudgetError(f"a time budget of {time_s} s; one frame takes {least:.3g} s")
-        return cls(fraction * frames * frame, time_s, frames * frame)
+        counts = [inf if frames is None else frames, inf if time_s is None else time_s / least]
+        return cls(
+            inf if fraction is None else fraction * raster * charge,
+            time_s,
+            raster * charge,
+            frames=None if frames is None else int(frames),
+            raster_us=raster * costs.beam_on_us(one),
+            pays_for=min(counts) / raster,
+        )
 
     @property
     def charge_left(self) -> float:
-        """The share of the charge that is left, in [0, 1]."""
-        return max(0.0, 1.0 - self.spent_charge_e / self.charge_e)
+        """The share of the charge that is left, or of the frames where those end sooner."""
+        left = 1.0 if isinf(self.charge_e) else 1.0 - self.spent_charge_e / self.charge_e
+        if self.frames is not None:
+            left = min(left, 1.0 - self.spent_frames / self.frames)
+        return max(0.0, left)
 
     @property
     def time_left(self) -> float:
@@ -90,23 +129,30 @@ class Budget:
     @property
     def spent(self) -> float:
         """Charge spent, in rasters."""
-        return self.spent_charge_e / self.raster_charge_e
+        return self.rasters(self.spent_charge_e, self.spent_us)
 
     @property
     def total(self) -> float:
         """The whole budget, in rasters."""
-        return self.charge_e / self.raster_charge_e
+        return self.pays_for if isinf(self.charge_e) else self.charge_e / self.raster_charge_e
+
+    def rasters(self, charge_e: float, beam_on_us: float) -> float:
+        """A charge in rasters; by its beam-on time where nobody knows the beam current."""
+        if isnan(self.raster_charge_e):
+            return beam_on_us / self.raster_us
+        return charge_e / self.raster_charge_e
 
     def affords(self, charge_e: float, time_s: float) -> bool:
+        """Whether what is left pays for one more frame."""
+        if self.frames is not None and self.spent_frames >= self.frames:
+            return False
         if self.spent_charge_e + charge_e > self.charge_e * (1 + ROUNDING):
             return False
         return self.time_s is None or self.spent_time_s + time_s <= self.time_s * (1 + ROUNDING)
 
-    def affords_request(
-        self, request: ScanRequest, costs: CostModel, beam_current_pa: float
-    ) -> bool:
-        return self.affords(costs.charge_e(request, beam_current_pa), costs.time_s(request))
-
-    def spend(self, charge_e: float, time_s: float) -> None:
+    def spend(self, charge_e: float, time_s: float, beam_on_us: float = 0.0) -> None:
+        """Pay for one frame; its charge is NaN where nobody knows the beam current."""
         self.spent_charge_e += charge_e
         self.spent_time_s += time_s
+        self.spent_us += beam_on_us
+        self.spent_frames += 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hardware.costs import CostModel
+from ..hardware.costs import CostModel, travel_nm
 from ..hardware.limits import check
 from ..hardware.microscope import YX, Capabilities, Frame, Microscope, ScanRequest
 from ..simulators.exposure import Exposure
@@ -32,8 +33,10 @@ class Episode:
         budget: what may be spent; it belongs to this episode alone.
         reference: the reference frame.
         costs: prices, known before a frame is taken.
+        cheapest: the frame that costs least; the reference frame by default.
 
     Attributes:
+        survey: the overview taken before the first frame, where one is granted.
         history: the frames, in order.
         exposures: where the electrons truly went, where the microscope knows.
         gains: the task's gain at each frame.
@@ -46,6 +49,7 @@ class Episode:
         budget: Budget,
         reference: ReferenceFrame,
         costs: CostModel,
+        cheapest: ScanRequest | None = None,
     ) -> None:
         self.microscope = microscope
         self.capabilities: Capabilities = microscope.open()
@@ -53,8 +57,12 @@ class Episode:
         self.budget = budget
         self.reference = reference
         self.costs = costs
+        self.cheapest = cheapest or reference.at((0.0, 0.0))
         self._knows = microscope if isinstance(microscope, KnowsExposure) else None
         self.beam_current_pa = microscope.state().beam_current_pa
+        self.survey: Frame | None = None
+        charge = costs.charge_e(self.cheapest, self.beam_current_pa or 0.0)
+        self._least = charge, costs.time_s(self.cheapest)
         self.history: list[Frame] = []
         self.exposures: list[Exposure] = []
         self.gains: list[float] = []
@@ -77,7 +85,7 @@ class Episode:
                 f"{self.budget.total - self.budget.spent:.3g} are left"
             )
         frame = self.microscope.acquire(request)
-        self.budget.spend(frame.charge_e or 0.0, frame.time_s)
+        self._pay(frame)
         exposure = None if self._knows is None else self._knows.last_exposure
         if exposure is not None:
             self.exposures.append(exposure)
@@ -85,19 +93,43 @@ class Episode:
         self.gains.append(self.task.update(exposure))
         return frame
 
+    def look_over(self, request: ScanRequest) -> Frame:
+        """Take the survey: before anything else, and paid for like any other frame.
+
+        It shows nothing to the task: its pixels are coarser than any class allows.
+        """
+        check(request, self.capabilities.limits, self.beam_current_pa)
+        self.survey = self.microscope.acquire(request)
+        self._pay(self.survey)
+        return self.survey
+
+    def _pay(self, frame: Frame) -> None:
+        charge, current = frame.charge_e, self.beam_current_pa
+        if charge is None:  # the instrument does not know it, which does not make it nothing
+            charge = nan if current is None else self.costs.charge_e(frame.request, current)
+        self.budget.spend(charge, frame.time_s, self.costs.beam_on_us(frame.request))
+
+    @property
+    def at_yx_nm(self) -> YX:
+        """The centre of the latest frame; the middle of the field before the first."""
+        return self.history[-1].request.centre_yx_nm if self.history else (0.0, 0.0)
+
     def affords(self, request: ScanRequest) -> bool:
         """Whether what is left pays for a request."""
-        return self.budget.affords_request(request, self.costs, self.beam_current_pa or 0.0)
+        began = bool(self.history) or self.survey is not None
+        way = travel_nm(self.at_yx_nm, request.centre_yx_nm) if began else 0.0
+        charge = self.costs.charge_e(request, self.beam_current_pa or 0.0)
+        return self.budget.affords(charge, self.costs.time_s(request, way))
 
     def price(self, request: ScanRequest) -> float:
         """Charge of a request, in rasters."""
         charge = self.costs.charge_e(request, self.beam_current_pa or 0.0)
-        return charge / self.budget.raster_charge_e
+        return self.budget.rasters(charge, self.costs.beam_on_us(request))
 
     @property
     def exhausted(self) -> bool:
         """What is left no longer pays for the cheapest allowed frame."""
-        return not self.affords(self.reference.at((0.0, 0.0)))
+        return not self.budget.affords(*self._least)
 
     def display(self, frame: Frame) -> NDArray[np.float32]:
         """The first detector's readings, 0 at black and 1 at full scale of the reference dwell."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ..simulators.specimens import Specimen
 from .scan_env import ScanEnv
 from .sources import RecordedSource
 
@@ -17,21 +19,28 @@ class RecordedEnv(ScanEnv):
     ## Description
     Frames are a sixteenth of the shorter side (27 px of 435) and read the
     image's own pixels.  The recording holds one reference dose for each pixel;
-    reading a pixel again is charged again.
+    reading a pixel again is charged again.  A labels file says what the image
+    shows; its manual is ``envs/labels.py``.
 
     ## Action space, observation space
     As in ``StemScout/GrapheneDefects-v0``.
 
     ## Reward
-    0: nobody knows what the image shows.
+    With labels the gain in the task's fraction, as in every id; any task but
+    ``map``, of which labels know nothing.  Without labels 0: nobody knows what
+    the image shows.
 
     ## End of the episode
-    Never terminated; truncated when what is left does not pay for another frame.
+    With labels terminated when the task is done (unless
+    ``terminate_when_done=False``), without them never; truncated when what is
+    left does not pay for another frame.
 
     ## Arguments
     ``image`` (a path, or an array of rows and columns), ``pixel_nm`` (may be
-    left out where the file says it), ``electrons`` (Poisson noise as if full
-    scale were that many electrons; none by default), and those of ``ScanEnv``.
+    left out where the file says it), ``labels`` (a path, or a mapping with the
+    content of such a file; none by default), ``electrons`` (Poisson noise as if
+    full scale were that many electrons; none by default), and those of ``ScanEnv``;
+    ``task`` is ``discover`` with labels and ``explore`` without.
     """
 
     def __init__(
@@ -39,7 +48,26 @@ class RecordedEnv(ScanEnv):
         image: str | Path | NDArray[Any],
         pixel_nm: float | None = None,
         electrons: float | None = None,
+        labels: str | Path | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        source = RecordedSource(image, pixel_nm, electrons=electrons)
-        super().__init__(source, **{"task": "explore", **options})
+        source = RecordedSource(image, pixel_nm, labels, electrons=electrons)
+        task = "explore" if source.specimen is None else "discover"
+        options = {"task": task, **options}
+        if source.specimen is not None:
+            _check_labelled(options["task"], source.specimen)
+        super().__init__(source, **options)
+
+
+def _check_labelled(task: str, specimen: Specimen) -> None:
+    """Refuse the tasks that need more than these labels say."""
+    if task == "map":
+        raise ValueError(
+            "the task 'map' needs a map of the specimen, and labels hold none; there are: "
+            "discover, classes, follow, target, explore"
+        )
+    shapes = {specimen.classes[k].shape for k in specimen.feature_class}
+    if task == "follow" and shapes == {"point"}:
+        raise ValueError(
+            "the task 'follow' needs walls, boundaries or areas; these labels hold only points"
+        )

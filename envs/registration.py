@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .scan_env import ScanEnv
 
 NAMESPACE = "StemScout"
@@ -40,7 +44,29 @@ ENVIRONMENTS = {
         "envs.recorded:RecordedEnv",
         "your own image (image=, pixel_nm=), replayed as a microscope",
     ),
+    f"{NAMESPACE}/Live-v0": (
+        "envs.live:LiveEnv",
+        "a microscope (microscope=, an object or an address) as it is",
+    ),
 }
+LIVE = f"{NAMESPACE}/Live-v0"  # one microscope: no two of it side by side, no frame twice
+
+
+@dataclass(frozen=True)
+class VectorEntry:
+    """Makes the vectorised form of an environment; nothing is imported before.
+
+    Attributes:
+        entry: module and class of the single one.
+    """
+
+    entry: str
+
+    def __call__(self, **options: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
+        from .vector import ScanVectorEnv
+
+        make = cast("Callable[..., ScanEnv]", load_env_creator(self.entry))
+        return ScanVectorEnv(make, **options)
 
 
 def register_all() -> None:
@@ -48,7 +74,13 @@ def register_all() -> None:
     root = __name__.rsplit(".", 2)[0]
     for name, (entry, _) in ENVIRONMENTS.items():
         if name not in gym.registry:
-            gym.register(id=name, entry_point=f"{root}.{entry}")
+            path = f"{root}.{entry}"
+            gym.register(
+                id=name,
+                entry_point=path,
+                vector_entry_point=None if name == LIVE else VectorEntry(path),
+                nondeterministic=name == LIVE,
+            )
 
 
 def make_env(name: str, **options: Any) -> ScanEnv:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hardware.limits import check
+from ..hardware.microscope import ScanRequest
 from ..simulators.specimens import Specimen
-from ..simulators.world import SPLITS, split_index
-from . import seen
-from .actions import action_codec
+from ..simulators.world import SPLITS, Recipe, split_index
+from .actions import GridAction, MoveAction, action_codec
 from .budget import Budget
 from .episode import Episode
-from .observations import observation_codec
+from .observations import observation_codec, parts_of
+from .reference import ReferenceFrame
 from .render import Window, picture
-from .sources import Source
-from .tasks import Discover, Explore, Task
+from .shaping import Shaping
+from .sources import Source, SpecimenSource
+from .tasks import Task, check_task, task
 
-TASKS = ("discover", "explore")
+SURVEYS = ("none", "low")
+SURVEY_PX = 128  # along either side of the field
+SURVEY_DWELL = 1.0 / 8.0  # reference dwells
 
 
 class ScanEnv(gym.Env[Any, Any]):
@@ -29,14 +35,28 @@ class ScanEnv(gym.Env[Any, Any]):
 
     Args:
         source: makes the microscope of each episode.
-        action: ``position``.
-        observation: ``default``.
-        task: ``discover``; ``explore`` where there is no truth.
+        action: ``position``, ``move``, ``grid`` or ``operator`` (``envs/actions.py``).
+        observation: ``default``, ``channels``, or parts joined by ``+``
+            (``envs/observations.py``).
+        task: ``discover``, ``map``, ``classes``, ``follow``, ``target``; ``explore``
+            where there is no truth (``envs/tasks.py``); or a function of specimen (None
+            where nobody knows it) and reference frame that makes a ``Task`` of one's own.
         budget: charge, in rasters of the whole field, in (0, 1].
         time_budget_s: seconds of instrument time; None is without limit.
+        survey: ``none``, or ``low``: the whole field in 128 x 128 pixels at an eighth
+            of the reference dwell, taken and paid for at reset.
+        shaping: weight of the potential-based shaping of the reward (Ng, Harada &
+            Russell, ICML 1999), off at 0; the potential is minus the distance from
+            the latest frame to the nearest unseen feature, in fields.
+        discount: of the potential, the learner's own.
         split: ``train``, ``validation`` or ``test``; which specimens are drawn.
         terminate_when_done: end as soon as the task is.
+        privileged: put the truth into ``info["truth"]`` at reset.
         render_mode: ``rgb_array`` or ``human``.
+
+    Raises:
+        ValueError: an option that does not exist (the known ones are listed), or
+            a combination that makes no sense.
     """
 
     metadata: dict[str, Any] = {
@@ -48,42 +68,53 @@ class ScanEnv(gym.Env[Any, Any]):
         self,
         source: Source,
         action: str = "position",
-        observation: str = "default",
-        task: str = "discover",
+        observation: str | Sequence[str] = "default",
+        task: str | Callable[[Specimen | None, ReferenceFrame], Task] = "discover",
         budget: float = 0.4,
         time_budget_s: float | None = None,
+        survey: str = "none",
+        shaping: float = 0.0,
+        discount: float = 0.99,
         split: str = "train",
         terminate_when_done: bool = True,
+        privileged: bool = False,
         render_mode: str | None = None,
     ) -> None:
         split_index(split)
-        if task not in TASKS:
-            raise ValueError(f"unknown task {task!r}; there are: {', '.join(TASKS)}")
-        if task == "discover" and not source.knows_truth:
-            raise ValueError("the task 'discover' needs the truth; for this microscope: explore")
+        if not callable(task):
+            check_task(task, source.classes)
+        if survey not in SURVEYS:
+            raise ValueError(f"unknown survey {survey!r}; there are: {', '.join(SURVEYS)}")
+        if survey == "none" and "survey" in parts_of(observation):
+            raise ValueError("the observation 'survey' needs a survey; give survey='low'")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             known = ", ".join(self.metadata["render_modes"])
             raise ValueError(f"unknown render_mode {render_mode!r}; there are: {known}")
         self.source = source
-        self.actions = action_codec(action, source.field_yx_nm, source.reference)
-        self.observations = observation_codec(observation)
+        self.actions = action_codec(action, source.field_yx_nm, source.reference, source.limits)
+        self.observation = observation
+        self.observations = observation_codec(observation, source.field_yx_nm)
         self.action_space = self.actions.space
         self.observation_space = self.observations.space
         self.task = task
         self.budget = budget
         self.time_budget_s = time_budget_s
+        self.survey = survey_request(source) if survey == "low" else None
+        self.shaping = Shaping(shaping, discount, task) if shaping else None
         self.split = split
         self.terminate_when_done = terminate_when_done
+        self.privileged = privileged
         self.render_mode = render_mode
         self._window: Window | None = None
         self._seed: int | None = None
         self._episode_number = 0
         self._episode: Episode | None = None
         self._specimen: Specimen | None = None
+        self._mask, self._masked = np.ones(0, dtype=bool), 0
         # A budget that makes no sense is refused now and not at the first reset.
-        Budget.relative(
-            budget, source.field_yx_nm, source.reference, source.costs, 1.0, time_budget_s
-        )
+        ScanEnv._new_budget(self, 1.0)
+        if self.survey is not None:
+            check(self.survey, source.limits, None)
 
     @property
     def episode(self) -> Episode:
@@ -107,6 +138,16 @@ class ScanEnv(gym.Env[Any, Any]):
             options: ``{"specimen": i}`` shows specimen i of the split, whatever
                 the seed; ``{"split": name}`` changes the split from now on.
         """
+        self.begin(seed, options)
+        self.observations.reset(self.episode)
+        self._show()
+        info = self._info(None)
+        if self.privileged:
+            info["truth"] = self._specimen
+        return self.observations.observe(), info
+
+    def begin(self, seed: int | None, options: dict[str, Any] | None) -> None:
+        """What ``reset`` does before anything is shown."""
         options = dict(options or {})
         specimen = options.pop("specimen", None)
         split = options.pop("split", self.split)
@@ -126,27 +167,44 @@ class ScanEnv(gym.Env[Any, Any]):
             self._seed = int(np.random.SeedSequence().generate_state(1)[0])
         else:
             self._episode_number += 1
-        microscope = self.source.microscope(
-            self._seed,
-            self.split,
-            self._episode_number,
-            None if specimen is None else int(specimen),
-        )
-        microscope.open()
-        self._specimen = self.source.truth(microscope)
-        reference, costs = self.source.reference, self.source.costs
-        budget = Budget.relative(
+        self._begin(None if specimen is None else int(specimen))
+
+    def _new_budget(self, beam_current_pa: float | None) -> Budget:
+        source = self.source
+        return Budget.relative(
             self.budget,
-            self.source.field_yx_nm,
-            reference,
-            costs,
-            microscope.state().beam_current_pa,
+            source.field_yx_nm,
+            source.reference,
+            source.costs,
+            beam_current_pa,
             self.time_budget_s,
         )
-        self._episode = Episode(microscope, self._new_task(), budget, reference, costs)
-        self.observations.reset(self._episode)
-        self._show()
-        return self.observations.observe(), self._info(None)
+
+    @property
+    def next_recipe(self) -> Recipe:
+        """Of the world that the next episode will show, where no seed is given."""
+        assert isinstance(self.source, SpecimenSource)
+        assert self._seed is not None
+        return self.source.recipe(self._seed, self.split, self._episode_number + 1, None)
+
+    def _begin(self, specimen: int | None) -> None:
+        """The episode that seed, split and number stand for."""
+        assert self._seed is not None
+        source = self.source
+        microscope = source.microscope(self._seed, self.split, self._episode_number, specimen)
+        microscope.open()
+        self._specimen = source.truth(microscope)
+        budget = self._new_budget(microscope.state().beam_current_pa)
+        if callable(self.task):
+            goal = self.task(self._specimen, source.reference)
+        else:
+            goal = task(self.task, self._specimen, source.reference)
+        cheapest = self.actions.cheapest
+        self._episode = Episode(microscope, goal, budget, source.reference, source.costs, cheapest)
+        if self.survey is not None:
+            self._episode.look_over(self.survey)
+        if isinstance(self.actions, GridAction):
+            self._mask, self._masked = np.ones(len(self.actions.centres_yx_nm), dtype=bool), 0
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take the frame that ``action`` asks for.
@@ -154,18 +212,40 @@ class ScanEnv(gym.Env[Any, Any]):
         A frame that costs more than is left is not taken, and truncates.  An
         action outside the space raises ValueError and costs nothing.
         """
-        episode = self.episode
-        request = self.actions.decode(action)
+        episode, codec = self.episode, self.actions
+        decoded = codec.decode_all(codec.check([action], 1), np.array([episode.at_yx_nm]))
+        request = codec.request_of(decoded, 0)
         reward = 0.0
         if episode.affords(request):
+            before = None if self.shaping is None else self.shaping.potential(episode)
             episode.take(request)
             reward = episode.gains[-1]
+            if self.shaping is not None and before is not None:
+                reward += self.shaping.bonus(before, self.shaping.potential(episode))
             truncated = episode.exhausted
         else:
             truncated = True
         terminated = self.terminate_when_done and episode.task.done
         self._show()
-        return self.observations.observe(), reward, terminated, truncated, self._info(request)
+        info = self._info(request)
+        if isinstance(codec, MoveAction):
+            info["at_limit"] = bool(decoded.at_limit[0])
+        return self.observations.observe(), reward, terminated, truncated, info
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """(cells,) True where no frame was taken yet, as sb3-contrib asks for it.
+
+        Raises:
+            ValueError: actions that are not cells.
+        """
+        if not isinstance(self.actions, GridAction):
+            raise ValueError("only the action 'grid' has a mask")
+        for frame in self.episode.history[self._masked :]:
+            cell = self.actions.cell_of(frame.request.centre_yx_nm)
+            if cell is not None:
+                self._mask[cell] = False
+        self._masked = len(self.episode.history)
+        return self._mask.copy()
 
     def render(self) -> NDArray[np.uint8] | None:
         """The mosaic so far with the latest frame outlined, (height, width, 3) uint8."""
@@ -184,14 +264,9 @@ class ScanEnv(gym.Env[Any, Any]):
             self._window.close()
             self._window = None
 
-    def _new_task(self) -> Task:
-        if self._specimen is None or self.task != "discover":
-            return Explore()
-        return Discover(seen.targets(self._specimen, self.source.reference.side_nm))
-
     def _info(self, request: Any) -> dict[str, Any]:
         budget = self.episode.budget
-        return {
+        info = {
             "request": request,
             "spent": budget.spent,
             "charge_e": budget.spent_charge_e,
@@ -200,8 +275,24 @@ class ScanEnv(gym.Env[Any, Any]):
             "time_left": budget.time_left,
             "frames": len(self.episode.history),
         }
+        if isinstance(self.actions, GridAction):
+            info["action_mask"] = self.action_masks().astype(np.int8)
+        return info
 
     def _show(self) -> None:
         if self.render_mode == "human":
             self._window = self._window or Window(self.metadata["render_fps"])
             self._window.show(picture(self.episode))
+
+
+def survey_request(source: Source) -> ScanRequest:
+    """The low-dose overview of a whole field."""
+    field, reference = source.field_yx_nm, source.reference
+    return ScanRequest(
+        (0.0, 0.0),
+        field,
+        (SURVEY_PX, SURVEY_PX),
+        SURVEY_DWELL * reference.dwell_us,
+        0.0,
+        reference.detectors,
+    )

@@ -21,11 +21,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..simulators.exposure import Exposure
+from ..simulators.exposure import EDGE_NM, Exposure
 from ..simulators.specimens import FeatureClass, Specimen
 
 ROUNDING = 1e-9  # relative, of sums of doses
-EDGE_NM = 1e-9  # the edge of a footprint belongs to it
 EXTENDED_SHARE = 0.8  # of the points of a segment or cell
 SPACING = 0.1  # of these points, in reference frames
 Floats = NDArray[np.float64]
@@ -130,55 +129,54 @@ def _weights(extended: Bools) -> Floats:
 
 def dose(wanted: Targets, exposure: Exposure) -> Floats:
     """Dose (n, p) that one exposure gives to every sample point, in e/Å²."""
-    given = np.zeros(wanted.points_yx_nm.shape[:2])
-    _receive(wanted, exposure, given)
-    return given
-
-
-def _receive(wanted: Targets, exposure: Exposure, received: Floats) -> Ints:
-    """Add the dose (n, p) of an exposure; which features got any."""
-    angle, region = exposure.region.rotation_rad, exposure.region
-    low, high = wanted.bounds_yx_nm
-    touched = _add_dose(
-        wanted.points_yx_nm,
-        low,
-        high,
-        wanted.max_pixel_nm,
-        exposure.pixel_nm,
-        region.centre_yx_nm,
-        region.fov_yx_nm,
-        cos(angle),
-        sin(angle),
-        exposure.shift_yx_nm,
-        exposure.dose_e_per_a2,
-        received,
-    )
-    return np.asarray(touched)
+    tally = Tally(wanted)
+    tally.add(exposure)
+    return tally.received
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _add_dose(
+def _suffices(received: Floats, need: float, least: int) -> bool:
+    """Whether so many sample points of a feature have the dose that it needs."""
+    count = 0
+    for p in range(received.shape[0]):
+        count += received[p] >= need * (1 - ROUNDING)
+    return count >= least
+
+
+def enough(wanted: Targets, received: Floats) -> Bools:
+    """Which features (n,) a dose (n, p) suffices for."""
+    rows = zip(received, wanted.need_e_per_a2, wanted.least, strict=True)
+    return np.array([_suffices(r, need, least) for r, need, least in rows], dtype=bool)
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def expose(
     points: Floats,
     low: Floats,
     high: Floats,
     coarsest: Floats,
+    need: Floats,
+    least: Ints,
     pixel: float,
     centre: tuple[float, float],
     fov: tuple[float, float],
-    c: float,
-    s: float,
+    rotation: float,
     shift: tuple[float, float],
     given: float,
     received: Floats,
-) -> NDArray[np.int64]:
-    """The same test as ``Exposure.covers``, in one pass over the features that are near."""
+    seen: Bools,
+    destroyed: Bools,
+) -> None:
+    """Add the dose of one frame to the sample points, and mark what is seen by it.
+
+    The same test as ``Exposure.covers``, in one pass over the features that are near.
+    """
+    c, s = cos(rotation), sin(rotation)
     half_y, half_x = fov[0] / 2 + EDGE_NM, fov[1] / 2 + EDGE_NM
     # The upright box about the footprint.
     middle_y, middle_x = c * centre[0] + s * centre[1] + shift[0], c * centre[1] - s * centre[0]
     middle_x += shift[1]
     box_y, box_x = abs(c) * half_y + abs(s) * half_x, abs(s) * half_y + abs(c) * half_x
-    touched = np.empty(points.shape[0], np.int64)
-    count = 0
     for n in range(points.shape[0]):
         if (
             pixel > coarsest[n] * (1 + ROUNDING)
@@ -195,16 +193,8 @@ def _add_dose(
             if abs(v - centre[0]) <= half_y and abs(u - centre[1]) <= half_x:  # NaN fails
                 received[n, p] += given
                 any_here = True
-        if any_here:
-            touched[count] = n
-            count += 1
-    return touched[:count]
-
-
-def enough(wanted: Targets, received: Floats) -> Bools:
-    """Which features (n,) a dose (n, p) suffices for."""
-    points = received >= wanted.need_e_per_a2[:, None] * (1 - ROUNDING)
-    return np.asarray(points.sum(axis=1) >= wanted.least)
+        if any_here and not destroyed[n]:
+            seen[n] = seen[n] or _suffices(received[n], need[n], least[n])
 
 
 class Tally:
@@ -223,10 +213,24 @@ class Tally:
         self.destroyed = np.zeros(len(wanted.weight), dtype=bool)
 
     def add(self, exposure: Exposure) -> None:
-        near = _receive(self.wanted, exposure, self.received)
-        if len(near):
-            now = enough(self.wanted.only(near), self.received[near])
-            self.seen[near] |= now & ~self.destroyed[near]
+        """Take note of a frame; what it destroyed it may still have shown."""
+        wanted, region = self.wanted, exposure.region
+        expose(
+            wanted.points_yx_nm,
+            *wanted.bounds_yx_nm,
+            wanted.max_pixel_nm,
+            wanted.need_e_per_a2,
+            wanted.least,
+            exposure.pixel_nm,
+            region.centre_yx_nm,
+            region.fov_yx_nm,
+            region.rotation_rad,
+            exposure.shift_yx_nm,
+            exposure.dose_e_per_a2,
+            self.received,
+            self.seen,
+            self.destroyed,
+        )
         if exposure.destroyed:
             self.destroyed[list(exposure.destroyed)] = True
 

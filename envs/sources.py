@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,23 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hardware.costs import CostModel
-from ..hardware.microscope import YX, Microscope
+from ..hardware.microscope import YX, Limits, Microscope
 from ..simulators.images import read_image
 from ..simulators.imperfections import Imperfections, named
 from ..simulators.recorded import DETECTOR, RecordedMicroscope
-from ..simulators.simulated import SimulatedMicroscope
-from ..simulators.specimens import Specimen, check_difficulty, specimen_module
+from ..simulators.simulated import SimulatedMicroscope, limits_over
+from ..simulators.specimens import FeatureClass, Specimen, check_difficulty, specimen_module
 from ..simulators.world import (
     RENDERERS,
     Recipe,
+    World,
     open_world,
     shipped,
     specimen_seed,
     split_index,
 )
+from .labels import Image, contents, read_labels
 from .reference import ReferenceFrame
 
-FRAMES_ACROSS = 16  # reference frames along the shorter side of a recorded image
+FRAMES_ACROSS = 16  # reference frames along the shorter side of a field that has none of its own
 LEAST_FRAME_PX = 16
 
 
@@ -37,7 +40,8 @@ class Source(Protocol):
     field_yx_nm: YX
     reference: ReferenceFrame
     costs: CostModel
-    knows_truth: bool
+    limits: Limits
+    classes: tuple[FeatureClass, ...] | None  # what may be found; None where nobody knows
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -65,8 +69,6 @@ class SpecimenSource:
     one in the package, and the seed varies the noise only.
     """
 
-    knows_truth = True
-
     def __init__(
         self,
         specimen: str,
@@ -80,14 +82,18 @@ class SpecimenSource:
             known = ", ".join(RENDERERS)
             raise ValueError(f"unknown renderer {renderer!r}; there are: {known}")
         self.specimen, self.difficulty, self.renderer = specimen, difficulty, renderer
+        self.open_world: Callable[[Recipe], World] = open_world  # or one that prepares them
         self.fixed = shipped(specimen, difficulty) if renderer == "abtem" else None
         side = self.fixed.field_nm if self.fixed else module.FIELD_NM
         self.field_yx_nm = (side, side)
+        self.sampling_nm = module.SAMPLING_NM
         self.reference = ReferenceFrame(
             (module.FRAME_NM, module.FRAME_NM),
             (module.FRAME_PX, module.FRAME_PX),
             module.LEVELS[difficulty].dwell_us,
         )
+        self.classes = module.CLASSES
+        self.limits = limits_over(self.field_yx_nm, self.reference.detectors)
         self.costs = CostModel()
         self.imperfections = named(imperfections)
         self.margin_nm = self.imperfections.reach_nm(self.field_yx_nm)
@@ -110,24 +116,22 @@ class SpecimenSource:
             "imperfections": asdict(self.imperfections),
         }
 
+    def recipe(self, seed: int, split: str, episode: int, specimen: int | None) -> Recipe:
+        """Of the world that an episode shows."""
+        if self.fixed is not None:
+            return self.fixed
+        shown = (seed, episode) if specimen is None else (specimen, 0)
+        entropy, key = specimen_seed(shown[0], split, shown[1])
+        field = self.field_yx_nm[0]
+        return Recipe(self.specimen, self.difficulty, entropy, key, field, margin_nm=self.margin_nm)
+
     def microscope(
         self, seed: int, split: str, episode: int, specimen: int | None
     ) -> SimulatedMicroscope:
-        recipe = self.fixed
-        if recipe is None:
-            shown = (seed, episode) if specimen is None else (specimen, 0)
-            entropy, key = specimen_seed(shown[0], split, shown[1])
-            recipe = Recipe(
-                self.specimen,
-                self.difficulty,
-                entropy,
-                key,
-                self.field_yx_nm[0],
-                margin_nm=self.margin_nm,
-            )
+        world = self.open_world(self.recipe(seed, split, episode, specimen))
         rng = np.random.default_rng(noise_seed(seed, split, episode))
         return SimulatedMicroscope(
-            open_world(recipe), rng, self.reference.dwell_us, self.costs, self.imperfections
+            world, rng, self.reference.dwell_us, self.costs, self.imperfections
         )
 
     def truth(self, microscope: Microscope) -> Specimen | None:
@@ -141,16 +145,23 @@ class RecordedSource:
     Args:
         image: a path, or an array (rows, columns).
         pixel_nm: side of a pixel; may be left out where the file says it.
+        labels: what the image shows, a file or its content (``envs/labels.py``).
+
+    Attributes:
+        specimen: the labels as ground truth; None without.
 
     Raises:
+        FileNotFoundError: no such image or labels.
         ValueError: no pixel size, an image too small, or what
-            ``RecordedMicroscope`` and ``read_image`` refuse.
+            ``RecordedMicroscope``, ``read_image`` and ``read_labels`` refuse.
     """
 
-    knows_truth = False
-
     def __init__(
-        self, image: str | Path | NDArray[Any], pixel_nm: float | None = None, **options: Any
+        self,
+        image: str | Path | NDArray[Any],
+        pixel_nm: float | None = None,
+        labels: str | Path | Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> None:
         self.path = str(Path(image).resolve()) if isinstance(image, str | Path) else None
         if isinstance(image, str | Path):
@@ -178,7 +189,12 @@ class RecordedSource:
             first.limits.dwell_us[0],
             (DETECTOR,),
         )
-        self.costs = first.costs
+        self.costs, self.limits = first.costs, first.limits
+        shape = (int(values.shape[0]), int(values.shape[1]))
+        what = Image(shape, pixel_nm, side * pixel_nm, first.dose_e_per_a2)
+        self.labels = str(Path(labels).resolve()) if isinstance(labels, str | Path) else None
+        self.specimen = None if labels is None else read_labels(labels, what)
+        self.classes = None if self.specimen is None else self.specimen.classes
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -189,6 +205,9 @@ class RecordedSource:
             "shape_yx": self.image.shape,
             "electrons": self.options.get("electrons"),
             "costs": asdict(self.costs),
+            "labels": None
+            if self.specimen is None
+            else {"path": self.labels, **contents(self.specimen)},
         }
 
     def _new(self, noise: np.random.SeedSequence) -> RecordedMicroscope:
@@ -202,4 +221,4 @@ class RecordedSource:
         return self._new(noise_seed(seed, split, episode))
 
     def truth(self, microscope: Microscope) -> Specimen | None:
-        return None
+        return self.specimen

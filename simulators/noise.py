@@ -49,7 +49,7 @@ def poisson(expected: NDArray[np.float64], rng: np.random.Generator) -> F32:
     out = np.empty(expected.shape, dtype=np.float32)
     key = np.uint64(rng.bit_generator.random_raw())
     means = np.ascontiguousarray(expected, dtype=np.float64)
-    if not _draw(means.ravel(), key, *ladder(), out.ravel()):
+    if not draw(means.ravel(), key, *ladder(), out.ravel()):
         raise ValueError(
             "an expected count is negative, above 1e9 or not a number; it must be from 0 to 1e9"
         )
@@ -145,7 +145,7 @@ def _drawn(word, table, starts, bits, tables):
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _draw(expected, key, means, starts, bits, tables, out):
+def draw(expected, key, means, starts, bits, tables, out):
     """False where a mean is no mean."""
     state = key
     highest = means.shape[0] - 1

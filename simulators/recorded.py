@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hardware.coordinates import deflection, pixel_offsets_nm
-from ..hardware.costs import CostModel
+from ..hardware.costs import ELECTRONS_PER_PA_US, CostModel
 from ..hardware.microscope import YX, Capabilities, Limits, ScanRegion, ScanRequest
 from .virtual import F32, VirtualMicroscope
 
@@ -35,6 +35,9 @@ class RecordedMicroscope(VirtualMicroscope):
             this many electrons.
         rng: where that noise comes from.
         name: how the recording is called.
+
+    Attributes:
+        dose_e_per_a2: what one reading of a pixel stands for.
 
     Raises:
         ValueError: an image of other dimensions, with values that are not
@@ -90,8 +93,10 @@ class RecordedMicroscope(VirtualMicroscope):
             simulated=True,
         )
         # One dose for each pixel and nothing between them.
-        costs = CostModel(flyback_us=0.0, offset_settle_us=0.0)
+        costs = CostModel(flyback_us=0.0, offset_settle_us=0.0, travel_us_per_nm=0.0)
         super().__init__(capabilities, costs, beam_current_pa)
+        electrons_sent = beam_current_pa * ELECTRONS_PER_PA_US * dwell_us
+        self.dose_e_per_a2 = electrons_sent / (self.pixel_nm**2 * 100.0)
 
     def _scan(self, request: ScanRequest, shift_yx_nm: YX) -> tuple[ScanRegion, dict[str, F32]]:
         shape, region = request.shape_yx, request.region

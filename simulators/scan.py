@@ -7,8 +7,8 @@ al., IEEE Trans. Signal Process. 41 (1993) 821.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -18,6 +18,7 @@ from ..hardware.coordinates import deflection
 from ..hardware.microscope import YX, ScanRequest
 from .grid import Grid
 from .imperfections.counting import EVERY_ELECTRON, Counting
+from .noise import draw, ladder
 
 if TYPE_CHECKING:
     from .world import World
@@ -26,29 +27,91 @@ F32 = NDArray[np.float32]
 Offsets = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def scan_batch(
-    worlds: Sequence[World],
-    requests: Sequence[ScanRequest],
-    rngs: Sequence[np.random.Generator],
-    shifts_yx_nm: Sequence[YX] | None = None,
-) -> list[dict[str, F32]]:
-    """One frame of each world: Poisson counts by detector, (rows, columns).
+class Worlds:
+    """Worlds side by side, as the compiled loop takes them; each slot holds one.
 
     Args:
-        worlds: what is scanned.
-        requests: one for each world; positions must lie inside it.
-        rngs: where the electrons' noise comes from, one for each world.
-        shifts_yx_nm: beam shift minus stage position; zero by default.
+        n: slots.
     """
-    frames = []
-    for k, (world, request, rng) in enumerate(zip(worlds, requests, rngs, strict=True)):
-        shift = (0.0, 0.0) if shifts_yx_nm is None else shifts_yx_nm[k]
-        frames.append(
-            counts(
-                world.coefficients, world.grid, world.optics.electrons_per_us, request, shift, rng
-            )
-        )
-    return frames
+
+    def __init__(self, n: int) -> None:
+        self.origin_yx_nm = np.zeros((n, 2))
+        self.sampling_nm = np.ones(n)
+        self.electrons_per_us = np.zeros(n)
+        self._coefficients: Any = None
+        self._n = n
+
+    def put(self, k: int, world: World, detector: str) -> None:
+        """Let slot ``k`` hold a world, seen by one detector."""
+        image = np.asarray(world.coefficients[detector])
+        if self._coefficients is None:
+            self._coefficients = numba.typed.List([image] * self._n)
+        self._coefficients[k] = image
+        self.origin_yx_nm[k] = world.grid.origin_yx_nm
+        self.sampling_nm[k] = world.grid.sampling_nm
+        self.electrons_per_us[k] = world.optics.electrons_per_us
+
+
+def scan_batch(
+    worlds: Worlds,
+    which: NDArray[np.int64],
+    centre_yx_nm: NDArray[np.float64],
+    fov_yx_nm: NDArray[np.float64],
+    dwell_us: NDArray[np.float64],
+    keys: NDArray[np.uint64],
+    efficiency: float,
+    out: F32,
+) -> None:
+    """One upright frame of each of several worlds: Poisson counts, to the bit those of ``counts``.
+
+    Args:
+        worlds: side by side.
+        which: (m,) slots that are scanned.
+        centre_yx_nm, fov_yx_nm: (m, 2) of the frames; they lie inside the worlds.
+        dwell_us: (m,).
+        keys: (m,) a raw word of each world's generator.
+        efficiency: share of the collected electrons that are counted.
+        out: (m, rows, columns).
+    """
+    if not _scan_all(
+        worlds._coefficients,
+        worlds.origin_yx_nm,
+        worlds.sampling_nm,
+        worlds.electrons_per_us,
+        which,
+        centre_yx_nm,
+        fov_yx_nm,
+        dwell_us,
+        keys,
+        efficiency,
+        *ladder(),
+        out,
+    ):
+        raise ValueError("an expected count is above 1e9; take a shorter dwell")
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _scan_all(
+    coefficients, origin, sampling, per_us, which, centre, fov, dwell, keys, efficiency,
+    means, starts, bits, tables, out,
+):  # fmt: skip
+    rows, columns = out.shape[1], out.shape[2]
+    expected = np.empty((rows, columns))
+    for m in range(which.shape[0]):
+        n = which[m]
+        height, width = fov[m, 0], fov[m, 1]
+        scale = 1.0 / sampling[n]
+        y0 = (centre[m, 0] + (0.5 / rows - 0.5) * height - origin[n, 0]) * scale
+        x0 = (centre[m, 1] + (0.5 / columns - 0.5) * width - origin[n, 1]) * scale
+        down, right = height / rows * scale, width / columns * scale
+        _sample_upright(coefficients[n], y0, x0, down, right, expected)
+        electrons = per_us[n] * dwell[m]
+        for i in range(rows):
+            for j in range(columns):
+                expected[i, j] = efficiency * (expected[i, j] * electrons)
+        if not draw(expected.ravel(), keys[m], means, starts, bits, tables, out[m].ravel()):
+            return False
+    return True
 
 
 def counts(

@@ -57,17 +57,7 @@ class SimulatedMicroscope(VirtualMicroscope):
         self.scanner = Scanner(self.imperfections, self.rng) if distorts else None
         self._off: Displacement | None = None
         detectors = tuple(world.coefficients)
-        side = min(world.field_yx_nm)
-        limits = Limits(
-            field_yx_nm=world.field_yx_nm,
-            fov_nm=(0.2, side),
-            pixel_nm=(0.002, side),
-            shape_px=(1, 4096),
-            dwell_us=(0.1, 10_000.0),
-            detectors=detectors,
-            stage_nm=(-side / 2, side / 2),
-            beam_shift_nm=(-side / 2, side / 2),
-        )
+        limits = limits_over(world.field_yx_nm, detectors)
         electrons = world.optics.electrons_per_us * reference_dwell_us
         white = specimen_module(world.specimen.name).FULL_SCALE
         capabilities = Capabilities(
@@ -123,6 +113,21 @@ class SimulatedMicroscope(VirtualMicroscope):
             region = replace(region, rotation_rad=region.rotation_rad + self._off.rotation_rad)
             shift_yx_nm = _sum(shift_yx_nm, self._off.mean_yx_nm)
         return self.evolution.expose(super()._exposure(region, shift_yx_nm, dose, pixel))
+
+
+def limits_over(field_yx_nm: YX, detectors: tuple[str, ...]) -> Limits:
+    """What a simulated microscope accepts over a field."""
+    side = min(field_yx_nm)
+    return Limits(
+        field_yx_nm=field_yx_nm,
+        fov_nm=(0.2, side),
+        pixel_nm=(0.002, side),
+        shape_px=(1, 4096),
+        dwell_us=(0.1, 10_000.0),
+        detectors=detectors,
+        stage_nm=(-side / 2, side / 2),
+        beam_shift_nm=(-side / 2, side / 2),
+    )
 
 
 def _sum(a: YX, b: YX) -> YX:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hardware.coordinates import corners
-from ..hardware.costs import ELECTRONS_PER_PA_US, CostModel
+from ..hardware.costs import ELECTRONS_PER_PA_US, CostModel, travel_nm
 from ..hardware.errors import ConnectionLost, LimitError
 from ..hardware.limits import SLACK_NM, check
 from ..hardware.microscope import (
@@ -43,6 +43,7 @@ class VirtualMicroscope(ABC):
         self.capabilities = capabilities
         self.costs = costs
         self.last_exposure: Exposure | None = None
+        self._at_yx_nm: YX | None = None  # where the latest frame was
         self._state = State(beam_current_pa=beam_current_pa, current_source="declared")
         self._open = False
 
@@ -103,9 +104,10 @@ class VirtualMicroscope(ABC):
         self.last_exposure = self._exposure(
             region, shift, dose / (pitch[0] * pitch[1] * 100.0), max(pitch)
         )
-        return Frame(
-            request, region, data, request.shape_yx[0], charge, self.costs.time_s(request), state
-        )
+        way = 0.0 if self._at_yx_nm is None else travel_nm(self._at_yx_nm, request.centre_yx_nm)
+        self._at_yx_nm = request.centre_yx_nm
+        time_s = self.costs.time_s(request, way)
+        return Frame(request, region, data, request.shape_yx[0], charge, time_s, state)
 
     def blank(self, on: bool) -> State:
         self._need_open()

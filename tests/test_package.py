@@ -63,7 +63,7 @@ def test_the_seven_packages_of_the_mission_are_core(project):
 
 
 def test_extras_are_complete(project):
-    assert {"train", "files", "live", "console", "dev", "all"} == set(
+    assert {"train", "record", "files", "live", "console", "dev", "all"} == set(
         project["project"]["optional-dependencies"]
     )
 

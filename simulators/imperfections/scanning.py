@@ -216,8 +216,10 @@ class Scanner:
             by_row += np.outer(on.drift.distance_nm(self.time_s + since), self.direction)
         # Moves are those of the probe, whatever the rotation of the scans before and after.
         centre = deflection(request.centre_yx_nm, request.rotation_rad)
+        way = 0.0
         if self._offset_yx_nm is not None:
             self._lag(centre - self._offset_yx_nm)
+            way = float(np.hypot(*(centre - self._offset_yx_nm)))
         self._offset_yx_nm = centre
         if on.hysteresis is not None:
             by_row += np.outer(on.hysteresis.left(since), self.lag_yx_nm)
@@ -226,7 +228,7 @@ class Scanner:
             by_column = on.flyback.offsets(columns, request.dwell_us)
         if request.rotation_rad:
             by_column = deflection(by_column, request.rotation_rad)
-        self._pass(costs.time_s(request))
+        self._pass(costs.time_s(request, way))
         of_rows, of_columns = by_row.mean(axis=0), by_column.mean(axis=0)
         mean = of_rows + of_columns
         return Displacement(

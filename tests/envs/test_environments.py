@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
-import warnings
-
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import stemscout
+from stemscout.envs import testing
 from stemscout.envs.registration import make_env
 
 IDS = list(stemscout.ENVIRONMENTS)
@@ -24,7 +22,9 @@ def name(request):
 
 @pytest.fixture
 def options(name, lattice_image):
-    return {"image": lattice_image, "pixel_nm": 0.05} if "Recorded" in name else {}
+    if "Recorded" in name:
+        return {"image": lattice_image, "pixel_nm": 0.05}
+    return {"microscope": "sim://graphene"} if "Live" in name else {}
 
 
 @pytest.fixture
@@ -34,74 +34,52 @@ def env(name, options):
     made.close()
 
 
-def rollout(env, seed, count=12):
-    """Everything that comes out of an episode."""
-    env.action_space.seed(seed)
-    seen = [env.reset(seed=seed)[0]]
-    for _ in range(count):
-        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
-        seen.append((observation, reward, terminated, truncated, info))
-        if terminated or truncated:
-            break
-    return seen
+@pytest.mark.parametrize("check", testing.CHECKS, ids=lambda c: c.__name__)
+def test_promises(name, options, check):
+    if "Live" in name and check is testing.check_copies:
+        pytest.skip("a live microscope can be neither pickled nor copied")
+    check(lambda **more: make_env(name, **options, **more))
 
 
-def same(a, b):
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+@pytest.mark.parametrize("option", ["move", "grid", "operator"])
+def test_every_action_keeps_the_promises(option):
+    def make(**more):
+        return make_env("StemScout/MoS2Defects-v0", action=option, **more)
+
+    for check in (
+        testing.check_gymnasium,
+        testing.check_twins,
+        testing.check_bad_actions,
+        testing.check_copies,
+        testing.check_budget,
+        testing.check_vectorised,
+    ):
+        check(make)
 
 
-def test_check_env_without_warnings(name, options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        made = gym.make(name, **options)
-        check_env(made.unwrapped)
+@pytest.mark.parametrize("option", ["channels", "frame+vicinity+history+survey", "left+position"])
+def test_every_observation_keeps_the_promises(option):
+    def make(**more):
+        return make_env(
+            "StemScout/FerroelectricDomains-v0", observation=option, survey="low", **more
+        )
+
+    for check in (
+        testing.check_gymnasium,
+        testing.check_fresh,
+        testing.check_twins,
+        testing.check_vectorised,
+    ):
+        check(make)
 
 
-def test_stable_baselines3_check_env_without_warnings(env):
-    from stable_baselines3.common.env_checker import check_env as sb3_check
+@pytest.mark.parametrize("option", ["map", "classes", "follow", "target"])
+def test_every_task_keeps_the_promises(option):
+    def make(**more):
+        return make_env("StemScout/NiOPillars-v0", task=option, **more)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        sb3_check(env)
-
-
-def test_twin_rollouts_are_identical(name, options):
-    first, second = (rollout(make_env(name, **options), 3) for _ in range(2))
-    assert same(first, second)
-
-
-def test_observations_are_fresh_arrays(env):
-    before, _ = env.reset(seed=0)
-    kept = copy.deepcopy(before)
-    env.step(env.action_space.sample())
-    assert same(before, kept)
-
-
-def test_a_thousand_random_actions_stay_in_the_spaces(env):
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    for _ in range(1000):
-        observation, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-        assert env.observation_space.contains(observation)
-        assert isinstance(reward, float)
-        if terminated or truncated:
-            env.reset()
-
-
-def test_deep_copies_and_pickles_continue_alike(env):
-    env.reset(seed=5)
-    env.action_space.seed(5)
-    for _ in range(4):
-        env.step(env.action_space.sample())
-    action = env.action_space.sample()
-    twins = [copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
-    expected = env.step(action)
-    for twin in twins:
-        assert same(twin.step(action), expected)
+    for check in (testing.check_rewards, testing.check_copies, testing.check_vectorised):
+        check(make)
 
 
 def test_pictures(name, options):
@@ -118,9 +96,14 @@ def test_pictures(name, options):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"action": "teleport"}, "unknown action 'teleport'; there are: position"),
-        ({"observation": "smell"}, "unknown observation 'smell'; there are: default"),
-        ({"task": "win"}, "unknown task 'win'; there are: discover, explore"),
+        ({"action": "teleport"}, "unknown action 'teleport'; there are: position, move, grid"),
+        ({"observation": "smell"}, "unknown observation 'smell'; there are: default, channels"),
+        ({"observation": "frame+frame"}, "every part is named once"),
+        ({"observation": "survey"}, "the observation 'survey' needs a survey"),
+        ({"survey": "high"}, "unknown survey 'high'; there are: none, low"),
+        ({"shaping": -1.0}, "a shaping of -1.0"),
+        ({"shaping": 0.1, "discount": 2.0}, "a discount of 2.0"),
+        ({"task": "win"}, "unknown task 'win'; there are: discover, map, classes, follow, target"),
         ({"split": "exam"}, "unknown split 'exam'; there are: train, validation, test"),
         ({"budget": 0.0}, "a budget of 0.0; it must be above 0 and at most 1"),
         ({"budget": 1.5}, "a budget of 1.5"),
@@ -141,35 +124,6 @@ def test_unknown_arguments_and_ids():
         make_env("StemScout/GrapheneDefects-v0", colour="red")
     with pytest.raises(ValueError, match="unknown environment 'Go-v0'; there are: StemScout/Graph"):
         make_env("Go-v0")
-
-
-@pytest.mark.parametrize(
-    "action",
-    [
-        np.zeros(3, np.float32),
-        np.zeros((1, 2), np.float32),
-        np.array([np.nan, 0.0]),
-        np.array([1.5, 0.0]),
-        np.array([np.inf, 0.0]),
-        np.array([0.1 + 0.1j, 0.0]),
-        np.array([True, False]),
-        "ab",
-        None,
-        {"y": 0.0, "x": 0.0},
-        [[0.1], [0.2, 0.3]],
-    ],
-)
-def test_wrong_actions_raise_and_cost_nothing(env, action):
-    env.reset(seed=0)
-    with pytest.raises(ValueError, match="action"):
-        env.step(action)
-    assert env.episode.budget.spent_charge_e == 0.0
-    assert env.episode.history == []
-
-
-def test_before_reset_is_gymnasiums_own_error(env):
-    with pytest.raises(gym.error.ResetNeeded):
-        env.step(env.action_space.sample())
 
 
 @pytest.mark.parametrize(
@@ -221,23 +175,63 @@ def test_a_time_budget_ends_it_too(name, options):
     assert len(env.episode.history) == 3, "a frame beyond the budget is not taken"
 
 
-def test_spawned_workers():
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_in_processes_of_their_own(name, options, context):
+    single = []
+    for k in range(2):
+        env = make_env(name, **options)
+        env.reset(seed=3 + k)
+        single.append(env.step(np.zeros(2, np.float32)))
     envs = gym.make_vec(
-        "stemscout:StemScout/GrapheneDefects-v0",
+        f"stemscout:{name}",
         num_envs=2,
         vectorization_mode="async",
-        vector_kwargs={"context": "spawn"},
+        vector_kwargs={"context": context},
+        **options,
     )
     try:
-        observation, _ = envs.reset(seed=[3, 4])
-        observation, *_ = envs.step(np.zeros((2, 2), np.float32))
+        envs.reset(seed=[3, 4])
+        observation, rewards, *_ = envs.step(np.zeros((2, 2), np.float32))
     finally:
         envs.close()
     for k in range(2):
-        single = make_env("StemScout/GrapheneDefects-v0")
-        single.reset(seed=3 + k)
-        alone = single.step(np.zeros(2, np.float32))[0]
-        assert same({key: observation[key][k] for key in observation}, alone)
+        assert testing.same({key: v[k] for key, v in observation.items()}, single[k][0])
+        assert rewards[k] == single[k][1]
+
+
+class TestAnySequenceOfFrames:
+    """Invariants that hold whatever an agent does."""
+
+    @settings(deadline=None, max_examples=25)
+    @given(
+        seed=st.integers(0, 2**31),
+        centres=st.lists(st.tuples(*[st.floats(-1, 1, width=32)] * 2), min_size=1, max_size=12),
+        task=st.sampled_from(["discover", "classes", "follow", "target", "map"]),
+    )
+    def test_holds(self, seed, centres, task):
+        env = make_env(
+            "StemScout/MoS2Defects-v0", task=task, budget=0.04, terminate_when_done=False
+        )
+        env.reset(seed=seed % 3)
+        before, seen, total = 0.0, None, 0.0
+        for centre in centres:
+            observation, reward, terminated, truncated, info = env.step(
+                np.array(centre, np.float32)
+            )
+            total += reward
+            assert info["charge_e"] >= before, "charge only grows"
+            before = info["charge_e"]
+            assert info["charge_e"] <= env.episode.budget.charge_e * (1 + 1e-9)
+            assert not terminated
+            if task != "map":
+                now = env.episode.task.tally.seen
+                assert seen is None or not (seen & ~now).any(), "seen stays seen"
+                seen = now.copy()
+            if truncated:
+                break
+        assert total == pytest.approx(env.episode.task.fraction)
+        value, mask = observation["mosaic"]
+        assert not value[mask == 0].any(), "what was not measured is not shown"
 
 
 def test_ppo_trains_for_a_few_hundred_steps_and_runs_as_an_agent():

@@ -9,7 +9,7 @@ import pytest
 
 from stemscout.envs.sources import SpecimenSource
 from stemscout.hardware import CostModel, LimitError, ScanRequest
-from stemscout.simulators.scan import sample, scan_batch
+from stemscout.simulators.scan import Worlds, sample, scan_batch
 from stemscout.simulators.simulated import SimulatedMicroscope
 from stemscout.simulators.specimens import specimen_module
 from stemscout.simulators.world import open_world, shipped
@@ -24,10 +24,28 @@ def microscope(world):
     return m
 
 
+def batch(worlds, requests, seeds):
+    """Frames (m, rows, columns) of worlds side by side, each with noise of its own seed."""
+    side_by_side = Worlds(len(worlds))
+    for k, world in enumerate(worlds):
+        side_by_side.put(k, world, "haadf")
+    out = np.empty((len(worlds), *requests[0].shape_yx), np.float32)
+    words = [np.random.default_rng(s).bit_generator.random_raw() for s in seeds]
+    scan_batch(
+        side_by_side,
+        np.arange(len(worlds)),
+        np.array([r.centre_yx_nm for r in requests]),
+        np.array([r.fov_yx_nm for r in requests]),
+        np.array([r.dwell_us for r in requests]),
+        np.array(words, dtype=np.uint64),
+        1.0,
+        out,
+    )
+    return out
+
+
 def test_counts_are_poisson(world):
-    rngs = [np.random.default_rng(k) for k in range(200)]
-    frames = scan_batch([world] * 200, [REQUEST] * 200, rngs)
-    counts = np.array([f["haadf"] for f in frames])
+    counts = batch([world] * 200, [REQUEST] * 200, range(200))
     expected = np.empty((64, 64))
     sample(world.coefficients["haadf"], world.grid, REQUEST, (0.0, 0.0), expected)
     expected *= world.optics.electrons_per_us * REQUEST.dwell_us
@@ -44,13 +62,17 @@ def test_dose_scales_with_dwell(microscope):
 
 
 def test_batch_is_the_single_case_repeated(world):
-    other = replace(REQUEST, centre_yx_nm=(-1.0, 1.0))
-    together = scan_batch(
-        [world, world], [REQUEST, other], [np.random.default_rng(k) for k in (1, 2)]
-    )
+    other = replace(REQUEST, centre_yx_nm=(-1.0, 1.0), fov_yx_nm=(2.0, 2.0), dwell_us=7.0)
+    together = batch([world, world], [REQUEST, other], (1, 2))
     for k, request in enumerate((REQUEST, other)):
-        (alone,) = scan_batch([world], [request], [np.random.default_rng(k + 1)])
-        assert np.array_equal(together[k]["haadf"], alone["haadf"])
+        m = SimulatedMicroscope(world, k + 1)
+        m.open()
+        assert np.array_equal(together[k], m.acquire(request).image)
+
+
+def test_a_dose_beyond_counting_is_refused(world):
+    with pytest.raises(ValueError, match="an expected count is above 1e9"):
+        batch([world], [replace(REQUEST, dwell_us=1e12)], [0])
 
 
 def test_charge_and_time_are_those_of_the_cost_model(world):

@@ -1,0 +1,302 @@
+"""Episodes side by side: the compiled hot path of the vectorised environment.
+
+What a step of ``ScanEnv`` does over a simulated microscope without imperfections is
+done here for many episodes at once, by the same kernels and in the same order of
+arithmetic, so that the results are the same to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hardware.costs import ELECTRONS_PER_PA_US
+from ..simulators.imperfections import Imperfections
+from ..simulators.scan import Worlds, scan_batch
+from ..simulators.simulated import SimulatedMicroscope
+from . import seen, tasks
+from .actions import Requests
+from .budget import ROUNDING
+from .mosaic import Looks
+from .observations import Observations, as_picture, observations
+from .scan_env import ScanEnv
+from .sources import SpecimenSource
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+WORDS = 256  # raw words of a generator that are drawn at once
+
+
+def flies(env: ScanEnv) -> bool:
+    """Whether an environment has nothing that only the single one can do."""
+    source, own = env.source, type(env)
+    if not isinstance(source, SpecimenSource) or env.shaping is not None:
+        return False
+    if callable(env.task) or own.step is not ScanEnv.step or own.reset is not ScanEnv.reset:
+        return False
+    counting = source.imperfections.counting
+    return counting is not None and source.imperfections == Imperfections(counting)
+
+
+@dataclass
+class Outcome:
+    """Of one step, (n,) each; all is 0 where an episode was not stepped."""
+
+    requests: Requests
+    rewards: Floats
+    taken: Bools
+
+
+class Fleet:
+    """The state of ``n`` episodes of one kind of environment.
+
+    Args:
+        env: one of them; says costs, reference frame and observation.
+        n: how many.
+
+    Attributes:
+        shown: their observations.
+        at_yx_nm: (n, 2) centres of the latest frames.
+        spent_e, spent_s, frames: (n,) so far.
+    """
+
+    def __init__(self, env: ScanEnv, n: int) -> None:
+        assert isinstance(env.source, SpecimenSource)
+        self.n = n
+        self.reference, self.costs, self.actions = (
+            env.source.reference,
+            env.source.costs,
+            env.actions,
+        )
+        counting = env.source.imperfections.counting
+        assert counting is not None
+        self.efficiency = counting.efficiency
+        field = env.source.field_yx_nm
+        self.shown: Observations = observations(env.observation, field, n)
+        self.detector = self.reference.detectors[0]
+        self.worlds = Worlds(n)
+        self.goals = _Reconstructions(n) if env.task == "map" else _Tallies(n)
+        self.at_yx_nm = np.zeros((n, 2))
+        self.current_pa, self.raster_e = np.zeros(n), np.ones(n)
+        self.black, self.white = np.zeros(n, np.float32), np.ones(n, np.float32)
+        self.total_e, self.total_s = np.ones(n), np.full(n, np.inf)
+        self.spent_e, self.spent_s = np.zeros(n), np.zeros(n)
+        self.frames, self.began = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+        self.least_e, self.least_s = np.zeros(n), np.zeros(n)
+        self._generators: list[Any] = [None] * n
+        self._words = np.zeros((n, WORDS), dtype=np.uint64)
+        self._used = np.full(n, WORDS)
+        rows, columns = self.reference.shape_yx
+        self._counts = np.zeros((n, rows, columns), dtype=np.float32)
+
+    def begin(self, k: int, env: ScanEnv) -> None:
+        """Take over the episode that an environment has just begun."""
+        episode = env.episode
+        microscope = episode.microscope
+        assert isinstance(microscope, SimulatedMicroscope)
+        self.worlds.put(k, microscope.world, self.detector)
+        self.goals.put(k, episode.task)
+        budget = episode.budget
+        self.current_pa[k] = episode.beam_current_pa or 0.0
+        self.raster_e[k] = budget.raster_charge_e
+        self.total_e[k] = budget.charge_e
+        self.total_s[k] = np.inf if budget.time_s is None else budget.time_s
+        self.spent_e[k], self.spent_s[k] = budget.spent_charge_e, budget.spent_time_s
+        self.least_e[k] = self.costs.charge_e(episode.cheapest, self.current_pa[k])
+        self.least_s[k] = self.costs.time_s(episode.cheapest)
+        self.black[k], self.white[k] = episode.capabilities.full_scale[self.detector]
+        self.at_yx_nm[k], self.frames[k] = 0.0, 0
+        self.began[k] = episode.survey is not None
+        self._generators[k] = microscope.rng.bit_generator
+        self._used[k] = WORDS
+        survey = episode.survey
+        self.shown.clear(k, None if survey is None else as_picture(episode.display(survey)))
+
+    def step(self, which: Ints, actions: NDArray[Any]) -> Outcome:
+        """One step of the episodes ``which`` (m,), by checked actions (m, ...)."""
+        requests = self.actions.decode_all(actions, self.at_yx_nm[which])
+        way = requests.centre_yx_nm - self.at_yx_nm[which]
+        travel = np.sqrt(way[:, 0] * way[:, 0] + way[:, 1] * way[:, 1]) * self.began[which]
+        shape = self.reference.shape_yx
+        beam_on = self.costs.beam_on_us_of(shape, requests.dwell_us)
+        charge = beam_on * self.current_pa[which] * ELECTRONS_PER_PA_US
+        time = self.costs.time_s_of(shape, requests.dwell_us, travel)
+        taken = self._affords(which, charge, time)
+        rewards = np.zeros(len(which))
+        if taken.any():
+            own = which[taken]
+            self.spent_e[own] += charge[taken]
+            self.spent_s[own] += time[taken]
+            self.frames[own] += 1
+            self.began[own] = True
+            centre, fov = requests.centre_yx_nm[taken], requests.fov_yx_nm[taken]
+            self.at_yx_nm[own] = centre
+            rewards[taken] = self._take(own, centre, fov, requests.dwell_us[taken])
+        return Outcome(requests, rewards, taken)
+
+    def _affords(self, which: Ints, charge_e: Floats, time_s: Floats) -> Bools:
+        fits = self.spent_e[which] + charge_e <= self.total_e[which] * (1 + ROUNDING)
+        return fits & (self.spent_s[which] + time_s <= self.total_s[which] * (1 + ROUNDING))
+
+    @property
+    def exhausted(self) -> Bools:
+        """(n,) What is left no longer pays for the cheapest frame."""
+        return ~self._affords(np.arange(self.n), self.least_e, self.least_s)
+
+    @property
+    def left(self) -> NDArray[np.float32]:
+        """(n, 2) shares of charge and time left."""
+        share = np.empty((self.n, 2), dtype=np.float32)
+        share[:, 0] = np.maximum(0.0, 1.0 - self.spent_e / self.total_e)
+        share[:, 1] = np.maximum(0.0, 1.0 - self.spent_s / self.total_s)
+        return share
+
+    def _take(self, own: Ints, centre: Floats, fov: Floats, dwell_us: Floats) -> Floats:
+        """Scan, show and score frames; the rewards (m,)."""
+        counts = self._counts[: len(own)]
+        keys = self._keys(own)
+        scan_batch(self.worlds, own, centre, fov, dwell_us, keys, self.efficiency, counts)
+        ratio = (self.reference.dwell_us / dwell_us).astype(np.float32)[:, None, None]
+        black, white = self.black[own][:, None, None], self.white[own][:, None, None]
+        values = (counts * ratio - black) / (white - black)
+        rows, columns = self.reference.shape_yx
+        still = np.zeros((len(own), 2))
+        valid = np.full(len(own), rows)
+        self.shown.add(Looks(own, values, valid, centre, fov, still[:, 0], still))
+        pitch = fov / np.array([rows, columns])
+        dose = self.current_pa[own] * ELECTRONS_PER_PA_US * dwell_us
+        dose = dose / (pitch[:, 0] * pitch[:, 1] * 100.0)
+        return self.goals.update(own, pitch.max(axis=1), centre, fov, dose)
+
+    def _keys(self, own: Ints) -> NDArray[np.uint64]:
+        """One raw word of each episode's own generator."""
+        for k in own[self._used[own] == WORDS]:  # once in ``WORDS`` frames
+            self._words[k] = self._generators[k].random_raw(WORDS)
+            self._used[k] = 0
+        keys: NDArray[np.uint64] = self._words[own, self._used[own]]
+        self._used[own] += 1
+        return keys
+
+
+class _Tallies:
+    """Tasks of seeing, side by side; the arrays are those of the tasks themselves."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.lists: list[Any] = []
+        self.fraction = np.zeros(n)
+        self.finished = np.zeros(n, dtype=bool)
+
+    def put(self, k: int, task: tasks.Task) -> None:
+        assert isinstance(task, tasks.See)
+        wanted, tally, goal = task.tally.wanted, task.tally, task.goal
+        arrays = (
+            wanted.points_yx_nm,
+            *wanted.bounds_yx_nm,
+            wanted.max_pixel_nm,
+            wanted.need_e_per_a2,
+            wanted.least,
+            goal.group,
+            goal.weight,
+            tally.received,
+            tally.seen,
+            tally.destroyed,
+        )
+        self.lists = self.lists or [numba.typed.List([a] * self.n) for a in arrays]
+        for column, array in zip(self.lists, arrays, strict=True):
+            column[k] = array
+        self.fraction[k], self.finished[k] = 0.0, task.done
+
+    def update(
+        self, own: Ints, pixel_nm: Floats, centre: Floats, fov: Floats, dose: Floats
+    ) -> Floats:
+        gains = np.empty(len(own))
+        frames = (own, pixel_nm, centre, fov, dose)
+        _see_all(*frames, *self.lists, self.fraction, self.finished, gains)  # type: ignore[call-arg]
+        return gains
+
+
+class _Reconstructions:
+    """Tasks of mapping, side by side."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.lists: list[Any] = []
+        self.numbers = np.zeros((n, 3))
+        self.fraction = np.zeros(n)
+        self.finished = np.zeros(n, dtype=bool)
+
+    def put(self, k: int, task: tasks.Task) -> None:
+        assert isinstance(task, tasks.Reconstruct)
+        arrays = (task.values, task.known, task.distance)
+        self.lists = self.lists or [numba.typed.List([a] * self.n) for a in arrays]
+        for column, array in zip(self.lists, arrays, strict=True):
+            column[k] = array
+        self.numbers[k] = task.pitch_nm, task.finest_nm, task.before
+        self.fraction[k] = 0.0
+
+    def update(
+        self, own: Ints, pixel_nm: Floats, centre: Floats, fov: Floats, dose: Floats
+    ) -> Floats:
+        gains = np.empty(len(own))
+        frames = (own, pixel_nm, centre, fov, dose)
+        _map_all(*frames, *self.lists, self.numbers, self.fraction, gains)  # type: ignore[call-arg]
+        return gains
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _see_all(
+    own, pixel, centre, fov, dose, points, low, high, coarsest, need, least, group, weight,
+    received, seen_, destroyed, fraction, finished, gains,
+):  # fmt: skip
+    for m in range(own.shape[0]):
+        n = own[m]
+        seen.expose(
+            points[n],
+            low[n],
+            high[n],
+            coarsest[n],
+            need[n],
+            least[n],
+            pixel[m],
+            (centre[m, 0], centre[m, 1]),
+            (fov[m, 0], fov[m, 1]),
+            0.0,
+            (0.0, 0.0),
+            dose[m],
+            received[n],
+            seen_[n],
+            destroyed[n],
+        )
+        after = tasks.won(group[n], weight[n], seen_[n])
+        gains[m] = after - fraction[n]
+        fraction[n] = after
+        finished[n] = tasks.over(group[n], weight[n], seen_[n], destroyed[n])
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _map_all(own, pixel, centre, fov, dose, values, known, distance, numbers, fraction, gains):
+    for m in range(own.shape[0]):
+        n = own[m]
+        after = tasks.measure(
+            values[n],
+            numbers[n, 0],
+            numbers[n, 1],
+            numbers[n, 2],
+            fraction[n],
+            pixel[m],
+            (centre[m, 0], centre[m, 1]),
+            (fov[m, 0], fov[m, 1]),
+            0.0,
+            (0.0, 0.0),
+            dose[m],
+            known[n],
+            distance[n],
+        )
+        gains[m] = after - fraction[n]
+        fraction[n] = after

@@ -1,0 +1,204 @@
+"""StemScout/Live-v0, and the addresses under which microscopes are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+
+from ..hardware.microscope import Microscope
+from ..simulators.simulated import SimulatedMicroscope
+from .budget import Budget
+from .live_source import LIVE_DWELL_US, LiveSource
+from .scan_env import ScanEnv
+from .sources import SpecimenSource, noise_seed
+from .tasks import check_task
+
+VERBS = ("open", "state", "move_stage", "set_beam_shift", "acquire", "blank", "abort", "close")
+USUAL_BUDGET = 0.4
+
+
+class LiveEnv(ScanEnv):
+    """A microscope as it is: nobody knows what it will show.
+
+    ## Description
+    The microscope is anything that satisfies ``hardware/microscope.py``, or an
+    address of one.  It is opened when the environment is made, kept open over all
+    episodes, and closed, with its beam blanked, by ``close()``; ``reset`` unblanks the
+    beam, and neither reopens nor moves anything.  The field is what its scan can reach
+    about the axis at that moment; its limits bound every action, and what they do
+    not allow is refused when the environment is made.  Its own errors come through
+    ``step`` and ``reset`` as they are, and no truth is known, not even of a simulated one.
+
+    ``sim://<specimen>?difficulty=medium&seed=0`` is a simulated microscope, over the
+    training specimen that ``reset(seed=0)`` shows in the specimen's own id.
+
+    The reference frame is square.  By default its side is a sixteenth of the field's
+    shorter side, it has 64 pixels to a side and a dwell of 1 µs, or the nearest that
+    the microscope's limits allow; frames are taken with its first detector.  Dwells
+    that show something are the specimen's affair: give ``dwell_us``, the one that the
+    microscope states its full scale for.
+
+    ## Action space, observation space
+    As in ``StemScout/GrapheneDefects-v0``, over this field and these frames.  Stage and
+    beam shift count from where they stand at ``reset``.
+
+    ## Reward
+    0.0.
+
+    ## Budget
+    ``budget`` is charge, in rasters of the whole field, 0.4 by default; it takes a known
+    beam current, measured or declared by the instrument or by ``beam_current_pa``.
+    Besides or instead there is ``time_budget_s``, instrument time, and ``frames``, a
+    number of frames, the survey among them; given one of these and no ``budget``, charge
+    is without limit.  Where nobody knows the current, ``info["charge_e"]`` is NaN once a
+    frame was taken, and ``info["spent"]`` counts rasters by their beam-on time.
+    ``info["charge_left"]`` is the share of frames left where those end sooner.
+
+    ## End of the episode
+    Never terminated; truncated when what is left does not pay for another frame.
+
+    ## Arguments
+    ``microscope``; ``frame_nm``, ``frame_px``, ``dwell_us`` and ``detector`` of the reference
+    frame; ``beam_current_pa`` where the instrument does not know it; ``budget``,
+    ``time_budget_s``, ``frames``; and those of ``ScanEnv`` that need no truth: ``action``,
+    ``observation``, ``survey``, ``render_mode``.  Seeds steer agents, not the
+    microscope.  An environment of this kind can be neither pickled nor copied.
+    """
+
+    def __init__(
+        self,
+        microscope: Microscope | str,
+        frame_nm: float | None = None,
+        frame_px: int | None = None,
+        dwell_us: float | None = None,
+        detector: str | None = None,
+        beam_current_pa: float | None = None,
+        budget: float | None = None,
+        time_budget_s: float | None = None,
+        frames: int | None = None,
+        **options: Any,
+    ) -> None:
+        if callable(options.setdefault("task", "explore")):
+            raise ValueError(
+                "a task of one's own; nobody knows what a live microscope shows, and "
+                "its one task is explore"
+            )
+        check_task(options["task"], None)
+        if budget is None and time_budget_s is None and frames is None:
+            budget = USUAL_BUDGET
+        address = microscope if isinstance(microscope, str) else None
+        dwell = LIVE_DWELL_US if dwell_us is None else dwell_us
+        found = connect(microscope, dwell) if isinstance(microscope, str) else _checked(microscope)
+        try:
+            source = LiveSource(
+                found, frame_nm, frame_px, dwell_us, detector, beam_current_pa, address
+            )
+            whole = 1.0 if budget is None else budget
+            super().__init__(source, budget=whole, time_budget_s=time_budget_s, **options)
+            self.charge_budget, self.frames = budget, frames
+            self._new_budget(source.current_pa)  # refused now and not at the first reset
+        except BaseException:
+            if address is not None:  # nobody else holds it
+                found.close()
+            raise
+
+    def _new_budget(self, beam_current_pa: float | None) -> Budget:
+        return Budget.relative(
+            self.charge_budget,
+            self.source.field_yx_nm,
+            self.source.reference,
+            self.source.costs,
+            beam_current_pa,
+            self.time_budget_s,
+            self.frames,
+        )
+
+    def _begin(self, specimen: int | None) -> None:
+        """An episode on the one microscope, whatever the seed."""
+        if specimen is not None:
+            raise ValueError(
+                "options['specimen'] chooses a generated specimen; a live microscope shows the "
+                "one that is in it"
+            )
+        assert isinstance(self.source, LiveSource)
+        if self.source.live.state().blanked:  # as ``close`` left it
+            self.source.live.blank(False)
+        super()._begin(None)
+
+    def close(self) -> None:
+        """Close the microscope, which blanks its beam; repeated calls are harmless."""
+        assert isinstance(self.source, LiveSource)
+        try:
+            self.source.live.close()
+        finally:
+            super().close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "StemScout/Live-v0 holds an open microscope, which can be neither pickled nor copied; "
+            "make another environment from its address instead"
+        )
+
+
+def connect(address: str, dwell_us: float = LIVE_DWELL_US) -> Microscope:
+    """The microscope at an address, not yet opened.
+
+    Args:
+        address: ``scheme://...``, with a scheme out of ``SCHEMES``.
+        dwell_us: of the reference frame, which a simulated one states its full scale for.
+
+    Raises:
+        ValueError: an address that is none, an unknown scheme or option (the known
+            ones are listed), or what the scheme refuses.
+    """
+    scheme, mark, _ = address.partition("://")
+    known = ", ".join(f"{name}://" for name in SCHEMES)
+    if not mark:
+        raise ValueError(
+            f"{address!r} is no address of a microscope; it must be scheme://..., such as "
+            f"sim://graphene?seed=0; known schemes: {known}"
+        )
+    if scheme not in SCHEMES:
+        raise ValueError(f"{address!r}: unknown scheme {scheme!r}; there are: {known}")
+    return SCHEMES[scheme](address, dwell_us)
+
+
+def _simulated(address: str, dwell_us: float) -> Microscope:
+    """``sim://<specimen>?difficulty=medium&seed=0``."""
+    parts = urlsplit(address)
+    if parts.path.strip("/") or parts.fragment:
+        raise ValueError(f"{address!r} must be sim://<specimen>?difficulty=medium&seed=0")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    options = {"difficulty": "medium", "seed": "0", **dict(pairs)}
+    if len(options) > 2:
+        unknown = ", ".join(sorted(set(options) - {"difficulty", "seed"}))
+        raise ValueError(f"{address!r}: unknown option {unknown}; there are: difficulty, seed")
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"{address!r}: an option is given twice")
+    if not (options["seed"].isascii() and options["seed"].isdigit()):
+        raise ValueError(
+            f"{address!r}: the seed is {options['seed']!r}; it must be an integer >= 0"
+        )
+    source, seed = SpecimenSource(parts.netloc, options["difficulty"]), int(options["seed"])
+    world = source.open_world(source.recipe(seed, "train", 0, None))
+    rng = np.random.default_rng(noise_seed(seed, "train", 0))
+    return SimulatedMicroscope(world, rng, dwell_us)
+
+
+SCHEMES: dict[str, Callable[[str, float], Microscope]] = {"sim": _simulated}
+
+
+def _checked(microscope: Any) -> Microscope:
+    """An object that can do all that a microscope must."""
+    missing = [verb for verb in VERBS if not callable(getattr(microscope, verb, None))]
+    if isinstance(microscope, type) or missing:
+        lacks = f"lacks {', '.join(missing)}" if missing else "is a class; give an object of it"
+        raise ValueError(
+            f"{microscope!r} is no microscope: it {lacks}. Give an object that satisfies "
+            "hardware.microscope.Microscope, or an address such as sim://graphene?seed=0"
+        )
+    found: Microscope = microscope
+    return found

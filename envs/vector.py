@@ -1,0 +1,333 @@
+"""Many environments side by side, natively: ``vectorization_mode="vector_entry_point"``."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from ..simulators.world import Recipe, World, open_world
+from .actions import GridAction, MoveAction
+from .fleet import Fleet, flies
+from .scan_env import ScanEnv
+from .sources import SpecimenSource
+
+Bools = NDArray[np.bool_]
+WORLD_MIB = 512.0  # of worlds prepared ahead
+
+
+class Pool:
+    """Opens worlds in the background, before they are asked for.
+
+    Args:
+        most: worlds that wait at a time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._executor: ThreadPoolExecutor | None = None
+        self._waiting: OrderedDict[Recipe, Future[World]] = OrderedDict()
+
+    def prepare(self, recipe: Recipe) -> None:
+        """Have a world ready soon; nothing happens where as many wait as may."""
+        if recipe in self._waiting or len(self._waiting) >= self.most:
+            return
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="worlds")
+        self._waiting[recipe] = self._executor.submit(open_world, recipe)
+
+    def open(self, recipe: Recipe) -> World:
+        """The world of a recipe, prepared or made now."""
+        waiting = self._waiting.pop(recipe, None)
+        return open_world(recipe) if waiting is None else waiting.result()
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+        self._waiting.clear()
+
+
+class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
+    """``num_envs`` times the same environment, equal to single ones to the bit.
+
+    Sub-environment j of a vectorised one seeded s is the single environment seeded
+    s + j.  Simulated microscopes without imperfections (``"pristine"``) and without
+    shaping are stepped all at once by compiled loops; all others one after the
+    other.  While episodes run, the worlds of the next ones are made by one thread in
+    the background; it starts at the first reset.
+
+    ``infos`` holds arrays (num_envs,): ``spent``, ``charge_e``, ``charge_left``,
+    ``time_s``, ``time_left``, ``frames``; where actions are cells ``action_mask``; where
+    they are moves ``at_limit``; and what was asked for: ``centre_yx_nm``,
+    ``fov_yx_nm`` (num_envs, 2), ``dwell_us``.
+
+    Args:
+        make: a new single environment, from its own arguments.
+        num_envs: how many.
+        autoreset_mode: one of Gymnasium's three, or its name.
+        pool_mib: memory for worlds made ahead; 0 makes none.
+        max_episode_steps: an episode is truncated after so many; None is without limit.
+        options: of every sub-environment.
+
+    Raises:
+        ValueError: what the single environment refuses.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., ScanEnv],
+        num_envs: int,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        pool_mib: float = WORLD_MIB,
+        max_episode_steps: int | None = None,
+        **options: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"{num_envs} environments; there must be at least 1")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps is {max_episode_steps}; it must be at least 1")
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.envs = [make(**options) for _ in range(num_envs)]
+        first = self.envs[0]
+        self.num_envs = num_envs
+        self.max_episode_steps = max_episode_steps
+        self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode = first.render_mode
+        self.single_action_space, self.single_observation_space = (
+            first.action_space,
+            first.observation_space,
+        )
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.fleet = Fleet(first, num_envs) if flies(first) else None
+        self._masks = (
+            np.ones((num_envs, len(first.actions.centres_yx_nm)), dtype=bool)
+            if isinstance(first.actions, GridAction)
+            else None
+        )
+        self.pool: Pool | None = None
+        source = first.source
+        if isinstance(source, SpecimenSource) and source.fixed is None and pool_mib > 0:
+            side = (source.field_yx_nm[0] + 2 * source.margin_nm) / source.sampling_nm
+            self.pool = Pool(min(num_envs, int(pool_mib * 2**20 // (4 * side * side))))
+            for env in self.envs:
+                env.source.open_world = self.pool.open  # type: ignore[attr-defined]
+        self._over = np.zeros(num_envs, dtype=bool)  # ended, and not yet reset
+        self._steps = np.zeros(num_envs, dtype=np.int64)
+        self._latest: list[Any] = [None] * num_envs  # observation and info, one by one
+        self._begun = False
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start episodes.
+
+        Args:
+            seed: of the first one, the others follow; or a list of one for each.
+            options: those of the single environment; and ``reset_mask`` (num_envs,),
+                True where an episode shall start, all by default.
+
+        Raises:
+            ValueError: a list or mask of another length; a mask that resets none.
+        """
+        options = dict(options or {})
+        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=bool)))
+        if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(
+                f"a reset_mask of type {mask.dtype} and shape {mask.shape}; it must hold "
+                f"{self.num_envs} booleans, and one True at least"
+            )
+        if not self._begun and not mask.all():
+            raise ValueError("the first reset starts all; give no reset_mask")
+        if seed is None or isinstance(seed, int | np.integer):
+            seeds = [None if seed is None else int(seed) + j for j in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        for j in np.flatnonzero(mask):
+            self._start(int(j), seeds[j], options)
+        self._begun = True
+        self._prepare(mask)
+        return self._observe(), self._infos(mask)
+
+    def step(self, actions: Any) -> tuple[Any, NDArray[np.float64], Bools, Bools, dict[str, Any]]:
+        """One step of every sub-environment.
+
+        An action outside the space raises ValueError, and no sub-environment is
+        stepped.
+        """
+        if not self._begun:
+            raise gym.error.ResetNeeded("call reset() before anything else")
+        if self.autoreset_mode == AutoresetMode.DISABLED and self._over.any():
+            raise gym.error.ResetNeeded(
+                f"sub-environments {np.flatnonzero(self._over).tolist()} have ended; reset them "
+                "with options={'reset_mask': ...}"
+            )
+        checked = self.envs[0].actions.check(actions, self.num_envs)
+        starting = self._over.copy()
+        for j in np.flatnonzero(starting):
+            self._start(int(j), None, {})
+        if starting.any():
+            self._prepare(starting)
+        n = self.num_envs
+        rewards, terminated = np.zeros(n), np.zeros(n, dtype=bool)
+        truncated, more = np.zeros(n, dtype=bool), {}
+        which = np.flatnonzero(~starting)
+        if len(which):
+            more = self._advance(which, checked[which], rewards, terminated, truncated)
+            self._steps[which] += 1
+        if self.max_episode_steps is not None:
+            truncated |= ~starting & (self._steps >= self.max_episode_steps)
+        infos = {**self._infos(np.ones(n, dtype=bool)), **more}
+        self._over = terminated | truncated
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and self._over.any():
+            infos = self._start_at_once(infos)
+        return self._observe(), rewards, terminated, truncated, infos
+
+    def action_masks(self) -> Bools:
+        """(num_envs, cells) True where no frame was taken yet."""
+        if self._masks is None:
+            raise ValueError("only the action 'grid' has masks")
+        return self._masks.copy()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        if self.pool is not None:
+            self.pool.close()
+        for env in self.envs:
+            env.close()
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Pictures of the sub-environments, where they are stepped one after the other."""
+        if self.fleet is not None:
+            raise gym.error.Error("episodes side by side are not rendered; render a single one")
+        return tuple(env.render() for env in self.envs)
+
+    def _start(self, j: int, seed: int | None, options: dict[str, Any]) -> None:
+        if self.fleet is None:
+            self._latest[j] = self.envs[j].reset(seed=seed, options=options)
+        else:
+            self.envs[j].begin(seed, options)
+            self.fleet.begin(j, self.envs[j])
+        if self._masks is not None:
+            self._masks[j] = True
+        self._over[j], self._steps[j] = False, 0
+
+    def _prepare(self, started: Bools) -> None:
+        """Have the worlds ready that follow those that have just been opened."""
+        if self.pool is not None:
+            for j in np.flatnonzero(started):
+                self.pool.prepare(self.envs[j].next_recipe)
+
+    def _advance(
+        self, which: Any, actions: Any, rewards: Any, terminated: Any, truncated: Any
+    ) -> dict[str, Any]:
+        """Step the episodes ``which``; what infos say besides."""
+        if self.fleet is None:
+            return self._one_by_one(which, actions, rewards, terminated, truncated)
+        outcome = self.fleet.step(which, actions)
+        rewards[which] = outcome.rewards
+        truncated[which] = ~outcome.taken | self.fleet.exhausted[which]
+        if self.envs[0].terminate_when_done:
+            terminated[which] = self.fleet.goals.finished[which]
+        if self._masks is not None:
+            self._masks[which[outcome.taken], actions[outcome.taken]] = False
+        requests = outcome.requests
+        more: dict[str, NDArray[Any]] = {
+            "centre_yx_nm": requests.centre_yx_nm,
+            "fov_yx_nm": requests.fov_yx_nm,
+            "dwell_us": requests.dwell_us,
+        }
+        if isinstance(self.envs[0].actions, MoveAction):
+            more["at_limit"] = requests.at_limit
+        return self._spread(which, more)
+
+    def _one_by_one(
+        self, which: Any, actions: Any, rewards: Any, terminated: Any, truncated: Any
+    ) -> dict[str, Any]:
+        requests, limits = [], []
+        for j, action in zip(which, actions, strict=True):
+            shown, rewards[j], terminated[j], truncated[j], info = self.envs[j].step(action)
+            self._latest[j] = shown, info
+            requests.append(info["request"])
+            limits.append(info.get("at_limit", False))
+            if self._masks is not None:
+                self._masks[j] = info["action_mask"]
+        more: dict[str, NDArray[Any]] = {
+            "centre_yx_nm": np.array([r.centre_yx_nm for r in requests]),
+            "fov_yx_nm": np.array([r.fov_yx_nm for r in requests]),
+            "dwell_us": np.array([r.dwell_us for r in requests]),
+        }
+        if isinstance(self.envs[0].actions, MoveAction):
+            more["at_limit"] = np.array(limits)
+        return self._spread(which, more)
+
+    def _spread(self, which: Any, more: dict[str, NDArray[Any]]) -> dict[str, Any]:
+        """Values (m, ...) as (num_envs, ...), with Gymnasium's masks of who has them."""
+        there = np.zeros(self.num_envs, dtype=bool)
+        there[which] = True
+        out: dict[str, Any] = {}
+        for key, values in more.items():
+            out[key] = np.zeros((self.num_envs, *values.shape[1:]), dtype=values.dtype)
+            out[key][which] = values
+            out["_" + key] = there.copy()
+        return out
+
+    def _start_at_once(self, infos: dict[str, Any]) -> dict[str, Any]:
+        """Same-step autoreset: keep what ended in ``final_obs`` and ``final_info``."""
+        ended, seen = self._over.copy(), self._observe()
+        final = np.full(self.num_envs, None, dtype=object)
+        for j in np.flatnonzero(ended):
+            final[j] = (
+                {k: v[j].copy() for k, v in seen.items()} if isinstance(seen, dict) else seen[j]
+            )
+            self._start(int(j), None, {})
+        self._prepare(ended)
+        now = self._infos(np.ones(self.num_envs, dtype=bool))
+        last = {k: v for k, v in infos.items() if not k.startswith("_")}
+        return {
+            **infos,
+            **now,
+            "final_obs": final,
+            "_final_obs": ended,
+            "final_info": {**last, **{"_" + k: ended.copy() for k in last}},
+            "_final_info": ended.copy(),
+        }
+
+    def _observe(self) -> Any:
+        if self.fleet is not None:
+            return self.fleet.shown.read(self.fleet.left)
+        shown = [observation for observation, _ in self._latest]
+        if isinstance(shown[0], dict):
+            return {k: np.stack([s[k] for s in shown]) for k in shown[0]}
+        return np.stack(shown)
+
+    def _infos(self, there: Bools) -> dict[str, Any]:
+        fleet = self.fleet
+        if fleet is None:
+            keys = ("spent", "charge_e", "charge_left", "time_s", "time_left", "frames")
+            values = {k: np.array([info[k] for _, info in self._latest]) for k in keys}
+        else:
+            left = 1.0 - fleet.spent_e / fleet.total_e, 1.0 - fleet.spent_s / fleet.total_s
+            values = {
+                "spent": fleet.spent_e / fleet.raster_e,
+                "charge_e": fleet.spent_e.copy(),
+                "charge_left": np.maximum(0.0, left[0]),
+                "time_s": fleet.spent_s.copy(),
+                "time_left": np.maximum(0.0, left[1]),
+                "frames": fleet.frames.copy(),
+            }
+        if self._masks is not None:
+            values["action_mask"] = self._masks.astype(np.int8)
+        return {**values, **{"_" + k: there.copy() for k in values}}

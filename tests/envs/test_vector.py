@@ -1,0 +1,229 @@
+"""Side by side: the same as one by one, in all three autoreset modes, and under SB3."""
+
+from __future__ import annotations
+
+import threading
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from stemscout.envs import testing
+from stemscout.envs.mos2_defects import MoS2DefectsEnv
+from stemscout.envs.registration import make_env
+from stemscout.envs.vector import Pool, ScanVectorEnv
+from stemscout.simulators.world import Recipe
+
+ID = "StemScout/MoS2Defects-v0"
+SHARED = ("spent", "charge_e", "charge_left", "time_s", "time_left", "frames")
+
+
+def vector(n=2, name=ID, **options):
+    return gym.make_vec(name, num_envs=n, vectorization_mode="vector_entry_point", **options)
+
+
+def one_by_one(n=2, name=ID, autoreset_mode=AutoresetMode.NEXT_STEP, **options):
+    return gym.vector.SyncVectorEnv(
+        [lambda: make_env(name, **options)] * n, autoreset_mode=autoreset_mode
+    )
+
+
+def assert_alike(ours, theirs, steps=25, masks=False):
+    assert testing.same(ours.reset(seed=3)[0], theirs.reset(seed=3)[0])
+    ours.action_space.seed(1)
+    for _ in range(steps):
+        actions = ours.action_space.sample()
+        a, b = ours.step(actions), theirs.step(actions)
+        assert testing.same(a[:4], b[:4])
+        for key in (*SHARED, *(("action_mask",) if masks else ())):
+            assert testing.same(a[4][key], b[4][key])
+            assert testing.same(a[4]["_" + key], b[4]["_" + key])
+        yield a, b
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("options", [{}, {"action": "grid"}, {"imperfections": "realistic"}])
+def test_equal_to_single_environments_through_resets(mode, options):
+    options = {"budget": 0.03, **options}
+    ours, theirs = (f(autoreset_mode=mode, **options) for f in (vector, one_by_one))
+    ends = 0
+    for a, b in assert_alike(ours, theirs, masks="action" in options):
+        if mode == AutoresetMode.SAME_STEP and "final_obs" in b[4]:
+            ends += 1
+            assert np.array_equal(a[4]["_final_obs"], b[4]["_final_obs"])
+            for j in np.flatnonzero(b[4]["_final_obs"]):
+                assert testing.same(a[4]["final_obs"][j], b[4]["final_obs"][j])
+                for key in SHARED:
+                    assert a[4]["final_info"][key][j] == b[4]["final_info"][key][j]
+        ends += int((a[2] | a[3]).sum())
+    assert ends >= 4
+    ours.close()
+
+
+def test_ended_episodes_wait_for_a_reset_where_it_is_disabled():
+    env = vector(autoreset_mode="Disabled", budget=0.01)
+    assert env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+    env.reset(seed=[0, 7])
+    single = make_env(ID, budget=0.01)
+    single.reset(seed=7)
+    zero = np.zeros((2, 2), np.float32)
+    while True:
+        _, _, terminated, truncated, _ = env.step(zero)
+        single.step(zero[0])
+        if (terminated | truncated).any():
+            break
+    with pytest.raises(gym.error.ResetNeeded, match=r"\[0, 1\] have ended"):
+        env.step(zero)
+    shown, _ = env.reset(options={"reset_mask": np.array([False, True])})
+    again, _ = single.reset()
+    assert testing.same({k: v[1] for k, v in shown.items()}, again), "the next episode of its seed"
+    with pytest.raises(gym.error.ResetNeeded, match=r"\[0\] have ended"):
+        env.step(zero)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_envs": 0}, "0 environments"),
+        ({"autoreset_mode": "Never"}, "'Never' is not a valid AutoresetMode"),
+        ({"max_episode_steps": 0}, "max_episode_steps is 0"),
+        ({"action": "fly"}, "unknown action 'fly'"),
+    ],
+)
+def test_bad_options(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ScanVectorEnv(lambda **o: make_env(ID, **o), **{"num_envs": 2, **options})
+
+
+def test_bad_resets_and_actions_step_nobody():
+    env = vector()
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(np.zeros((2, 2), np.float32))
+    with pytest.raises(ValueError, match="the first reset starts all"):
+        env.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(ValueError, match="3 seeds for 2"):
+        env.reset(seed=[1, 2, 3])
+    env.reset(seed=0)
+    for mask in (np.array([1, 0]), np.array([True]), np.array([False, False])):
+        with pytest.raises(ValueError, match="reset_mask"):
+            env.reset(options={"reset_mask": mask})
+    for wrong in (np.zeros(2), np.array([[0.0, 0.0], [np.nan, 0.0]]), np.full((2, 2), 2.0)):
+        with pytest.raises(ValueError, match="action"):
+            env.step(wrong)
+    *_, info = env.step(np.zeros((2, 2), np.float32))
+    assert info["frames"].tolist() == [1, 1]
+    env.close()
+
+
+def test_limits_are_internal():
+    env = vector(max_episode_steps=3)
+    env.reset(seed=0)
+    zero = np.zeros((2, 2), np.float32)
+    assert [env.step(zero)[3].all() for _ in range(5)] == [False, False, True, False, False]
+    env.close()
+
+
+def test_one_thread_prepares_worlds_and_ends_with_the_environment():
+    def alive():
+        return [t for t in threading.enumerate() if t.name.startswith("worlds")]
+
+    before = len(alive())
+    env = vector(budget=0.02)
+    assert len(alive()) == before, "nothing starts before the first reset"
+    env.reset(seed=0)
+    assert len(alive()) == before + 1
+    env.close()
+    assert len(alive()) == before
+
+
+def test_the_pool_holds_no_more_than_it_may():
+    pool = Pool(1)
+    recipes = [Recipe("mos2", "easy", k, (0, 0, 0), 8.0) for k in range(3)]
+    for recipe in recipes:
+        pool.prepare(recipe)
+    assert len(pool._waiting) == 1
+    assert [pool.open(r).recipe for r in recipes] == recipes, "others are made when asked for"
+    pool.close()
+
+
+def test_infos_say_what_was_asked_for():
+    env = vector(action="operator")
+    env.reset(seed=0)
+    actions = np.array([[0.5, 0.0, 0.0, -1.0], [0.0, 0.0, 1.0, 1.0]], np.float32)
+    *_, info = env.step(actions)
+    for j in range(2):
+        request = env.envs[j].actions.decode(actions[j])
+        assert info["centre_yx_nm"][j] == pytest.approx(request.centre_yx_nm)
+        assert info["fov_yx_nm"][j] == pytest.approx(request.fov_yx_nm)
+        assert info["dwell_us"][j] == pytest.approx(request.dwell_us)
+    env.close()
+
+
+def test_an_environment_that_steps_its_own_way_is_stepped_one_by_one():
+    class Doubled(MoS2DefectsEnv):
+        def step(self, action):
+            shown, reward, *rest = super().step(action)
+            return shown, 2 * reward, *rest
+
+    testing.check_vectorised(Doubled)
+    assert ScanVectorEnv(MoS2DefectsEnv, 1).fleet is not None
+    assert ScanVectorEnv(Doubled, 1).fleet is None
+
+
+class TestStableBaselines3:
+    def make(self, n=2, **options):
+        from stemscout.envs.sb3 import ScanVecEnv
+
+        return ScanVecEnv.make(ID, n, **options)
+
+    def test_ends_are_told_its_way(self):
+        env = self.make(budget=0.02)
+        env.seed(5)
+        first = env.reset()
+        single = make_env(ID, budget=0.02)
+        assert testing.same({k: v[0] for k, v in first.items()}, single.reset(seed=5)[0])
+        zero = np.zeros((2, 2), np.float32)
+        for _ in range(20):
+            seen, rewards, done, infos = env.step(zero)
+            expected = single.step(zero[0])
+            assert rewards.dtype == np.float32
+            if done[0]:
+                assert testing.same(infos[0]["terminal_observation"], expected[0])
+                assert infos[0]["TimeLimit.truncated"] is True
+                again, _ = single.reset()
+                assert testing.same({k: v[0] for k, v in seen.items()}, again)
+                break
+        else:
+            raise AssertionError("the budget never ended")
+        env.close()
+
+    def test_masks(self):
+        env = self.make(action="grid")
+        env.reset()
+        env.step(np.array([3, 4]))
+        masks = env.env_method("action_masks")
+        assert [np.flatnonzero(~m).tolist() for m in masks] == [[3], [4]]
+        assert env.has_attr("action_masks")
+        env.close()
+
+    def test_another_mode_is_refused(self):
+        from stemscout.envs.sb3 import ScanVecEnv
+
+        env = vector()
+        with pytest.raises(ValueError, match="autoreset_mode='SameStep'"):
+            ScanVecEnv(env)
+        env.close()
+
+    def test_ppo_learns_on_it(self):
+        import torch
+        from stable_baselines3 import PPO
+
+        torch.set_num_threads(1)
+        env = self.make(4, observation="channels", budget=0.05)
+        model = PPO("CnnPolicy", env, n_steps=16, batch_size=32, n_epochs=1, seed=0)
+        model.learn(128)
+        assert model.num_timesteps == 128
+        assert len(model.ep_info_buffer) == 0  # no monitor was asked for
+        env.close()
