@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs import seen
+from ...envs.actions import GridAction, PositionAction
 from ...hardware.costs import ELECTRONS_PER_PA_US
 from ...simulators.exposure import Exposure
 from ..agent import Context
@@ -19,7 +20,8 @@ class Oracle(Scripted):
     """Takes, frame by frame, the greatest gain in seen recall for its charge.
 
     It chooses among reference frames on a quarter-frame lattice and frames
-    centred on a feature; ties go to the lattice order.  Greedy, and so a bound
+    centred on a feature, or among the cells where actions are cells; ties go to the
+    lattice order.  Greedy, and so a bound
     in practice rather than in theory.
     """
 
@@ -31,13 +33,25 @@ class Oracle(Scripted):
     ) -> tuple[Candidates, NDArray[np.int64]]:
         if context.truth is None:
             raise ValueError("the oracle needs the truth, and this microscope has none to tell")
-        lattice, _ = context.reference.lattice(context.field_yx_nm, PITCH)
-        half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
-        centred = np.clip(context.truth.feature_yx_nm, -half, half)
-        centres = np.vstack([lattice, centred])
+        centres = _candidates(context, context.truth.feature_yx_nm)
         wanted = seen.targets(context.truth, context.reference.side_nm)
         order = _greedy(centres, wanted, context)
         return Candidates(centres, (len(centres), 1)), order
+
+
+def _candidates(context: Context, feature_yx_nm: Floats) -> Floats:
+    """Centres (n, 2) where frames truly come to lie, which an action of 32 bits rounds."""
+    if isinstance(context.actions, GridAction):
+        return context.actions.centres_yx_nm
+    lattice, _ = context.reference.lattice(context.field_yx_nm, PITCH)
+    half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
+    wanted = np.vstack([lattice, np.clip(feature_yx_nm, -half, half)])
+    if not isinstance(context.actions, PositionAction):
+        return wanted
+    actions = [context.actions.encode(context.reference.at((y, x))) for y, x in wanted.tolist()]
+    still = np.zeros((len(actions), 2))
+    rounded = context.actions.check(np.stack(actions), len(actions))
+    return context.actions.decode_all(rounded, still).centre_yx_nm
 
 
 def _greedy(centres: Floats, wanted: seen.Targets, context: Context) -> NDArray[np.int64]:

@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemscout.agents.agent import Context
+from stemscout.agents.catalogue import make_agent
+from stemscout.agents.experiment import Experiment
 from stemscout.agents.navigation.bayesian import SkoptGP
 from stemscout.agents.navigation.navigator import Candidates
 from stemscout.agents.navigation.scripted import Grid, Random, bit_reversed_order, coarse_shape
 from stemscout.envs.actions import PositionAction
 from stemscout.envs.reference import ReferenceFrame
+from stemscout.envs.registration import make_env
 from stemscout.hardware import Limits
 
 FIELD = (12.0, 18.0)
@@ -205,3 +208,18 @@ def test_nearest_candidate(index, dy, dx):
     candidates = Candidates.of(context())
     point = candidates.centres_yx_nm[index] + [dy, dx]
     assert candidates.nearest(point[None])[0] == index
+
+
+def test_the_oracle_plans_where_frames_truly_come_to_lie():
+    """An action of 32 bits moves a frame by a hair, and points on its edge with it."""
+    env = make_env("StemScout/Composite-v0", split="test", terminate_when_done=False)
+    steps = Experiment(env, make_agent("oracle"), seed=0).run()
+    assert steps[-1].fraction > 0.999
+
+
+def test_the_oracle_plans_over_cells_where_actions_are_cells():
+    env = make_env("StemScout/MoS2Defects-v0", action="grid", split="test")
+    steps = Experiment(env, make_agent("oracle"), seed=0).run()
+    assert steps[-1].fraction > 0.9
+    cells = [env.actions.cell_of(s.request.centre_yx_nm) for s in steps]
+    assert None not in cells
