@@ -92,10 +92,10 @@ def summarise(
             **_world(episode.microscope),
         },
         "budget": {
-            "rasters": budget.total,
-            "charge_e": budget.charge_e,
+            "rasters": _known(budget.total),
+            "charge_e": _known(budget.charge_e),
             "time_s": budget.time_s,
-            "raster_charge_e": budget.raster_charge_e,
+            "raster_charge_e": _known(budget.raster_charge_e),
         },
         "reference_frame": {
             "fov_yx_nm": episode.reference.fov_yx_nm,
@@ -105,7 +105,7 @@ def summarise(
         "spent": {
             "frames": len(steps),
             "rasters": budget.spent,
-            "charge_e": budget.spent_charge_e,
+            "charge_e": _known(budget.spent_charge_e),
             "time_s": budget.spent_time_s,
             "latency_ms_median": float(np.median(latencies)),
             "latency_ms_p95": float(np.percentile(latencies, 95)),
@@ -113,6 +113,11 @@ def summarise(
         "ended": ended,
         "scores": _scores(experiment, curve),
     }
+
+
+def _known(value: float) -> float | None:
+    """None for what JSON has no number for: charge without a known beam current, or limit."""
+    return value if np.isfinite(value) else None
 
 
 def _world(microscope: Microscope) -> dict[str, Any]:

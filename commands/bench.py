@@ -29,16 +29,33 @@ def bench_run(
     terminal.table([asdict(r) for r in rows], as_json)
 
 
-@app.command(epilog="Example: stemscout bench throughput --json")
+@app.command(
+    epilog="Examples: stemscout bench throughput   |   stemscout bench throughput --vs "
+    "ALE/Pong-v5 --vs MiniGrid-Empty-8x8-v0 --json"
+)
 def throughput(
     env: Annotated[str, typer.Option(help="An environment id.")] = "StemScout/GrapheneDefects-v0",
+    vs: Annotated[
+        list[str] | None, typer.Option(help="Another environment, timed in the same run.")
+    ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Time of one environment step, by part."""
+    """Steps a second, single and vectorised, and the time of one step by part."""
+    from ..benchmarks.throughput import rows
     from ..benchmarks.timing import step_times
 
-    terminal.listing({k: round(v, 1) for k, v in step_times(env, seed).items()}, as_json, "µs")
+    found = []
+    for row in rows(env, vs or (), seed):
+        if not as_json:
+            terminal.console().print(f"{row.way}: {row.us_per_step:.1f} µs")
+        found.append(asdict(row))
+    parts = {k: round(v, 1) for k, v in step_times(env, seed).items()}
+    if as_json:
+        terminal.listing({"throughput": found, "parts_us": parts}, True)
+    else:
+        terminal.table(found, False)
+        terminal.listing(parts, False, "µs")
 
 
 @app.command(epilog="Example: stemscout bench navigation")

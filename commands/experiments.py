@@ -58,6 +58,10 @@ def run(
     difficulty: Annotated[
         str | None, typer.Option(help="easy, medium (default) or hard; with --env.")
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="JSON of what the image shows, to be scored by; with --image."),
+    ] = None,
     renderer: Annotated[
         str | None, typer.Option(help="fast (default) or abtem, the shipped world; with --env.")
     ] = None,
@@ -86,11 +90,16 @@ def run(
         if given:
             raise ValueError(f"{', '.join(given)} only goes with --env; an image is what it is")
         env, options = "StemScout/Recorded-v0", {"image": str(image), "pixel_nm": pixel_nm}
+        if labels is not None:
+            options["labels"] = str(labels)
     else:
         if str(env).endswith("/Recorded-v0"):
             raise ValueError("a recording is given by --image and --pixel-nm, not by --env")
-        if pixel_nm is not None:
-            raise ValueError("--pixel-nm only goes with --image")
+        if str(env).endswith("/Live-v0"):
+            raise ValueError("a live microscope is given to gymnasium.make, as microscope=")
+        for name, value in (("--pixel-nm", pixel_nm), ("--labels", labels)):
+            if value is not None:
+                raise ValueError(f"{name} only goes with --image")
         options = {k: v for k, v in simulated.items() if v is not None}
         options.setdefault("split", "test")
     wishes = {"component": component, "decomposition": decomposition}

@@ -89,6 +89,23 @@ def test_a_recording_from_file_to_report(image, tmp_path):
     assert (out / "report.html").stat().st_size > 50_000
 
 
+def test_labels_make_a_recording_scored_like_any_other(image, tmp_path):
+    labels = {
+        "unit": "px",
+        "classes": [{"name": "spot"}],
+        "features": [
+            {"class": "spot", "position": [y, x]} for y in (60, 140, 220) for x in (80, 160, 240)
+        ],
+    }
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(labels))
+    asked = ("run", "--image", image, "--pixel-nm", 0.05, "--agent", "oracle", "--labels")
+    done = stemscout(*asked, path, "--budget", 0.1, "--out", tmp_path / "o", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["scores"]["seen"] == 1.0
+    refused(stemscout(*asked, tmp_path / "none.json"), "none.json")
+
+
 def test_the_same_seed_repeats_the_run(tmp_path):
     paths = []
     for k in range(2):
@@ -300,7 +317,10 @@ def test_worlds_are_listed_verified_exported_imported_and_cleaned(tmp_path, own_
 
 
 def test_timings_are_figures_by_part():
-    parts = json.loads(stemscout("bench", "throughput", "--json").stdout)
+    timed = json.loads(stemscout("bench", "throughput", "--vs", "CartPole-v1", "--json").stdout)
+    parts, ways = timed["parts_us"], {r["way"]: r for r in timed["throughput"]}
+    assert [r["environments"] for r in timed["throughput"]] == [1, 1, 64, 64, 64, 1]
+    assert ways["CartPole-v1, single"]["steps_per_s"] > 0
     assert parts["step"] > parts["frame (acquire)"] > 0
     assert parts["NumPy's Poisson draw of one frame"] > 0
     times = json.loads(stemscout("bench", "navigation", "--json").stdout)
@@ -340,7 +360,9 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("run", *ENV, "--component", "-1"), "'-1' is not an integer >= 0"),
         (("run", *ENV, "--decomposition", "magic"), "unknown decomposition 'magic'"),
         (("run", *ENV, "--pixel-nm", "0.1"), "--pixel-nm only goes with --image"),
+        (("run", *ENV, "--labels", "l.json"), "--labels only goes with --image"),
         (("run", "--env", "StemScout/Recorded-v0"), "a recording is given by --image"),
+        (("run", "--env", "StemScout/Live-v0"), "a live microscope is given to gymnasium.make"),
         (("run", *ENV, "--out", "/dev/null/sub"), "is a file"),
         (
             ("simulate", "graphene", "--fov-nm", "1e5"),

@@ -141,6 +141,10 @@ def _figures(
     return found
 
 
+def _of(rasters: float | None) -> str:
+    return "" if rasters is None else f" of {rasters:.3f}"
+
+
 def facts_of(summary: Mapping[str, Any]) -> dict[str, str]:
     """The box at the top of the page, from a run's summary."""
     spent, scores = summary["spent"], summary["scores"]
@@ -150,8 +154,8 @@ def facts_of(summary: Mapping[str, Any]) -> dict[str, str]:
         "microscope": summary["microscope"],
         "seed": str(summary["seed"]),
         "frames": str(spent["frames"]),
-        "charge": f"{spent['rasters']:.3f} of {summary['budget']['rasters']:.3f} rasters",
-        "electrons": f"{spent['charge_e']:.3g}",
+        "charge": f"{spent['rasters']:.3f} rasters{_of(summary['budget']['rasters'])}",
+        "electrons": "unknown" if spent["charge_e"] is None else f"{spent['charge_e']:.3g}",
         "instrument time": f"{spent['time_s']:.1f} s",
         "decision": f"{spent['latency_ms_median']:.1f} ms (median)",
         "ended": summary["ended"],
