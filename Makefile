@@ -26,6 +26,7 @@ lint: $(VENV)/installed-dev
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/environments.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,266 @@
+"""Make docs/environments/: the manual of every id, with a picture, scores and a film.
+
+    python docs/environments.py
+
+A page is the docstring of its class.  The scores are the stored ones
+(`python -m stemscout.benchmarks.reference` makes them); picture and film show the
+oracle on the first test specimen.
+"""
+
+import inspect
+import io
+from pathlib import Path
+
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+from PIL import Image, ImageDraw, ImageFont
+
+from stemscout import Experiment, make_agent, make_env
+from stemscout.benchmarks.reference import BUDGET, COMMAND, SPECIMENS, cases, load, table
+from stemscout.benchmarks.threads import one_thread
+from stemscout.envs.mosaic import Mosaic
+from stemscout.envs.registration import ENVIRONMENTS
+from stemscout.envs.render import OUTLINE, UNSEEN
+from stemscout.hardware import ScanRequest
+from stemscout.views import style
+
+HERE = Path(__file__).parent
+PAGES, PICTURES = HERE / "environments", HERE / "pictures" / "environments"
+# Sheets are faint beside contamination, oxides and gold, and so is a film beside particles.
+GAMMA = {
+    "StemScout/GrapheneDefects-v0": 0.6,
+    "StemScout/Nanoparticles-v0": 0.6,
+    "StemScout/Composite-v0": 0.4,
+}
+WHOLE_PX = 900  # of the picture's overview
+FILM_FRAMES, FILM_MS, LAST_MS = 40, 6000, 2500
+GREYS = 64  # of a film's palette, besides the three colours
+STRIP_PX = 26
+
+CASES = list(cases())
+REFERENCE = load()
+
+INDEX = """# Environments
+
+Every id of `gymnasium.make`, from the docstrings of `envs/`. Made by `python docs/environments.py`.
+
+{ids}
+
+What they share: an agent takes frames until its charge is spent, and sees only what it has paid
+for. `envs/actions.py` has the four kinds of action, `envs/observations.py` the parts of an
+observation, `envs/tasks.py` the tasks, `envs/seen.py` when a feature is seen, `envs/scan_env.py`
+all options, and `envs/vector.py` the vectorised form.
+
+```python
+import gymnasium, stemscout
+
+env = gymnasium.make("StemScout/MoS2Defects-v0", difficulty="easy", action="grid", task="classes")
+many = gymnasium.make_vec(
+    "StemScout/MoS2Defects-v0", num_envs=64, vectorization_mode="vector_entry_point"
+)
+```
+
+## Reference scores
+{note}
+
+{scores}
+"""
+
+NOTE = f"""Final share of what there is to discover, and in brackets the area under the curve of
+that share against charge, over the budget: means over {len(SPECIMENS)} test specimens at a budget
+of {BUDGET:g}, with reference frames. So few specimens are a yardstick, and no ranking. The oracle
+knows the truth: what it reaches is what the budget can buy.
+
+Every single score stands in `benchmarks/reference_scores.json`, made by
+`{COMMAND}`. A test runs them again: a change that moves one
+gives the id a new version number."""
+
+
+def oracle(name):
+    """Its run on the first test specimen, and the environment's pictures along the way."""
+    levels = [c.difficulty for c in CASES if c.environment == name]
+    level = "medium" if "medium" in levels else levels[0]
+    env = make_env(
+        name,
+        difficulty=level,
+        split="test",
+        budget=BUDGET,
+        terminate_when_done=False,
+        render_mode="rgb_array",
+    )
+    experiment = Experiment(env, make_agent("oracle"), seed=SPECIMENS[0])
+    with one_thread():
+        shots = [(env.render(), step) for step in experiment]
+    return level, experiment, shots
+
+
+def overview(env):
+    """The whole field as a frame of the reference dwell, at full scale."""
+    episode = env.episode
+    reference, side = episode.reference, min(episode.field_yx_nm)
+    request = ScanRequest(
+        (0.0, 0.0), (side, side), (WHOLE_PX, WHOLE_PX), reference.dwell_us, 0.0, reference.detectors
+    )
+    return episode.display(episode.microscope.acquire(request))
+
+
+def mosaic(episode, count):
+    """What the first ``count`` frames have shown, NaN elsewhere."""
+    field, pitch = episode.field_yx_nm, episode.reference.side_nm / episode.reference.shape_yx[0]
+    cells = tuple(min(WHOLE_PX, round(side / pitch)) for side in field)
+    seen = Mosaic(field, cells)
+    for frame in episode.history[:count]:
+        seen.add(frame, episode.display(frame))
+    return np.where(seen.measured, seen.total / np.maximum(seen.count, 1), np.nan)
+
+
+def panel(axes, image, side, gamma, title, limits):
+    axes.set_facecolor(style.UNSEEN)
+    axes.imshow(
+        np.clip(image, 0.0, None) ** gamma,
+        cmap=style.MICROGRAPH,
+        extent=(-side / 2, side / 2, side / 2, -side / 2),
+        vmin=limits[0],
+        vmax=limits[1],
+        interpolation="antialiased",
+    )
+    axes.set(xticks=[], yticks=[], xlim=(-side / 2, side / 2), ylim=(side / 2, -side / 2))
+    axes.set_title(title)
+
+
+def picture(name, level, experiment, path):
+    """The specimen with its truth, and what the oracle has seen of it half-way."""
+    env, gamma = experiment.env, GAMMA.get(name, 1.0)
+    side, steps = min(env.episode.field_yx_nm), experiment.steps
+    half = len(steps) // 2
+    whole = overview(env)
+    limits = np.percentile(np.clip(whole, 0.0, None) ** gamma, [0.5, 99.7])
+    classes = len(np.unique(env.truth.feature_class))
+    said = f"{level}, {side:g} nm, with the truth" + (f"; gamma {gamma:g}" if gamma != 1.0 else "")
+    with style.figure(10.4, 5.5 + 0.19 * -(-classes // 4)) as fig:
+        left, right = fig.subplots(1, 2)
+        panel(left, whole, side, gamma, said, limits)
+        style.features(left, env.truth)
+        step = steps[half - 1]
+        title = (
+            f"the oracle half-way: frame {half} of {len(steps)}, "
+            f"{step.spent:.2f} rasters, {step.fraction:.0%} seen"
+        )
+        panel(right, mosaic(env.episode, half), side, gamma, title, limits)
+        style.scale_bar(right, side)  # on the left it would lie over features
+        fig.legend(
+            *left.get_legend_handles_labels(),
+            loc="outside lower left",
+            ncols=4,
+            fontsize=8,
+            frameon=False,
+        )
+        image = Image.open(io.BytesIO(style.png(fig))).convert("RGB")
+    image.thumbnail((1300, 1300))
+    image.save(path, quality=82, optimize=True)
+
+
+def film(name, shots, side, path):
+    """The environment's own pictures as a GIF, with what they cost and show below."""
+    empty = np.broadcast_to(UNSEEN, shots[0][0].shape)
+    chosen = np.unique(np.linspace(0, len(shots) - 1, FILM_FRAMES - 1).round().astype(int))
+    frames = [paletted(empty, f"a field of {side:g} nm, before the first frame", name)]
+    for k in chosen:
+        rgb, step = shots[k]
+        text = f"frame {k + 1:3d}    {step.spent:.3f} rasters    {step.fraction:4.0%} seen"
+        frames.append(paletted(rgb, text, name))
+    each = FILM_MS // len(frames)
+    durations = [3 * each] + [each] * (len(frames) - 2) + [LAST_MS]
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False
+    )
+
+
+def paletted(rgb, text, name):
+    """One frame of a film: few greys compress well, and all frames share their palette."""
+    scale = (np.arange(256) / 255.0) ** GAMMA.get(name, 1.0)
+    index = np.round(scale[rgb[..., 1]] * (GREYS - 1)).astype(np.uint8)
+    for k, colour in enumerate((UNSEEN, OUTLINE)):
+        index[(rgb == colour).all(axis=-1)] = GREYS + k
+    below = np.full((STRIP_PX, index.shape[1]), GREYS + 2, dtype=np.uint8)
+    image = Image.fromarray(np.vstack([index, below]))  # grey until it has its palette
+    greys = np.repeat(np.round(np.linspace(0, 255, GREYS)).astype(np.uint8)[:, None], 3, axis=1)
+    image.putpalette(np.vstack([greys, UNSEEN, OUTLINE, [0, 0, 0]]).astype(np.uint8).tobytes())
+    draw = ImageDraw.Draw(image)
+    draw.fontmode = "1"
+    font = ImageFont.load_default(13)
+    draw.text((8, index.shape[0] + 5), text, fill=GREYS - 1, font=font)
+    return image
+
+
+def manual(name):
+    """The docstring of an id's class: its first line, and the rest as Markdown."""
+    doc = inspect.getdoc(load_env_creator("stemscout." + ENVIRONMENTS[name][0]))
+    first, rest = doc.split("\n", 1)
+    return first, rest.strip()
+
+
+def page(name):
+    """Write the page of an id, and its pictures where it has truth."""
+    short = name.split("/")[1]
+    stem = short.rsplit("-", 1)[0]
+    first, rest = manual(name)
+    own = [c for c in CASES if c.environment == name]
+    made = f'`gymnasium.make("{name}")`' if own else f'`gymnasium.make("{name}", ...)`'
+    parts = [f"# {short}", first, made]
+    if own:
+        level, experiment, shots = oracle(name)
+        picture(name, level, experiment, PICTURES / f"{stem}.jpg")
+        film(name, shots, min(experiment.env.episode.field_yx_nm), PICTURES / f"{stem}.gif")
+        at = f"../pictures/environments/{stem}"
+        parts += [
+            f"![The specimen with its truth, and what the oracle has seen half-way]({at}.jpg)",
+            f"![The oracle at work]({at}.gif)",
+            f"*Test specimen {SPECIMENS[0]} at {level}, as a frame of the whole field would show "
+            "it, and what `env.render()` shows while the oracle plans by the truth, which no other "
+            f"has{f'; both at gamma {GAMMA[name]:g}' if name in GAMMA else ''}.*",
+        ]
+    parts.append(rest)
+    if own:
+        parts += ["## Reference scores", NOTE, table(REFERENCE, own)]
+    (PAGES / f"{stem}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def row(name):
+    """Of the index: id, one line, field, frame, features."""
+    short = name.split("/")[1]
+    first, _ = manual(name)
+    cells = ["its own", "its own", "unknown"]
+    if any(c.environment == name for c in CASES):
+        source = make_env(name).source
+        points, others = (
+            [c.name for c in source.classes if (c.shape == "point") == p] for p in (1, 0)
+        )
+        listed = [f"{len(p)} kinds" if len(p) > 9 else ", ".join(p) for p in (points, others)]
+        words = [f"{w}: {p}" for w, p in zip(("points", "extended"), listed, strict=True) if p]
+        reference = source.reference
+        cells = [
+            f"{source.field_yx_nm[0]:g} nm",
+            f"{reference.side_nm:g} nm, {reference.shape_yx[0]} px",
+            "; ".join(words),
+        ]
+    link = f"[{short}]({short.rsplit('-', 1)[0]}.md)"
+    return "| " + " | ".join([link, first, *cells]) + " |"
+
+
+def main():
+    for folder in (PAGES, PICTURES):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in ENVIRONMENTS:
+        page(name)
+    head = "| id | what it asks for | field | frame | features |\n|---|---|---|---|---|\n"
+    text = INDEX.format(
+        ids=head + "\n".join(row(name) for name in ENVIRONMENTS),
+        note=NOTE,
+        scores=table(REFERENCE, CASES),
+    )
+    (PAGES / "README.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
