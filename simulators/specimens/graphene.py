@@ -124,12 +124,12 @@ NEED_E_PER_A2 = {
     "si3": 4170.0,
     "si4": 3310.0,
     "si cluster": 1380.0,
-    "single vacancy": 41900.0,
-    "divacancy 5-8-5": 20300.0,
-    "divacancy 555-777": 10600.0,
-    "stone-wales": 16200.0,
-    "hole": 4680.0,
-    "boundary": 5250.0,
+    "single vacancy": 41300.0,
+    "divacancy 5-8-5": 20000.0,
+    "divacancy 555-777": 10400.0,
+    "stone-wales": 16000.0,
+    "hole": 4560.0,
+    "boundary": 5200.0,
 }
 RADIUS_NM = (0.20, 0.25, 0.35, 0.25, 0.40, 0.45, 0.40, 0.45)
 TOLERANCE_NM = (0.10, 0.10, 0.15, 0.10, 0.20, 0.20, 0.25, 0.25)

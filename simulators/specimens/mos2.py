@@ -88,15 +88,15 @@ FULL_SCALE = {"haadf": 1.6e-2, "maadf": 1.4e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility mos2`.
 NEED_E_PER_A2 = {
-    "vs": 14100.0,
-    "vs2": 5400.0,
+    "vs": 14000.0,
+    "vs2": 5390.0,
     "vmo": 1470.0,
     "w_mo": 1330.0,
-    "v_mo": 4090.0,
-    "se_s": 1960.0,
+    "v_mo": 4100.0,
+    "se_s": 1970.0,
     "mo_s": 1230.0,
-    "s_mo": 3320.0,
-    "boundary": 1190.0,
+    "s_mo": 3310.0,
+    "boundary": 1180.0,
 }
 MATERIAL = Material(NAME, "Mo", "S", ("W", "V", "Se"), 0.316, 0.1585, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds

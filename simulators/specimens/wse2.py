@@ -97,14 +97,14 @@ FULL_SCALE = {"haadf": 4.0e-2, "maadf": 2.5e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility wse2`.
 NEED_E_PER_A2 = {
-    "vse": 4170.0,
-    "vse2": 1240.0,
-    "vw": 715.0,
-    "mo_w": 2800.0,
+    "vse": 4160.0,
+    "vse2": 1250.0,
+    "vw": 718.0,
+    "mo_w": 2790.0,
     "v_w": 1160.0,
     "s_se": 9060.0,
     "w_se": 1440.0,
-    "se_w": 1340.0,
+    "se_w": 1350.0,
     "boundary": 199.0,
 }
 MATERIAL = Material(NAME, "W", "Se", ("Mo", "V", "S"), 0.328, 0.1672, NEED_E_PER_A2)
