@@ -32,18 +32,22 @@ class Row:
         way: in words.
         environments: side by side.
         us_per_step: of one environment.
-        steps_per_s: of all together; where a step takes a frame, frames too.
+        steps_per_s: of all together.
+        frames_per_s: where a step takes a frame; None for other environments.
     """
 
     way: str
     environments: int
     us_per_step: float
     steps_per_s: float
+    frames_per_s: float | None = None
 
     @classmethod
     def of(cls, way: str, environments: int, seconds_per_step: float) -> Row:
         """From the time that one step of one environment takes."""
-        return cls(way, environments, 1e6 * seconds_per_step, 1.0 / seconds_per_step)
+        rate = 1.0 / seconds_per_step
+        frames = rate if way.startswith("StemScout/") else None
+        return cls(way, environments, 1e6 * seconds_per_step, rate, frames)
 
 
 def rows(env_id: str, vs: Sequence[str] = (), seed: int = 0) -> Iterator[Row]:

@@ -42,12 +42,25 @@ def step_times(env_id: str, seed: int = 0) -> dict[str, float]:
 
     times: dict[str, float] = {"step": median_us(step)}
     env.reset(seed=seed)
-    request = env.actions.decode(env.action_space.sample())
-    microscope, episode = env.episode.microscope, env.episode
+    codec, microscope, episode = env.actions, env.episode.microscope, env.episode
+    action = env.action_space.sample()
+    at = np.zeros((1, 2))
+    times["action"] = median_us(
+        lambda: codec.request_of(codec.decode_all(codec.check([action], 1), at), 0)
+    )
+    request = codec.decode(action)
     times["frame (acquire)"] = median_us(lambda: microscope.acquire(request))
-    episode.take(request)
-    times["observation"] = median_us(env.observations.observe)
+    frame = episode.take(request)
+
+    def observe() -> None:
+        # As if the frame had just come.
+        episode.history.append(frame)
+        env.observations.observe()
+
+    times["observation"] = median_us(observe)
     times["task (seen)"] = median_us(lambda: episode.task.update(episode.exposures[-1]))
+    parts = ("action", "frame (acquire)", "observation", "task (seen)")
+    times["limits, budget, info and the rest"] = times["step"] - sum(times[p] for p in parts)
     rng = np.random.default_rng(seed)
     expected = np.full(request.shape_yx, max(float(episode.history[-1].image.mean()), 0.1))
     times["NumPy's Poisson draw of one frame"] = median_us(lambda: rng.poisson(expected))

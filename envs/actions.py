@@ -251,8 +251,9 @@ class OperatorAction(_BoxCodec):
     ``Box(-1, 1, (4,))`` holds (y, x) as fractions of the centres that are valid
     for that field of view; the field of view, on a logarithmic scale from half
     the reference frame to the whole field; the dwell, on a logarithmic scale from a
-    sixteenth to four times the reference.  The pixels are as many as the
-    reference frame's.
+    sixteenth to four times the reference; both end where the microscope's limits do, and
+    an axis of a single value decides nothing.  The pixels are as many as the reference
+    frame's.
     """
 
     names = ("y", "x", "field of view", "dwell")
@@ -262,11 +263,20 @@ class OperatorAction(_BoxCodec):
     ) -> None:
         super().__init__(field_yx_nm, reference, limits)
         self.space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
-        side = min(field_yx_nm)
-        self.fov_nm = (reference.side_nm / 2, side)
-        self.dwell_us = (SHORTEST_DWELL * reference.dwell_us, WIDEST_DWELL * reference.dwell_us)
+        fov = (reference.side_nm / 2, min(field_yx_nm))
+        dwell = (SHORTEST_DWELL * reference.dwell_us, WIDEST_DWELL * reference.dwell_us)
         if limits is not None:
-            self._check_limits(limits)
+            pixels = min(reference.shape_yx), max(reference.shape_yx)
+            finest, coarsest = limits.pixel_nm[0] * pixels[1], limits.pixel_nm[1] * pixels[0]
+            fov = max(fov[0], finest, limits.fov_nm[0]), min(fov[1], coarsest, limits.fov_nm[1])
+            dwell = max(dwell[0], limits.dwell_us[0]), min(dwell[1], limits.dwell_us[1])
+        self.fov_nm, self.dwell_us = fov, dwell
+        for what, (low, high) in (("field of view", fov), ("dwell", dwell)):
+            if low > high * (1 + 1e-9):
+                raise ValueError(
+                    f"the microscope's limits leave the action 'operator' no {what}: from "
+                    f"{low:g} to {high:g}; take another action"
+                )
 
     @property
     def cheapest(self) -> ScanRequest:
@@ -279,19 +289,6 @@ class OperatorAction(_BoxCodec):
             0.0,
             self.reference.detectors,
         )
-
-    def _check_limits(self, limits: Limits) -> None:
-        pixel = [f / max(self.reference.shape_yx) for f in self.fov_nm]
-        for what, (low, high), allowed in (
-            ("field of view", self.fov_nm, limits.fov_nm),
-            ("pixel", pixel, limits.pixel_nm),
-            ("dwell", self.dwell_us, limits.dwell_us),
-        ):
-            if low < allowed[0] * (1 - 1e-9) or high > allowed[1] * (1 + 1e-9):
-                raise ValueError(
-                    f"the action 'operator' wants a {what} from {low:g} to {high:g} and this "
-                    f"microscope has it from {allowed[0]:g} to {allowed[1]:g}; take another action"
-                )
 
     def decode_all(self, actions: NDArray[Any], from_yx_nm: Floats) -> Requests:
         fov = _scaled(actions[:, 2], self.fov_nm)
@@ -338,11 +335,14 @@ def _fractions(centre_yx_nm: YX, half_yx_nm: YX) -> list[float]:
 
 def _scaled(value: Floats, ends: tuple[float, float]) -> Floats:
     low, high = np.log(ends[0]), np.log(ends[1])
-    return np.asarray(np.exp(low + (value + 1.0) * 0.5 * (high - low)))
+    # Rounding must not lead beyond the ends, which may be a microscope's limits.
+    return np.asarray(np.clip(np.exp(low + (value + 1.0) * 0.5 * (high - low)), *ends))
 
 
 def _unscaled(value: float, ends: tuple[float, float]) -> float:
     low, high = np.log(ends[0]), np.log(ends[1])
+    if high - low < 1e-9:
+        return 0.0 if abs(np.log(value) - low) < 1e-6 else np.inf
     return float(2.0 * (np.log(value) - low) / (high - low) - 1.0)
 
 
@@ -363,6 +363,6 @@ def action_codec(
         ValueError: an unknown name (the known ones are listed), or an action
             that the microscope's limits do not allow.
     """
-    if name not in ACTIONS:
+    if not isinstance(name, str) or name not in ACTIONS:
         raise ValueError(f"unknown action {name!r}; there are: {', '.join(ACTIONS)}")
     return ACTIONS[name](field_yx_nm, reference, limits)

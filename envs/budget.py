@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isinf, isnan, nan
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +83,10 @@ class Budget:
                 "the beam current is unknown, so charge cannot be counted; declare the current, "
                 "or set a budget of time or frames"
             )
+        given: tuple[tuple[str, Any], ...] = (("budget", fraction), ("time budget", time_s))
+        for name, value in given:
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise BudgetError(f"a {name} of {value!r}; it must be a number")
         if fraction is not None and not (np.isfinite(fraction) and 0 < fraction <= 1):
             raise BudgetError(
                 f"a budget of {fraction}; it must be above 0 and at most 1, which is one "
@@ -142,9 +148,9 @@ class Budget:
             return beam_on_us / self.raster_us
         return charge_e / self.raster_charge_e
 
-    def affords(self, charge_e: float, time_s: float) -> bool:
-        """Whether what is left pays for one more frame."""
-        if self.frames is not None and self.spent_frames >= self.frames:
+    def affords(self, charge_e: float, time_s: float, frames: int = 1) -> bool:
+        """Whether what is left pays for one more frame, or for several together."""
+        if self.frames is not None and self.spent_frames + frames > self.frames:
             return False
         if self.spent_charge_e + charge_e > self.charge_e * (1 + ROUNDING):
             return False

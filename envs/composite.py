@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .scan_env import ScanEnv
 from .sources import SpecimenSource
+from .vector import ScanVectorEnv
 
 
 class CompositeEnv(ScanEnv):
@@ -107,3 +109,6 @@ class CompositeEnv(ScanEnv):
     ) -> None:
         source = SpecimenSource("composite", difficulty, renderer, imperfections)
         super().__init__(source, **options)
+
+
+make_vector = partial(ScanVectorEnv, CompositeEnv)

@@ -57,15 +57,24 @@ class Episode:
         self.budget = budget
         self.reference = reference
         self.costs = costs
-        self.cheapest = cheapest or reference.at((0.0, 0.0))
         self._knows = microscope if isinstance(microscope, KnowsExposure) else None
         self.beam_current_pa = microscope.state().beam_current_pa
         self.survey: Frame | None = None
-        charge = costs.charge_e(self.cheapest, self.beam_current_pa or 0.0)
-        self._least = charge, costs.time_s(self.cheapest)
+        self.cheapest = cheapest or reference.at((0.0, 0.0))
         self.history: list[Frame] = []
         self.exposures: list[Exposure] = []
         self.gains: list[float] = []
+
+    @property
+    def cheapest(self) -> ScanRequest:
+        """The frame that costs least; what ends the episode when it is too dear."""
+        return self._cheapest
+
+    @cheapest.setter
+    def cheapest(self, request: ScanRequest) -> None:
+        self._cheapest = request
+        charge = self.costs.charge_e(request, self.beam_current_pa or 0.0)
+        self._least = charge, self.costs.time_s(request)
 
     @property
     def field_yx_nm(self) -> YX:
@@ -97,8 +106,13 @@ class Episode:
         """Take the survey: before anything else, and paid for like any other frame.
 
         It shows nothing to the task: its pixels are coarser than any class allows.
+
+        Raises:
+            LimitError, Unsupported, BudgetError: as for ``take``.
         """
         check(request, self.capabilities.limits, self.beam_current_pa)
+        if not self.affords(request):
+            raise BudgetError("the budget does not pay for the survey")
         self.survey = self.microscope.acquire(request)
         self._pay(self.survey)
         return self.survey

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .scan_env import ScanEnv
 from .sources import SpecimenSource
+from .vector import ScanVectorEnv
 
 
 class FerroelectricDomainsEnv(ScanEnv):
@@ -114,3 +116,6 @@ class FerroelectricDomainsEnv(ScanEnv):
     ) -> None:
         source = SpecimenSource("bifeo3", difficulty, renderer, imperfections)
         super().__init__(source, **options)
+
+
+make_vector = partial(ScanVectorEnv, FerroelectricDomainsEnv)

@@ -7,6 +7,7 @@ arithmetic, so that the results are the same to the bit.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,28 +17,34 @@ from numpy.typing import NDArray
 
 from ..hardware.costs import ELECTRONS_PER_PA_US
 from ..simulators.imperfections import Imperfections
-from ..simulators.scan import Worlds, scan_batch
+from ..simulators.scan import Slots, Worlds, scan_batch
 from ..simulators.simulated import SimulatedMicroscope
 from . import seen, tasks
-from .actions import Requests
+from .actions import ACTIONS, Requests
 from .budget import ROUNDING
 from .mosaic import Looks
-from .observations import Observations, as_picture, observations
+from .observations import Observations, as_picture, is_stock, observations
 from .scan_env import ScanEnv
 from .sources import SpecimenSource
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+STOCK = ("step", "reset", "begin", "_begin", "_info", "_new_budget", "action_masks")
 WORDS = 256  # raw words of a generator that are drawn at once
 
 
 def flies(env: ScanEnv) -> bool:
     """Whether an environment has nothing that only the single one can do."""
-    source, own = env.source, type(env)
+    source = env.source
     if not isinstance(source, SpecimenSource) or env.shaping is not None:
         return False
-    if callable(env.task) or own.step is not ScanEnv.step or own.reset is not ScanEnv.reset:
+    if callable(env.task) or env.render_mode is not None:
+        return False
+    # What a subclass does its own way it does alone.
+    if any(getattr(type(env), name) is not getattr(ScanEnv, name) for name in STOCK):
+        return False
+    if type(env.actions) is not ACTIONS.get(env.action) or not is_stock(env.observations):
         return False
     counting = source.imperfections.counting
     return counting is not None and source.imperfections == Imperfections(counting)
@@ -77,10 +84,11 @@ class Fleet:
         assert counting is not None
         self.efficiency = counting.efficiency
         field = env.source.field_yx_nm
-        self.shown: Observations = observations(env.observation, field, n)
+        self.shown: Observations = observations(env.observation, field, n, env.survey is not None)
         self.detector = self.reference.detectors[0]
         self.worlds = Worlds(n)
-        self.goals = _Reconstructions(n) if env.task == "map" else _Tallies(n)
+        goals: dict[str, type[_Goals]] = {"map": _Reconstructions, "explore": _Nothing}
+        self.goals = goals.get(str(env.task), _Tallies)(n)
         self.at_yx_nm = np.zeros((n, 2))
         self.current_pa, self.raster_e = np.zeros(n), np.ones(n)
         self.black, self.white = np.zeros(n, np.float32), np.ones(n, np.float32)
@@ -183,14 +191,53 @@ class Fleet:
         return keys
 
 
-class _Tallies:
-    """Tasks of seeing, side by side; the arrays are those of the tasks themselves."""
+class _Goals(ABC):
+    """The tasks of several episodes, side by side.
+
+    Attributes:
+        finished: (n,) those of which nothing more can be gained.
+    """
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self.lists: list[Any] = []
         self.fraction = np.zeros(n)
         self.finished = np.zeros(n, dtype=bool)
+        self.slots: list[Slots] = []
+
+    @abstractmethod
+    def put(self, k: int, task: tasks.Task) -> None:
+        """Take over the fresh task of episode ``k``, its arrays included."""
+
+    @abstractmethod
+    def update(
+        self, own: Ints, pixel_nm: Floats, centre: Floats, fov: Floats, dose: Floats
+    ) -> Floats:
+        """The gains (m,) of one frame in each of the episodes ``own``."""
+
+    def _hold(self, k: int, arrays: tuple[NDArray[Any], ...]) -> None:
+        self.slots = self.slots or [Slots(self.n) for _ in arrays]
+        for slots, array in zip(self.slots, arrays, strict=True):
+            slots.put(k, array)
+
+    @property
+    def _lists(self) -> list[Any]:
+        return [s.typed for s in self.slots]
+
+
+class _Nothing(_Goals):
+    """Tasks without a reward."""
+
+    def put(self, k: int, task: tasks.Task) -> None:
+        pass
+
+    def update(
+        self, own: Ints, pixel_nm: Floats, centre: Floats, fov: Floats, dose: Floats
+    ) -> Floats:
+        return np.zeros(len(own))
+
+
+class _Tallies(_Goals):
+    """Tasks of seeing; the arrays are those of the tasks themselves."""
 
     def put(self, k: int, task: tasks.Task) -> None:
         assert isinstance(task, tasks.See)
@@ -207,9 +254,7 @@ class _Tallies:
             tally.seen,
             tally.destroyed,
         )
-        self.lists = self.lists or [numba.typed.List([a] * self.n) for a in arrays]
-        for column, array in zip(self.lists, arrays, strict=True):
-            column[k] = array
+        self._hold(k, arrays)
         self.fraction[k], self.finished[k] = 0.0, task.done
 
     def update(
@@ -217,26 +262,21 @@ class _Tallies:
     ) -> Floats:
         gains = np.empty(len(own))
         frames = (own, pixel_nm, centre, fov, dose)
-        _see_all(*frames, *self.lists, self.fraction, self.finished, gains)  # type: ignore[call-arg]
+        _see_all(*frames, *self._lists, self.fraction, self.finished, gains)  # type: ignore[call-arg]
         return gains
 
 
-class _Reconstructions:
-    """Tasks of mapping, side by side."""
+class _Reconstructions(_Goals):
+    """Tasks of mapping."""
 
     def __init__(self, n: int) -> None:
-        self.n = n
-        self.lists: list[Any] = []
+        super().__init__(n)
         self.numbers = np.zeros((n, 3))
-        self.fraction = np.zeros(n)
-        self.finished = np.zeros(n, dtype=bool)
 
     def put(self, k: int, task: tasks.Task) -> None:
         assert isinstance(task, tasks.Reconstruct)
         arrays = (task.values, task.known, task.distance)
-        self.lists = self.lists or [numba.typed.List([a] * self.n) for a in arrays]
-        for column, array in zip(self.lists, arrays, strict=True):
-            column[k] = array
+        self._hold(k, arrays)
         self.numbers[k] = task.pitch_nm, task.finest_nm, task.before
         self.fraction[k] = 0.0
 
@@ -245,7 +285,7 @@ class _Reconstructions:
     ) -> Floats:
         gains = np.empty(len(own))
         frames = (own, pixel_nm, centre, fov, dose)
-        _map_all(*frames, *self.lists, self.numbers, self.fraction, gains)  # type: ignore[call-arg]
+        _map_all(*frames, *self._lists, self.numbers, self.fraction, gains)  # type: ignore[call-arg]
         return gains
 
 

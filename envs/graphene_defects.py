@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .scan_env import ScanEnv
 from .sources import SpecimenSource
+from .vector import ScanVectorEnv
 
 
 class GrapheneDefectsEnv(ScanEnv):
@@ -114,3 +116,6 @@ class GrapheneDefectsEnv(ScanEnv):
     ) -> None:
         source = SpecimenSource("graphene", difficulty, renderer, imperfections)
         super().__init__(source, **options)
+
+
+make_vector = partial(ScanVectorEnv, GrapheneDefectsEnv)

@@ -99,7 +99,8 @@ class LiveEnv(ScanEnv):
             whole = 1.0 if budget is None else budget
             super().__init__(source, budget=whole, time_budget_s=time_budget_s, **options)
             self.charge_budget, self.frames = budget, frames
-            self._new_budget(source.current_pa)  # refused now and not at the first reset
+            # Refused now and not at the first reset.
+            self._check_start(self._new_budget(source.current_pa), source.current_pa)
         except BaseException:
             if address is not None:  # nobody else holds it
                 found.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .scan_env import ScanEnv
 from .sources import SpecimenSource
+from .vector import ScanVectorEnv
 
 
 class MoS2DefectsEnv(ScanEnv):
@@ -121,3 +123,6 @@ class MoS2DefectsEnv(ScanEnv):
     ) -> None:
         source = SpecimenSource("mos2", difficulty, renderer, imperfections)
         super().__init__(source, **options)
+
+
+make_vector = partial(ScanVectorEnv, MoS2DefectsEnv)

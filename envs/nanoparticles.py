@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .scan_env import ScanEnv
 from .sources import SpecimenSource
+from .vector import ScanVectorEnv
 
 
 class NanoparticlesEnv(ScanEnv):
@@ -109,3 +111,6 @@ class NanoparticlesEnv(ScanEnv):
     ) -> None:
         source = SpecimenSource("nanoparticles", difficulty, renderer, imperfections)
         super().__init__(source, **options)
+
+
+make_vector = partial(ScanVectorEnv, NanoparticlesEnv)

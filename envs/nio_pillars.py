@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .scan_env import ScanEnv
 from .sources import SpecimenSource
+from .vector import ScanVectorEnv
 
 
 class NiOPillarsEnv(ScanEnv):
@@ -112,3 +114,6 @@ class NiOPillarsEnv(ScanEnv):
     ) -> None:
         source = SpecimenSource("nio_lsmo", difficulty, renderer, imperfections)
         super().__init__(source, **options)
+
+
+make_vector = partial(ScanVectorEnv, NiOPillarsEnv)

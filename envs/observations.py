@@ -253,20 +253,23 @@ class ChannelsObservations:
     """``channels``: one image (5, 64, 64) uint8 for plain CNN policies.
 
     Latest frame; mosaic; its mask; 255 where the latest frame lies, 0 elsewhere;
-    the charge left, 0 to 255, everywhere.
+    the charge left, 0 to 255, everywhere; and the survey where one is granted, (6, 64,
+    64) then.
     """
 
     names = CHANNELS
 
-    def __init__(self, field_yx_nm: YX, n: int) -> None:
-        self.space = gym.spaces.Box(0, 255, (5, CELLS, CELLS), np.uint8)
+    def __init__(self, field_yx_nm: YX, n: int, survey: bool = False) -> None:
+        self.space = gym.spaces.Box(0, 255, (6 if survey else 5, CELLS, CELLS), np.uint8)
         self.field_yx_nm = field_yx_nm
         self.frame, self.mosaic = FramePart(field_yx_nm, n), MosaicPart(field_yx_nm, n)
+        self.survey = SurveyPart(field_yx_nm, n)
         self.latest = np.zeros((n, CELLS, CELLS), dtype=np.uint8)
 
     def clear(self, k: int, survey: U8 | None = None) -> None:
         self.frame.clear(k, survey)
         self.mosaic.clear(k, survey)
+        self.survey.clear(k, survey)
         self.latest[k] = 0
 
     def add(self, looks: Looks) -> None:
@@ -276,24 +279,29 @@ class ChannelsObservations:
         _mark(looks.which, centre, looks.fov_yx_nm, self.field_yx_nm, self.latest)
 
     def read(self, left: F32) -> U8:
-        out = np.empty((len(self.latest), 5, CELLS, CELLS), dtype=np.uint8)
+        out = np.empty((len(self.latest), *self.space.shape), dtype=np.uint8)
         out[:, 0:1] = self.frame.read(left)
         out[:, 1:3] = self.mosaic.read(left)
         out[:, 3] = self.latest
         out[:, 4] = np.rint(left[:, 0] * 255.0)[:, None, None]
+        out[:, 5:] = self.survey.read(left)[:, : out.shape[1] - 5]
         return out
 
 
-def parts_of(name: str | Sequence[str]) -> tuple[str, ...]:
+def parts_of(name: str | Sequence[str], survey: bool = False) -> tuple[str, ...]:
     """The parts of an observation: ``default``, ``channels``, or parts joined by ``+``.
 
+    Where a survey is granted, both of the former show it.
+
     Raises:
-        ValueError: unknown or repeated parts; the message lists the known ones.
+        ValueError: unknown or repeated parts, or a survey where none is granted; the
+            message lists the known ones.
     """
-    if name == "default":
-        return DEFAULT
-    if name == "channels":
-        return CHANNELS
+    granted = ("survey",) if survey else ()
+    if name in ("default", "channels"):
+        return (*(DEFAULT if name == "default" else CHANNELS), *granted)
+    if not isinstance(name, str) and not isinstance(name, Sequence):
+        raise ValueError(f"the observation {name!r}; it must be a name, or names of parts")
     names = tuple(name.split("+")) if isinstance(name, str) else tuple(name)
     for part in names:
         if part not in PARTS:
@@ -301,14 +309,18 @@ def parts_of(name: str | Sequence[str]) -> tuple[str, ...]:
             raise ValueError(f"unknown observation {part!r}; there are: {known}")
     if len(set(names)) < len(names) or not names:
         raise ValueError(f"the observation {name!r}; every part is named once, and one at least")
+    if "survey" in names and not survey:
+        raise ValueError("the observation 'survey' needs a survey; give survey='low'")
     return names
 
 
-def observations(name: str | Sequence[str], field_yx_nm: YX, n: int = 1) -> Observations:
+def observations(
+    name: str | Sequence[str], field_yx_nm: YX, n: int = 1, survey: bool = False
+) -> Observations:
     """What ``n`` episodes are shown; names and errors as in ``parts_of``."""
-    names = parts_of(name)
+    names = parts_of(name, survey)
     if name == "channels":
-        return ChannelsObservations(field_yx_nm, n)
+        return ChannelsObservations(field_yx_nm, n, survey)
     return DictObservations(names, field_yx_nm, n)
 
 
@@ -344,9 +356,19 @@ class ObservationCodec:
         return {k: v[0] for k, v in seen.items()} if isinstance(seen, dict) else seen[0]
 
 
-def observation_codec(name: str | Sequence[str], field_yx_nm: YX) -> ObservationCodec:
+def observation_codec(
+    name: str | Sequence[str], field_yx_nm: YX, survey: bool = False
+) -> ObservationCodec:
     """The codec of a name; ValueError lists the known ones."""
-    return ObservationCodec(observations(name, field_yx_nm))
+    return ObservationCodec(observations(name, field_yx_nm, 1, survey))
+
+
+def is_stock(codec: Any) -> bool:
+    """Whether an observation is one of these, and nobody's own."""
+    return type(codec) is ObservationCodec and type(codec.shown) in (
+        DictObservations,
+        ChannelsObservations,
+    )
 
 
 def as_picture(values: F32) -> U8:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ..simulators.specimens import Specimen
 from .scan_env import ScanEnv
 from .sources import RecordedSource
+from .vector import ScanVectorEnv
 
 
 class RecordedEnv(ScanEnv):
@@ -71,3 +73,6 @@ def _check_labelled(task: str, specimen: Specimen) -> None:
         raise ValueError(
             "the task 'follow' needs walls, boundaries or areas; these labels hold only points"
         )
+
+
+make_vector = partial(ScanVectorEnv, RecordedEnv)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .scan_env import ScanEnv
 
 NAMESPACE = "StemScout"
@@ -52,23 +48,6 @@ ENVIRONMENTS = {
 LIVE = f"{NAMESPACE}/Live-v0"  # one microscope: no two of it side by side, no frame twice
 
 
-@dataclass(frozen=True)
-class VectorEntry:
-    """Makes the vectorised form of an environment; nothing is imported before.
-
-    Attributes:
-        entry: module and class of the single one.
-    """
-
-    entry: str
-
-    def __call__(self, **options: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
-        from .vector import ScanVectorEnv
-
-        make = cast("Callable[..., ScanEnv]", load_env_creator(self.entry))
-        return ScanVectorEnv(make, **options)
-
-
 def register_all() -> None:
     """Register every id once; repeated calls do nothing, and nothing heavy is imported."""
     root = __name__.rsplit(".", 2)[0]
@@ -78,7 +57,7 @@ def register_all() -> None:
             gym.register(
                 id=name,
                 entry_point=path,
-                vector_entry_point=None if name == LIVE else VectorEntry(path),
+                vector_entry_point=None if name == LIVE else f"{path.split(':')[0]}:make_vector",
                 nondeterministic=name == LIVE,
             )
 

@@ -17,7 +17,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from .registration import register_all
 from .vector import ScanVectorEnv
 
-KEPT = ("spent", "frames", "at_limit")  # of infos; dictionaries for each step are dear
+# Of infos; dictionaries for each step are dear.
+KEPT = ("spent", "charge_e", "charge_left", "time_s", "time_left", "frames", "at_limit")
 
 
 class ScanVecEnv(VecEnv):
@@ -67,10 +68,15 @@ class ScanVecEnv(VecEnv):
     def reset(self) -> Any:
         # A seed stays what it was: the next reset without one goes on to the next episodes.
         seeds = None if all(s is None for s in self._seeds) else self._seeds
-        observation, _ = self.vector.reset(seed=seeds, options=self._options[0] or None)
+        if any(o != self._options[0] for o in self._options):
+            raise ValueError(
+                "options differ from one sub-environment to another; give all the same"
+            )
+        observation, infos = self.vector.reset(seed=seeds, options=self._options[0] or None)
         self._reset_seeds()
         self._reset_options()
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+        there = [k for k in KEPT if k in infos]
+        self.reset_infos = [{k: infos[k][j] for k in there} for j in range(self.num_envs)]
         return observation
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -94,6 +100,11 @@ class ScanVecEnv(VecEnv):
         self.vector.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        if attr_name in ("episode", "truth") and self.vector.fleet is not None:
+            raise AttributeError(
+                f"{attr_name!r} is not kept where episodes are stepped side by side; use a single "
+                "environment to look into one"
+            )
         return [getattr(self.vector.envs[j], attr_name) for j in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from ..hardware.errors import LimitError
 from ..hardware.limits import check
 from ..hardware.microscope import ScanRequest
 from ..simulators.specimens import Specimen
 from ..simulators.world import SPLITS, Recipe, split_index
-from .actions import GridAction, MoveAction, action_codec
-from .budget import Budget
+from .actions import ActionCodec, GridAction, MoveAction, action_codec
+from .budget import Budget, BudgetError
 from .episode import Episode
-from .observations import observation_codec, parts_of
+from .observations import ObservationCodec, observation_codec
 from .reference import ReferenceFrame
 from .render import Window, picture
 from .shaping import Shaping
@@ -79,23 +81,28 @@ class ScanEnv(gym.Env[Any, Any]):
         terminate_when_done: bool = True,
         privileged: bool = False,
         render_mode: str | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise ValueError(
+                f"unknown option {', '.join(sorted(unknown))}; there are: "
+                f"{', '.join(_options_of(type(self)))}"
+            )
         split_index(split)
         if not callable(task):
             check_task(task, source.classes)
         if survey not in SURVEYS:
             raise ValueError(f"unknown survey {survey!r}; there are: {', '.join(SURVEYS)}")
-        if survey == "none" and "survey" in parts_of(observation):
-            raise ValueError("the observation 'survey' needs a survey; give survey='low'")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             known = ", ".join(self.metadata["render_modes"])
             raise ValueError(f"unknown render_mode {render_mode!r}; there are: {known}")
+        for name, value in (
+            ("terminate_when_done", terminate_when_done),
+            ("privileged", privileged),
+        ):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} is {value!r}; it must be True or False")
         self.source = source
-        self.actions = action_codec(action, source.field_yx_nm, source.reference, source.limits)
-        self.observation = observation
-        self.observations = observation_codec(observation, source.field_yx_nm)
-        self.action_space = self.actions.space
-        self.observation_space = self.observations.space
         self.task = task
         self.budget = budget
         self.time_budget_s = time_budget_s
@@ -110,11 +117,61 @@ class ScanEnv(gym.Env[Any, Any]):
         self._episode_number = 0
         self._episode: Episode | None = None
         self._specimen: Specimen | None = None
+        self._over = False
         self._mask, self._masked = np.ones(0, dtype=bool), 0
+        self.action, self.observation = action, observation
+        self.actions = action_codec(action, source.field_yx_nm, source.reference, source.limits)
+        self.observations = observation_codec(
+            observation, source.field_yx_nm, self.survey is not None
+        )
         # A budget that makes no sense is refused now and not at the first reset.
-        ScanEnv._new_budget(self, 1.0)
-        if self.survey is not None:
-            check(self.survey, source.limits, None)
+        self._check_start(ScanEnv._new_budget(self, 1.0), 1.0)
+
+    @property
+    def actions(self) -> ActionCodec:
+        """What actions mean; another may be set in mid-run, when another agent takes over."""
+        return self._actions
+
+    @actions.setter
+    def actions(self, codec: ActionCodec) -> None:
+        self._actions = codec
+        self.action_space = codec.space
+        cells = len(codec.centres_yx_nm) if isinstance(codec, GridAction) else 0
+        self._mask, self._masked = np.ones(cells, dtype=bool), 0
+        if self._episode is not None:
+            self._episode.cheapest = codec.cheapest
+
+    @property
+    def observations(self) -> ObservationCodec:
+        """What is shown; another may be set in mid-run, and knows all that was taken before."""
+        return self._observations
+
+    @observations.setter
+    def observations(self, codec: ObservationCodec) -> None:
+        self._observations = codec
+        self.observation_space = codec.space
+        if self._episode is not None:
+            codec.reset(self._episode)
+
+    def _check_start(self, budget: Budget, beam_current_pa: float | None) -> None:
+        """Refuse a survey that is not possible, or that leaves no frame to take."""
+        if self.survey is None:
+            return
+        source, cheapest = self.source, self.actions.cheapest
+        try:
+            check(self.survey, source.limits, beam_current_pa)
+        except LimitError as error:
+            raise ValueError(f"survey='low' is not possible here: {error}") from error
+        current = beam_current_pa or 0.0
+        charge, time_s = (
+            price(self.survey) + price(cheapest)
+            for price in (lambda r: source.costs.charge_e(r, current), source.costs.time_s)
+        )
+        if not budget.affords(charge, time_s, 2):
+            raise BudgetError(
+                "the budget does not pay for survey='low' and one frame after it; allow more, or "
+                "take no survey"
+            )
 
     @property
     def episode(self) -> Episode:
@@ -203,8 +260,8 @@ class ScanEnv(gym.Env[Any, Any]):
         self._episode = Episode(microscope, goal, budget, source.reference, source.costs, cheapest)
         if self.survey is not None:
             self._episode.look_over(self.survey)
-        if isinstance(self.actions, GridAction):
-            self._mask, self._masked = np.ones(len(self.actions.centres_yx_nm), dtype=bool), 0
+        self._over = False
+        self._mask, self._masked = np.ones(len(self._mask), dtype=bool), 0
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take the frame that ``action`` asks for.
@@ -213,6 +270,8 @@ class ScanEnv(gym.Env[Any, Any]):
         action outside the space raises ValueError and costs nothing.
         """
         episode, codec = self.episode, self.actions
+        if self._over:
+            raise gym.error.ResetNeeded("the episode has ended; call reset()")
         decoded = codec.decode_all(codec.check([action], 1), np.array([episode.at_yx_nm]))
         request = codec.request_of(decoded, 0)
         reward = 0.0
@@ -226,6 +285,7 @@ class ScanEnv(gym.Env[Any, Any]):
         else:
             truncated = True
         terminated = self.terminate_when_done and episode.task.done
+        self._over = terminated or truncated
         self._show()
         info = self._info(request)
         if isinstance(codec, MoveAction):
@@ -285,14 +345,22 @@ class ScanEnv(gym.Env[Any, Any]):
             self._window.show(picture(self.episode))
 
 
+def _options_of(kind: type) -> list[str]:
+    """The keyword arguments that an environment takes."""
+    taken = [*signature(kind).parameters.values(), *signature(ScanEnv).parameters.values()]
+    names = [p.name for p in taken if p.kind is not p.VAR_KEYWORD and p.name != "source"]
+    return list(dict.fromkeys(names))
+
+
 def survey_request(source: Source) -> ScanRequest:
-    """The low-dose overview of a whole field."""
+    """The low-dose overview of a whole field; its dwell is one that the microscope allows."""
     field, reference = source.field_yx_nm, source.reference
+    shortest, longest = source.limits.dwell_us
     return ScanRequest(
         (0.0, 0.0),
         field,
         (SURVEY_PX, SURVEY_PX),
-        SURVEY_DWELL * reference.dwell_us,
+        min(max(SURVEY_DWELL * reference.dwell_us, shortest), longest),
         0.0,
         reference.detectors,
     )

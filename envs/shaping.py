@@ -7,6 +7,7 @@ a reward of γ Φ(s') - Φ(s) besides the task's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,10 @@ class Shaping:
     task: Any
 
     def __post_init__(self) -> None:
+        given: tuple[tuple[str, Any], ...] = (("shaping", self.weight), ("discount", self.discount))
+        for name, value in given:
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise ValueError(f"a {name} of {value!r}; it must be a number")
         if not (np.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(f"a shaping of {self.weight}; it must be at least 0, which is off")
         if not 0 < self.discount <= 1:

@@ -123,8 +123,18 @@ def check_copies(make: Make) -> None:
 
 
 def check_budget(make: Make) -> None:
-    """Charge and time only grow, and the budget is never exceeded."""
+    """Charge and time only grow, and no budget is ever exceeded, by a survey neither."""
     env = make()
+    frame_s = env.source.costs.time_s(env.source.reference.at((0.0, 0.0)))
+    for options in ({}, {"survey": "low"}, {"time_budget_s": 7.5 * frame_s, "survey": "low"}):
+        try:
+            env = make(**options)
+        except ValueError:  # this one pays for no survey
+            continue
+        _spend(env)
+
+
+def _spend(env: ScanEnv) -> None:
     _, info = env.reset(seed=0)
     env.action_space.seed(0)
     while True:
@@ -135,7 +145,9 @@ def check_budget(make: Make) -> None:
         if terminated or truncated:
             break
     budget = env.episode.budget
-    assert budget.spent_charge_e <= budget.charge_e * (1 + 1e-9), "more was spent than there was"
+    assert budget.spent_charge_e <= budget.charge_e * (1 + 1e-9), "more charge was spent than was"
+    if budget.time_s is not None:
+        assert budget.spent_time_s <= budget.time_s * (1 + 1e-9), "more time was spent than was"
 
 
 def check_rewards(make: Make) -> None:
@@ -207,13 +219,22 @@ def check_bad_actions(make: Make) -> None:
 
 
 def check_resets(make: Make) -> None:
-    """Before the first reset Gymnasium's own error says what is missing."""
+    """Before the first reset, and after the end, Gymnasium's own error says what is missing."""
     env = make()
-    try:
-        env.step(env.action_space.sample())
-    except gym.error.ResetNeeded:
-        return
-    raise AssertionError("step() went on without reset()")
+    for when in ("before reset()", "after the end"):
+        try:
+            env.step(env.action_space.sample())
+        except gym.error.ResetNeeded:
+            pass
+        else:
+            raise AssertionError(f"step() went on {when}")
+        if when == "before reset()":
+            env.reset(seed=0)
+            while not any(env.step(env.action_space.sample())[2:4]):
+                pass
+    spent = env.episode.budget.spent_charge_e
+    env.reset(seed=0)
+    assert env.episode.budget.spent_charge_e <= spent, "a reset did not start over"
 
 
 def check_vectorised(make: Make, count: int = 30) -> None:

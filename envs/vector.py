@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -33,36 +32,49 @@ class Pool:
     def __init__(self, most: int) -> None:
         self.most = most
         self._executor: ThreadPoolExecutor | None = None
-        self._waiting: OrderedDict[Recipe, Future[World]] = OrderedDict()
+        self._waiting: dict[Recipe, Future[World]] = {}
 
-    def prepare(self, recipe: Recipe) -> None:
-        """Have a world ready soon; nothing happens where as many wait as may."""
-        if recipe in self._waiting or len(self._waiting) >= self.most:
-            return
+    def prepare(self, wanted: Sequence[Recipe]) -> None:
+        """Have the first of these worlds ready soon, and forget all others."""
+        kept = list(dict.fromkeys(wanted))[: self.most]
+        for recipe in [r for r in self._waiting if r not in kept]:
+            self._waiting.pop(recipe).cancel()
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="worlds")
-        self._waiting[recipe] = self._executor.submit(open_world, recipe)
+        for recipe in kept:
+            if recipe not in self._waiting:
+                self._waiting[recipe] = self._executor.submit(open_world, recipe)
 
     def open(self, recipe: Recipe) -> World:
-        """The world of a recipe, prepared or made now."""
+        """The world of a recipe: prepared, or made now where its turn has not come."""
         waiting = self._waiting.pop(recipe, None)
-        return open_world(recipe) if waiting is None else waiting.result()
+        if waiting is None or waiting.cancel():
+            return open_world(recipe)
+        return waiting.result()
 
     def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
+        for waiting in self._waiting.values():
+            waiting.cancel()
         self._waiting.clear()
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+            self._executor = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What waits is never pickled; a copy starts a thread of its own."""
+        return {"most": self.most, "_executor": None, "_waiting": {}}
 
 
 class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     """``num_envs`` times the same environment, equal to single ones to the bit.
 
     Sub-environment j of a vectorised one seeded s is the single environment seeded
-    s + j.  Simulated microscopes without imperfections (``"pristine"``) and without
-    shaping are stepped all at once by compiled loops; all others one after the
-    other.  While episodes run, the worlds of the next ones are made by one thread in
-    the background; it starts at the first reset.
+    s + j.  Simulated microscopes without imperfections (``"pristine"``) are stepped
+    all at once by compiled loops; ``envs`` then hold how each episode began.  With
+    imperfections, shaping, a task of one's own or a ``render_mode``, and where a
+    subclass steps its own way, ``envs`` are stepped one after the other.  While
+    episodes run, the worlds of the next ones are made by one thread in the background;
+    it starts at the first reset.
 
     ``infos`` holds arrays (num_envs,): ``spent``, ``charge_e``, ``charge_left``,
     ``time_s``, ``time_left``, ``frames``; where actions are cells ``action_mask``; where
@@ -92,6 +104,8 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"{num_envs} environments; there must be at least 1")
+        if options.get("privileged"):
+            raise ValueError("only a single environment tells the truth; leave out privileged")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise ValueError(f"max_episode_steps is {max_episode_steps}; it must be at least 1")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -150,16 +164,11 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             )
         if not self._begun and not mask.all():
             raise ValueError("the first reset starts all; give no reset_mask")
-        if seed is None or isinstance(seed, int | np.integer):
-            seeds = [None if seed is None else int(seed) + j for j in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        seeds = self._seeds(seed)
         for j in np.flatnonzero(mask):
             self._start(int(j), seeds[j], options)
         self._begun = True
-        self._prepare(mask)
+        self._prepare()
         return self._observe(), self._infos(mask)
 
     def step(self, actions: Any) -> tuple[Any, NDArray[np.float64], Bools, Bools, dict[str, Any]]:
@@ -180,7 +189,7 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for j in np.flatnonzero(starting):
             self._start(int(j), None, {})
         if starting.any():
-            self._prepare(starting)
+            self._prepare()
         n = self.num_envs
         rewards, terminated = np.zeros(n), np.zeros(n, dtype=bool)
         truncated, more = np.zeros(n, dtype=bool), {}
@@ -209,10 +218,22 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             env.close()
 
     def render(self) -> tuple[Any, ...] | None:
-        """Pictures of the sub-environments, where they are stepped one after the other."""
+        """Pictures of the sub-environments; with a ``render_mode`` they are stepped one by one."""
         if self.fleet is not None:
-            raise gym.error.Error("episodes side by side are not rendered; render a single one")
+            return None
         return tuple(env.render() for env in self.envs)
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        """One for each; refused before any sub-environment is touched."""
+        if seed is None or isinstance(seed, int | np.integer):
+            seeds = [None if seed is None else int(seed) + j for j in range(self.num_envs)]
+        else:
+            seeds = [None if s is None else int(s) for s in seed]
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        if any(s is not None and s < 0 for s in seeds):
+            raise ValueError(f"seeds {seeds}; each must be an integer at least 0, or None")
+        return seeds
 
     def _start(self, j: int, seed: int | None, options: dict[str, Any]) -> None:
         if self.fleet is None:
@@ -224,11 +245,10 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             self._masks[j] = True
         self._over[j], self._steps[j] = False, 0
 
-    def _prepare(self, started: Bools) -> None:
-        """Have the worlds ready that follow those that have just been opened."""
+    def _prepare(self) -> None:
+        """Have the worlds ready that every sub-environment will show next."""
         if self.pool is not None:
-            for j in np.flatnonzero(started):
-                self.pool.prepare(self.envs[j].next_recipe)
+            self.pool.prepare([env.next_recipe for env in self.envs])
 
     def _advance(
         self, which: Any, actions: Any, rewards: Any, terminated: Any, truncated: Any
@@ -293,7 +313,7 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 {k: v[j].copy() for k, v in seen.items()} if isinstance(seen, dict) else seen[j]
             )
             self._start(int(j), None, {})
-        self._prepare(ended)
+        self._prepare()
         now = self._infos(np.ones(self.num_envs, dtype=bool))
         last = {k: v for k, v in infos.items() if not k.startswith("_")}
         return {

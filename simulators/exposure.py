@@ -49,10 +49,10 @@ class Exposure:
         return np.asarray(near.all(axis=-1))
 
     def covers(self, points_yx_nm: Points) -> NDArray[np.bool_]:
-        """Which of the specimen points (n, 2) lie inside the footprint, its edge included."""
+        """Which of the specimen points (..., 2) lie inside the footprint, its edge included."""
         angle, region = self.region.rotation_rad, self.region
-        inside = np.empty(len(points_yx_nm), dtype=np.bool_)
-        points = np.ascontiguousarray(points_yx_nm, dtype=np.float64)
+        points = np.ascontiguousarray(points_yx_nm, dtype=np.float64).reshape(-1, 2)
+        inside = np.empty(len(points), dtype=np.bool_)
         _cover(
             points,
             region.centre_yx_nm,
@@ -62,7 +62,7 @@ class Exposure:
             self.shift_yx_nm,
             inside,
         )
-        return inside
+        return inside.reshape(points_yx_nm.shape[:-1])
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)

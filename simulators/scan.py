@@ -27,6 +27,30 @@ F32 = NDArray[np.float32]
 Offsets = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
+class Slots:
+    """An array for each of ``n`` places, as compiled loops take them; pickled as they are."""
+
+    def __init__(self, n: int) -> None:
+        self._arrays: list[NDArray[Any] | None] = [None] * n
+        self.typed: Any = None
+
+    def put(self, k: int, array: NDArray[Any]) -> None:
+        """Let place ``k`` hold an array, not a copy; all are of one type."""
+        self._arrays[k] = array
+        if self.typed is None:
+            self.typed = numba.typed.List([array] * len(self._arrays))
+        self.typed[k] = array
+
+    def __getstate__(self) -> list[NDArray[Any] | None]:
+        return self._arrays
+
+    def __setstate__(self, arrays: list[NDArray[Any] | None]) -> None:
+        self._arrays, self.typed = arrays, None
+        for k, array in enumerate(arrays):
+            if array is not None:
+                self.put(k, array)
+
+
 class Worlds:
     """Worlds side by side, as the compiled loop takes them; each slot holds one.
 
@@ -38,18 +62,26 @@ class Worlds:
         self.origin_yx_nm = np.zeros((n, 2))
         self.sampling_nm = np.ones(n)
         self.electrons_per_us = np.zeros(n)
-        self._coefficients: Any = None
-        self._n = n
+        self.coefficients = Slots(n)
+        self._held: list[tuple[World, str] | None] = [None] * n
 
     def put(self, k: int, world: World, detector: str) -> None:
         """Let slot ``k`` hold a world, seen by one detector."""
-        image = np.asarray(world.coefficients[detector])
-        if self._coefficients is None:
-            self._coefficients = numba.typed.List([image] * self._n)
-        self._coefficients[k] = image
+        self._held[k] = world, detector
+        self.coefficients.put(k, np.asarray(world.coefficients[detector]))
         self.origin_yx_nm[k] = world.grid.origin_yx_nm
         self.sampling_nm[k] = world.grid.sampling_nm
         self.electrons_per_us[k] = world.optics.electrons_per_us
+
+    def __getstate__(self) -> list[tuple[World, str] | None]:
+        """Worlds pickle as how they are made, and copies share them."""
+        return self._held
+
+    def __setstate__(self, held: list[tuple[World, str] | None]) -> None:
+        Worlds.__init__(self, len(held))
+        for k, shown in enumerate(held):
+            if shown is not None:
+                self.put(k, *shown)
 
 
 def scan_batch(
@@ -74,7 +106,7 @@ def scan_batch(
         out: (m, rows, columns).
     """
     if not _scan_all(
-        worlds._coefficients,
+        worlds.coefficients.typed,
         worlds.origin_yx_nm,
         worlds.sampling_nm,
         worlds.electrons_per_us,

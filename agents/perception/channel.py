@@ -37,7 +37,7 @@ class PerceptionChannel(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstru
 
     Raises:
         ValueError: an observation that is not a ``Dict``, or a perception that gives
-            neither a map nor a vector.
+            neither a map nor a vector; at ``step``, one that gives NaN.
     """
 
     def __init__(self, env: gym.Env[Any, Any], perceive: Perceive) -> None:
@@ -94,6 +94,8 @@ class PerceptionChannel(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstru
 
     def _take_in(self, frame: Frame) -> None:
         said = np.asarray(self.perceive(self._inner.episode.display(frame)), dtype=np.float32)
+        if not np.isfinite(said).all():
+            raise ValueError("the perception gives NaN or infinite values")
         if self._mosaics is None:
             self._descriptor = said
         else:

@@ -154,9 +154,25 @@ class TestOperator:
         left = env.episode.budget.charge_e - info["charge_e"]
         assert 0 <= left < least
 
-    def test_a_microscope_with_one_dwell_has_no_operator(self, lattice_image):
-        with pytest.raises(ValueError, match="the action 'operator' wants a"):
-            make_env("StemScout/Recorded-v0", image=lattice_image, pixel_nm=0.05, action="operator")
+    def test_ranges_end_where_the_limits_do(self, lattice_image):
+        """A recording has one dwell and no finer pixels than its own."""
+        env = make_env(
+            "StemScout/Recorded-v0", image=lattice_image, pixel_nm=0.05, action="operator"
+        )
+        env.reset(seed=0)
+        env.action_space.seed(0)
+        for _ in range(5):
+            *_, info = env.step(env.action_space.sample())
+            request = info["request"]
+            assert request.dwell_us == env.source.reference.dwell_us
+            assert min(request.pixel_yx_nm) >= 0.05 * (1 - 1e-9)
+            again = env.actions.decode(env.actions.encode(request))
+            assert again.fov_yx_nm == pytest.approx(request.fov_yx_nm)
+
+    def test_limits_that_leave_nothing_are_refused(self):
+        short = Limits(FIELD, (0.2, 24.0), (0.002, 24.0), (1, 4096), (500.0, 1e4), ("haadf",))
+        with pytest.raises(ValueError, match="leave the action 'operator' no dwell: from 500"):
+            OperatorAction(FIELD, REFERENCE, short)
 
     def test_frames_that_are_not_square_are_none(self):
         with pytest.raises(ValueError, match="square upright frames"):

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import stemscout
 from stemscout.envs import testing
+from stemscout.envs.actions import action_codec
+from stemscout.envs.observations import observation_codec
 from stemscout.envs.registration import make_env
 
 IDS = list(stemscout.ENVIRONMENTS)
@@ -112,6 +114,13 @@ def test_pictures(name, options):
         ({"time_budget_s": 0.0}, "a time budget of 0.0 s"),
         ({"time_budget_s": 1e-9}, "one frame takes"),
         ({"render_mode": "smoke"}, "unknown render_mode 'smoke'"),
+        ({"budget": "a"}, "a budget of 'a'; it must be a number"),
+        ({"budget": True}, "a budget of True; it must be a number"),
+        ({"time_budget_s": "a"}, "a time budget of 'a'; it must be a number"),
+        ({"action": ["position"]}, "unknown action"),
+        ({"observation": 5}, "the observation 5; it must be a name"),
+        ({"terminate_when_done": "no"}, "terminate_when_done is 'no'; it must be True or False"),
+        ({"shaping": "much"}, "a shaping of 'much'; it must be a number"),
     ],
 )
 def test_options_that_do_not_exist_list_those_that_do(name, options, wrong, sentence):
@@ -120,7 +129,7 @@ def test_options_that_do_not_exist_list_those_that_do(name, options, wrong, sent
 
 
 def test_unknown_arguments_and_ids():
-    with pytest.raises(ValueError, match="colour"):
+    with pytest.raises(ValueError, match="unknown option colour; there are: difficulty, renderer"):
         make_env("StemScout/GrapheneDefects-v0", colour="red")
     with pytest.raises(ValueError, match="unknown environment 'Go-v0'; there are: StemScout/Graph"):
         make_env("Go-v0")
@@ -171,8 +180,67 @@ def test_a_time_budget_ends_it_too(name, options):
     env.reset(seed=0)
     done = [env.step(env.action_space.sample())[3] for _ in range(3)]
     assert done == [False, False, True]
-    assert env.step(env.action_space.sample())[3], "still truncated"
+    with pytest.raises(gym.error.ResetNeeded, match="the episode has ended"):
+        env.step(env.action_space.sample())
     assert len(env.episode.history) == 3, "a frame beyond the budget is not taken"
+
+
+@pytest.mark.parametrize("survey", ["none", "low"])
+def test_every_action_is_there_for_every_id_and_difficulty(name, options, survey):
+    levels = {"Recorded": [None], "Live": [None], "Composite": ["hard"]}
+    for level in levels.get(name.split("/")[1].split("-")[0], ["easy", "medium", "hard"]):
+        for action in ("position", "move", "grid", "operator"):
+            more = {} if level is None else {"difficulty": level}
+            env = make_env(name, action=action, survey=survey, **options, **more)
+            assert env.actions.decode(env.action_space.sample()).shape_yx
+
+
+def test_a_budget_pays_for_the_survey_and_a_frame_or_is_refused():
+    small = {"difficulty": "hard", "survey": "low"}
+    for budget in ({"budget": 0.004}, {"time_budget_s": 0.0157}):
+        with pytest.raises(ValueError, match="does not pay for survey='low' and one frame"):
+            make_env("StemScout/NiOPillars-v0", **small, **budget)
+    with pytest.raises(ValueError, match="does not pay for survey='low' and one frame"):
+        make_env("StemScout/Live-v0", microscope="sim://graphene", survey="low", frames=1)
+
+
+def test_a_granted_survey_is_shown():
+    for observation, place in (("default", "survey"), ("channels", 5)):
+        env = make_env("StemScout/Nanoparticles-v0", survey="low", observation=observation)
+        shown, info = env.reset(seed=0)
+        assert shown[place].any()
+        assert info["spent"] > 0
+
+
+class TestExchange:
+    """Another agent takes over in mid-run, with actions and observations of its own."""
+
+    def env(self):
+        env = make_env("StemScout/MoS2Defects-v0")
+        env.reset(seed=0)
+        env.step(np.zeros(2, np.float32))
+        return env
+
+    def test_of_actions(self):
+        env, source = self.env(), make_env("StemScout/MoS2Defects-v0", action="grid").source
+        env.actions = action_codec("grid", source.field_yx_nm, source.reference, source.limits)
+        assert env.action_space == gym.spaces.Discrete(961)
+        *_, info = env.step(17)
+        middle = env.actions.cell_of((0.0, 0.0))
+        assert set(np.flatnonzero(info["action_mask"] == 0)) == {17, middle}
+
+    def test_of_observations(self):
+        env = self.env()
+        env.observations = observation_codec("channels", env.source.field_yx_nm)
+        shown, *_ = env.step(np.ones(2, np.float32))
+        assert env.observation_space.contains(shown)
+        assert shown[2].sum() > 255 * 20, "both frames are there"
+
+    def test_the_end_is_that_of_the_new_actions(self):
+        env = self.env()
+        source = env.source
+        env.actions = action_codec("operator", source.field_yx_nm, source.reference, source.limits)
+        assert env.episode.cheapest == env.actions.cheapest
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from stemscout.envs import testing
 from stemscout.envs.mos2_defects import MoS2DefectsEnv
+from stemscout.envs.observations import DictObservations, ObservationCodec
 from stemscout.envs.registration import make_env
 from stemscout.envs.vector import Pool, ScanVectorEnv
 from stemscout.simulators.world import Recipe
@@ -138,14 +141,112 @@ def test_one_thread_prepares_worlds_and_ends_with_the_environment():
     assert len(alive()) == before
 
 
+RECIPES = [Recipe("mos2", "easy", k, (0, 0, 0), 8.0) for k in range(4)]
+
+
 def test_the_pool_holds_no_more_than_it_may():
     pool = Pool(1)
-    recipes = [Recipe("mos2", "easy", k, (0, 0, 0), 8.0) for k in range(3)]
-    for recipe in recipes:
-        pool.prepare(recipe)
-    assert len(pool._waiting) == 1
-    assert [pool.open(r).recipe for r in recipes] == recipes, "others are made when asked for"
+    pool.prepare(RECIPES)
+    assert list(pool._waiting) == RECIPES[:1]
+    assert [pool.open(r).recipe for r in RECIPES] == RECIPES, "others are made when asked for"
     pool.close()
+
+
+def test_the_pool_forgets_what_nobody_will_ask_for():
+    """After a reset with other seeds it serves the worlds of those."""
+    pool = Pool(2)
+    pool.prepare(RECIPES[:2])
+    pool.prepare(RECIPES[2:])
+    assert list(pool._waiting) == RECIPES[2:]
+    pool.close()
+
+
+def test_a_world_whose_turn_has_not_come_is_not_waited_for(monkeypatch):
+    import stemscout.envs.vector as module
+
+    began, go = threading.Event(), threading.Event()
+
+    def slow(recipe):
+        if threading.current_thread() is not threading.main_thread():
+            began.set()
+            assert go.wait(30)
+        return recipe
+
+    monkeypatch.setattr(module, "open_world", slow)
+    pool = Pool(2)
+    pool.prepare(RECIPES[:2])
+    assert began.wait(30)
+    assert pool.open(RECIPES[1]) == RECIPES[1], "made here, while the first is under way"
+    go.set()
+    assert pool.open(RECIPES[0]) == RECIPES[0]
+    pool.close()
+
+
+def test_a_seed_that_is_none_changes_nothing():
+    env = vector()
+    env.reset(seed=0)
+    env.step(np.zeros((2, 2), np.float32))
+    with pytest.raises(ValueError, match=r"seeds \[5, -1\]"):
+        env.reset(seed=[5, -1])
+    *_, info = env.step(np.zeros((2, 2), np.float32))
+    assert info["frames"].tolist() == [2, 2]
+    env.reset(seed=np.arange(2))
+    env.close()
+
+
+@pytest.mark.parametrize("task", ["discover", "map", "classes", "follow", "target", "explore"])
+def test_every_task_side_by_side(task):
+    ours, theirs = (f(task=task, budget=0.03) for f in (vector, one_by_one))
+    assert ours.fleet is not None
+    for _ in assert_alike(ours, theirs, 12):
+        pass
+    ours.close()
+
+
+def test_what_a_subclass_shows_is_shown():
+    class Bare(MoS2DefectsEnv):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.observations = ObservationCodec(Blind())
+
+    class Blind(DictObservations):
+        def __init__(self):
+            super().__init__(("left",), (24.0, 24.0), 1)
+
+    env = ScanVectorEnv(Bare, 2)
+    assert set(env.reset(seed=0)[0]) == {"left"}
+    env.close()
+
+
+def test_pictures_where_they_are_asked_for():
+    env = vector(render_mode="rgb_array")
+    env.reset(seed=0)
+    assert [p.ndim for p in env.render()] == [3, 3]
+    env.close()
+
+
+def test_truth_is_for_single_environments():
+    with pytest.raises(ValueError, match="only a single environment tells the truth"):
+        vector(privileged=True)
+
+
+def test_a_copy_goes_on_alike():
+    env = vector()
+    env.reset(seed=0)
+    zero = np.zeros((2, 2), np.float32)
+    env.step(zero)
+    twin = copy.deepcopy(env)
+    for _ in range(2):
+        assert testing.same(env.step(zero)[:4], twin.step(zero)[:4])
+    env.close()
+    twin.close()
+
+
+def test_its_spec_survives_a_round_trip():
+    text = gym.spec(ID).to_json()
+    env = gym.make_vec(EnvSpec.from_json(text), num_envs=2, vectorization_mode="vector_entry_point")
+    assert isinstance(env, ScanVectorEnv)
+    env.close()
 
 
 def test_infos_say_what_was_asked_for():
@@ -206,6 +307,19 @@ class TestStableBaselines3:
         masks = env.env_method("action_masks")
         assert [np.flatnonzero(~m).tolist() for m in masks] == [[3], [4]]
         assert env.has_attr("action_masks")
+        env.close()
+
+    def test_options_that_differ_are_refused(self):
+        env = self.make()
+        env.set_options([{"specimen": 1}, {"specimen": 2}])
+        with pytest.raises(ValueError, match="options differ"):
+            env.reset()
+        env.set_options({"specimen": 1})
+        shown = env.reset()
+        assert {"charge_e", "time_s"} <= set(env.reset_infos[0])
+        assert "frame" in shown
+        with pytest.raises(AttributeError, match="not kept"):
+            env.get_attr("episode")
         env.close()
 
     def test_another_mode_is_refused(self):
