@@ -164,6 +164,14 @@ def test_atoms_describe_the_same_specimen(case):
     assert (atoms.positions <= atoms.cell.lengths() + 1e-9).all()
 
 
+@pytest.mark.parametrize("field", ["thickness_nm", "film_nm"])
+@pytest.mark.parametrize("value", [-3.0, float("nan"), float("inf")])
+def test_thicknesses_that_are_none_are_refused(field, value):
+    made = specimen_module("nanoparticles").generate(0, "easy", 48.0)
+    with pytest.raises(ValueError, match=f"{field} is {value}; it must be at least 0, finite"):
+        replace(made, **{field: value})
+
+
 def test_mixed_columns_hold_their_share():
     s = specimen_module("nio_lsmo").generate(0, "easy")
     symbols = np.array(s.atoms().get_chemical_symbols())

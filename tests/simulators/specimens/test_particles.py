@@ -97,8 +97,14 @@ def test_most_particles_have_no_junction():
     assert len(s.feature_class) == level.junctions < level.alone
 
 
-def test_gold_lies_above_the_film(specimen):
-    assert specimen.height_nm.min() == pytest.approx(nanoparticles.ABOVE_FILM_NM, abs=0.01)
+def test_the_beam_meets_the_gold_before_the_film(specimen):
+    """Heights are along the beam, which is focused into the first atoms that it meets."""
+    assert specimen.height_nm.max() == pytest.approx(-nanoparticles.ABOVE_FILM_NM, abs=0.01)
+    atoms = specimen.window(specimen.feature_yx_nm[0], 3.0).atoms()
+    gold = np.array(atoms.get_chemical_symbols()) == "Au"
+    z = atoms.positions[:, 2] / 10
+    assert z[~gold].min() - z[gold].max() == pytest.approx(nanoparticles.ABOVE_FILM_NM, abs=0.15)
+    assert 0 < nanoparticles.OPTICS.defocus_nm < np.ptp(z[gold])
     film = specimen.window(np.array([40.0, 40.0]), 2.0, 0.0).atoms()
     heights = film.positions[:, 2][np.array(film.get_chemical_symbols()) == "C"] / 10
     assert np.ptp(heights) == pytest.approx(specimen.film_nm, abs=0.3)
