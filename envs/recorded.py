@@ -25,7 +25,9 @@ class RecordedEnv(ScanEnv):
     shows; its manual is ``envs/labels.py``.
 
     ## Action space, observation space
-    As in ``StemScout/GrapheneDefects-v0``.
+    As in ``StemScout/GrapheneDefects-v0``, over this field and these frames.  Nothing is
+    finer than the image's pixels nor longer than its one dwell: ``operator`` chooses
+    fields of view from the frame up to the whole image, and no dwell.
 
     ## Reward
     With labels the gain in the task's fraction, as in every id; any task but

@@ -139,7 +139,7 @@ NEED_E_PER_A2: dict[str, float] = {
     "LSMO inclusion": 6.06,
     "BiFeO3 wall 90°": 199.0,
     "BiFeO3 wall 180°": 90.0,
-    "gold junction": 0.163,
+    "gold junction": 0.152,
 }
 
 

@@ -112,8 +112,10 @@ def test_noise_of_the_reference_lowers_the_agreement_of_its_halves():
     assert agreement(noisy, "haadf", ALL) == pytest.approx(expected, abs=0.01)
 
 
-# Thick carbon scatters partly coherently to MAADF, and so do long columns of gold.
+# Thick carbon scatters partly coherently to MAADF, and so do the oxides at 80 kV.
 WORST = {"haadf": 0.98, "maadf": 0.94}
+WORST_OF_COMPOSITE = {"haadf": 0.98, "maadf": 0.92}
+MOST_PEAK_ERROR = {"composite": 0.4}
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
@@ -126,7 +128,10 @@ def test_the_table_says_how_good_it_is(name):
     for detector in kernels.weights:
         held_out = said["held_out"][detector]
         assert held_out["correlation"] >= 0.98
-        assert min(held_out["windows"]) >= WORST[detector]
+        worst = WORST_OF_COMPOSITE if name == "composite" else WORST
+        assert min(held_out["windows"]) >= worst[detector]
+        most = MOST_PEAK_ERROR.get(name, 0.2)
+        assert max(abs(e) for e in held_out["peak_error"].values()) <= most
         assert 0.85 < held_out["slope"] < 1.1
         # The reference itself must be known well enough to hold a model against it.
         assert said["reference"][detector] >= 0.97
