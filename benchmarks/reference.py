@@ -32,13 +32,16 @@ from ..agents.catalogue import make_agent
 from ..agents.experiment import Experiment
 from ..envs import seen
 from ..envs.registration import ENVIRONMENTS, make_env
+from ..envs.scan_env import ScanEnv
 from ..envs.sources import SpecimenSource
+from ..envs.tasks import task
 from ..simulators.specimens import specimen_module
 from .scores import seen_curve
 from .threads import one_thread
 
 PATH = Path(__file__).parent / "reference_scores.json"
 COMMAND = "python -m stemscout.benchmarks.reference"
+OTHER_TASKS = ("classes", "follow", "target", "map")
 AGENTS = ("random", "raster", "grid", "oracle")
 SPECIMENS = (0, 1, 2)  # of the test split; each is also the seed of noise and agent
 BUDGET = 0.4
@@ -68,6 +71,7 @@ class Score:
         seen: final share of what there is to discover.
         seen_area: area under the curve of it against charge, over the budget.
         heaviest: weight of the heaviest feature.
+        fractions: of the other tasks, had they been what is rewarded; by name.
     """
 
     environment: str
@@ -78,6 +82,7 @@ class Score:
     seen: float
     seen_area: float
     heaviest: float
+    fractions: dict[str, float]
 
     @property
     def case(self) -> Case:
@@ -153,7 +158,22 @@ def run(case: Case, agent: str, specimen: int) -> Score:
         env.episode.task.fraction,
         seen_curve(env.episode, env.truth).area(),
         float(wanted.weight.max()),
+        _fractions(env),
     )
+
+
+def _fractions(env: ScanEnv) -> dict[str, float]:
+    """What the same frames are worth in every other task that the specimen has."""
+    assert env.truth is not None
+    found = {}
+    for name in OTHER_TASKS:
+        if name == "follow" and all(c.shape == "point" for c in env.truth.classes):
+            continue
+        other = task(name, env.truth, env.source.reference)
+        for exposure in env.episode.exposures:
+            other.update(exposure)
+        found[name] = other.fraction
+    return found
 
 
 def run_all(

@@ -81,7 +81,7 @@ class GrapheneDefectsEnv(ScanEnv):
     Terminated when the task is done (``map`` never is), unless
     ``terminate_when_done=False``; truncated when what is left does not pay for another
     frame.  Where there is no boundary, ``follow`` has nothing to do and ends with the
-    first frame.
+    first frame, rewarded with 1.
 
     ## Difficulty
     | difficulty | point defects | boundary   | patches | dwell | dose of a frame |

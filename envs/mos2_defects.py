@@ -82,7 +82,7 @@ class MoS2DefectsEnv(ScanEnv):
     Terminated when the task is done (``map`` never is), unless
     ``terminate_when_done=False``; truncated when what is left does not pay for another
     frame.  Where there is no island, ``follow`` has nothing to do and ends with the
-    first frame.
+    first frame, rewarded with 1.
 
     ## Difficulty
     | difficulty | point defects | island of 1T | patches | dwell | dose of a frame |

@@ -59,7 +59,8 @@ class Goal:
 
     Attributes:
         group: (n,) the group of each feature; -1 counts for nothing.
-        weight: (g,) of each group; they add up to 1, or there are none.
+        weight: (g,) of each group; they add up to 1.  Where there are none the task is
+            done with the first frame, and all of it.
     """
 
     group: Ints
@@ -227,7 +228,9 @@ def mapped(specimen: Specimen) -> Map:
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def won(group: Ints, weight: Floats, seen: Bools) -> float:
-    """The weight of the groups of which a feature was seen."""
+    """The weight of the groups of which a feature was seen; 1 where there are none to see."""
+    if weight.shape[0] == 0:
+        return 1.0
     total = 0.0
     counted = np.zeros(weight.shape[0], np.bool_)
     for n in range(group.shape[0]):

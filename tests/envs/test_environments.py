@@ -25,7 +25,9 @@ def name(request):
 @pytest.fixture
 def options(name, lattice_image):
     if "Recorded" in name:
-        return {"image": lattice_image, "pixel_nm": 0.05}
+        spots = [{"class": "spot", "position": p} for p in ([60, 90], [140, 160], [220, 250])]
+        labels = {"unit": "px", "classes": [{"name": "spot"}], "features": spots}
+        return {"image": lattice_image, "pixel_nm": 0.05, "labels": labels}
     return {"microscope": "sim://graphene"} if "Live" in name else {}
 
 

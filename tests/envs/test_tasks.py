@@ -68,6 +68,16 @@ def test_follow_counts_extended_features_alone():
     assert len(wanted.weight) == extended.sum()
 
 
+def test_where_there_is_nothing_to_follow_all_is_done_with_the_first_frame():
+    graphene = (specimen("graphene", seed, "hard") for seed in range(20))
+    bare = next(s for s in graphene if len(set(s.feature_class)) < len(s.classes))
+    assert not any(bare.classes[k].shape != "point" for k in bare.feature_class)
+    wanted = task("follow", bare, REFERENCE)
+    assert wanted.fraction == 0.0
+    assert wanted.update(over((0.0, 0.0))) == 1.0
+    assert wanted.done
+
+
 def test_follow_is_refused_where_there_are_points_only():
     with pytest.raises(ValueError, match="'follow' needs walls, boundaries or pillars"):
         make_env("StemScout/Nanoparticles-v0", task="follow")
