@@ -27,12 +27,13 @@ from ..simulators import fast, multislice, plain
 from ..simulators.calibrate import incoherent, inner, windows
 from ..simulators.grid import Grid
 from ..simulators.multislice import Images, Multislice
+from ..simulators.optics import Optics
 from ..simulators.specimens import SPECIMENS, Specimen, default_difficulty, specimen_module
 from ..simulators.world import Recipe, multislice_settings, open_world, specimen_seed
 from .timing import median_us
 
 SCANNED_NM = 0.8  # of the cell's middle
-PLAIN_SCANNED_NM = 0.4  # where one call images the whole cell for every probe
+PLAIN_STEP_NM = 0.1  # between probes where one call images the whole cell for each of them
 PLAIN = ("graphene", "nio_lsmo")  # whole cells are simulated for one sheet and one crystal
 FINE = 2.0
 REPEATS = 7
@@ -71,9 +72,9 @@ def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
 def _measure(name: str, with_plain: bool) -> list[Row]:
     module = specimen_module(name)
     found = [_alone(_fast_row, name)]
-    cell, grid = _cell(name, SCANNED_NM)
+    cell, grid = _cell(name)
     settings = multislice_settings(name)
-    images, seconds, memory = _alone(_tiled, name, SCANNED_NM, settings)
+    images, seconds, memory = _alone(_tiled, name, settings)
     configurations = settings.configurations
     probes = grid.shape_yx[0] * grid.shape_yx[1]
     kept = (inner(module.OPTICS, grid.sampling_nm),) * 2
@@ -102,12 +103,11 @@ def _measure(name: str, with_plain: bool) -> list[Row]:
         )
     )
     if with_plain:
-        side = PLAIN_SCANNED_NM + 2.0
-        _, grid = _cell(name, PLAIN_SCANNED_NM)
+        _, grid = _cell(name, PLAIN_STEP_NM)
         probes = grid.shape_yx[0] * grid.shape_yx[1]
         same = replace(settings, configurations=1)
-        ours, seconds, memory = _alone(_tiled, name, PLAIN_SCANNED_NM, same)
-        about = "1 configuration"
+        ours, seconds, memory = _alone(_tiled, name, same, PLAIN_STEP_NM)
+        about = "1 configuration, no source blur"
         found.append(
             Row(name, "abtem", side, probes, seconds, probes / seconds, memory, None, about)
         )
@@ -133,16 +133,24 @@ def _fast_row(name: str) -> Row:
     )
 
 
-def _cell(name: str, scanned_nm: float) -> tuple[Specimen, Grid]:
-    """A window of a validation specimen, about a feature."""
+def _cell(name: str, step_nm: float | None = None) -> tuple[Specimen, Grid]:
+    """A window of a validation specimen, about a feature; the renderer's own step by default."""
     specimen, _ = windows(name, "validation", only=3)[1]
-    sampling = specimen_module(name).EXACT_SAMPLING_NM
-    return specimen.window(np.zeros(2), scanned_nm), Grid.over((scanned_nm,) * 2, sampling)
+    step = step_nm or specimen_module(name).EXACT_SAMPLING_NM
+    return specimen.window(np.zeros(2), SCANNED_NM), Grid.over((SCANNED_NM,) * 2, step)
 
 
-def _tiled(name: str, scanned_nm: float, settings: Multislice) -> tuple[Images, float, float]:
-    cell, grid = _cell(name, scanned_nm)
-    optics = specimen_module(name).OPTICS
+def _optics(name: str, step_nm: float | None) -> Optics:
+    """Those of the specimen; without the source's blur where probes lie too far apart for it."""
+    optics: Optics = specimen_module(name).OPTICS
+    return optics if step_nm is None else replace(optics, source_fwhm_nm=0.0)
+
+
+def _tiled(
+    name: str, settings: Multislice, step_nm: float | None = None
+) -> tuple[Images, float, float]:
+    cell, grid = _cell(name, step_nm)
+    optics = _optics(name, step_nm)
     atoms = cell.atoms()
     few = replace(settings, configurations=1)
     # The first call loads abTEM and plans the transforms; it does not count.
@@ -153,10 +161,10 @@ def _tiled(name: str, scanned_nm: float, settings: Multislice) -> tuple[Images, 
 
 
 def _plain(name: str, settings: Multislice, finer: float) -> tuple[Images, float, float]:
-    cell, grid = _cell(name, PLAIN_SCANNED_NM)
+    cell, grid = _cell(name, PLAIN_STEP_NM)
     atoms = cell.atoms()
     began = time.perf_counter()
-    images = plain.render(atoms, grid, specimen_module(name).OPTICS, settings, finer)
+    images = plain.render(atoms, grid, _optics(name, PLAIN_STEP_NM), settings, finer)
     return images, time.perf_counter() - began, _peak_mib()
 
 
