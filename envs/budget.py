@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..hardware.costs import CostModel
-from ..hardware.microscope import YX
+from ..hardware.microscope import YX, ScanRequest
 from .reference import ReferenceFrame
 
 ROUNDING = 1e-9  # relative; sums of equal charges must not miss the last frame by it
@@ -62,6 +62,7 @@ class Budget:
         beam_current_pa: float | None,
         time_s: float | None = None,
         frames: int | None = None,
+        cheapest: ScanRequest | None = None,
     ) -> Budget:
         """A budget in rasters of the field, in time, in frames, or in several of them.
 
@@ -70,10 +71,12 @@ class Budget:
             field_yx_nm, reference, costs: say what a raster is.
             beam_current_pa: None where nobody knows it.
             time_s, frames: further limits; None is without.
+            cheapest: the frame that must be paid for at least; the reference frame by
+                default.
 
         Raises:
             BudgetError: a fraction outside (0, 1], a time or number of frames that
-                is not above 0, less than one frame, no limit at all, or one of
+                is not above 0, less than the cheapest frame, no limit at all, or one of
                 charge without a known beam current.
         """
         if fraction is None and time_s is None and frames is None:
@@ -101,15 +104,18 @@ class Budget:
         one = reference.at((0.0, 0.0))
         charge = nan if beam_current_pa is None else costs.charge_e(one, beam_current_pa)
         raster = len(reference.lattice(field_yx_nm)[0])
-        if fraction is not None and fraction * raster < 1:
+        smallest = cheapest or one
+        part = costs.beam_on_us(smallest) / costs.beam_on_us(one)
+        if fraction is not None and fraction * raster < part:
             raise BudgetError(
                 f"a budget of {fraction:g} does not pay for one frame; with {raster} frames to the "
-                f"raster it must be at least {1 / raster:.4f}"
+                f"raster it must be at least {part / raster:.2g}"
             )
-        least = costs.time_s(one)
+        least = costs.time_s(smallest)
         if time_s is not None and time_s < least:
             raise BudgetError(f"a time budget of {time_s} s; one frame takes {least:.3g} s")
-        counts = [inf if frames is None else frames, inf if time_s is None else time_s / least]
+        whole = costs.time_s(one)
+        counts = [inf if frames is None else frames, inf if time_s is None else time_s / whole]
         return cls(
             inf if fraction is None else fraction * raster * charge,
             time_s,

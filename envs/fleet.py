@@ -37,14 +37,16 @@ WORDS = 256  # raw words of a generator that are drawn at once
 def flies(env: ScanEnv) -> bool:
     """Whether an environment has nothing that only the single one can do."""
     source = env.source
-    if not isinstance(source, SpecimenSource) or env.shaping is not None:
+    # A source of one's own may make a microscope of one's own.
+    if type(source) is not SpecimenSource or env.shaping is not None:
         return False
     if callable(env.task) or env.render_mode is not None:
         return False
     # What a subclass does its own way it does alone.
     if any(getattr(type(env), name) is not getattr(ScanEnv, name) for name in STOCK):
         return False
-    if type(env.actions) is not ACTIONS.get(env.action) or not is_stock(env.observations):
+    named = observations(env.observation, source.field_yx_nm, 1, env.survey is not None)
+    if type(env.actions) is not ACTIONS.get(env.action) or not is_stock(env.observations, named):
         return False
     counting = source.imperfections.counting
     return counting is not None and source.imperfections == Imperfections(counting)
@@ -106,7 +108,7 @@ class Fleet:
         """Take over the episode that an environment has just begun."""
         episode = env.episode
         microscope = episode.microscope
-        assert isinstance(microscope, SimulatedMicroscope)
+        assert type(microscope) is SimulatedMicroscope
         self.worlds.put(k, microscope.world, self.detector)
         self.goals.put(k, episode.task)
         budget = episode.budget

@@ -115,6 +115,7 @@ class LiveEnv(ScanEnv):
             beam_current_pa,
             self.time_budget_s,
             self.frames,
+            self.actions.cheapest,
         )
 
     def _begin(self, specimen: int | None) -> None:

@@ -363,12 +363,11 @@ def observation_codec(
     return ObservationCodec(observations(name, field_yx_nm, 1, survey))
 
 
-def is_stock(codec: Any) -> bool:
-    """Whether an observation is one of these, and nobody's own."""
-    return type(codec) is ObservationCodec and type(codec.shown) in (
-        DictObservations,
-        ChannelsObservations,
-    )
+def is_stock(codec: Any, named: Observations) -> bool:
+    """Whether a codec shows what a name stands for, and nothing of anybody's own."""
+    if type(codec) is not ObservationCodec or type(codec.shown) is not type(named):
+        return False
+    return codec.shown.names == named.names and codec.space == named.space
 
 
 def as_picture(values: F32) -> U8:

@@ -30,6 +30,10 @@ SURVEY_PX = 128  # along either side of the field
 SURVEY_DWELL = 1.0 / 8.0  # reference dwells
 
 
+class UnknownOptionError(ValueError):
+    """An option that an environment does not have; the message ends with those that it has."""
+
+
 class ScanEnv(gym.Env[Any, Any]):
     """Sub-scans of a specimen under a budget of electrons and time.
 
@@ -84,7 +88,7 @@ class ScanEnv(gym.Env[Any, Any]):
         **unknown: Any,
     ) -> None:
         if unknown:
-            raise ValueError(
+            raise UnknownOptionError(
                 f"unknown option {', '.join(sorted(unknown))}; there are: "
                 f"{', '.join(_options_of(type(self)))}"
             )
@@ -107,7 +111,8 @@ class ScanEnv(gym.Env[Any, Any]):
         self.budget = budget
         self.time_budget_s = time_budget_s
         self.survey = survey_request(source) if survey == "low" else None
-        self.shaping = Shaping(shaping, discount, task) if shaping else None
+        shape = Shaping(shaping, discount, task)  # refuses what makes no sense, used or not
+        self.shaping = shape if shaping else None
         self.split = split
         self.terminate_when_done = terminate_when_done
         self.privileged = privileged
@@ -118,6 +123,7 @@ class ScanEnv(gym.Env[Any, Any]):
         self._episode: Episode | None = None
         self._specimen: Specimen | None = None
         self._over = False
+        self.side_by_side = False  # one of a vectorised environment's
         self._mask, self._masked = np.ones(0, dtype=bool), 0
         self.action, self.observation = action, observation
         self.actions = action_codec(action, source.field_yx_nm, source.reference, source.limits)
@@ -134,6 +140,7 @@ class ScanEnv(gym.Env[Any, Any]):
 
     @actions.setter
     def actions(self, codec: ActionCodec) -> None:
+        self._need_alone()
         self._actions = codec
         self.action_space = codec.space
         cells = len(codec.centres_yx_nm) if isinstance(codec, GridAction) else 0
@@ -148,10 +155,18 @@ class ScanEnv(gym.Env[Any, Any]):
 
     @observations.setter
     def observations(self, codec: ObservationCodec) -> None:
+        self._need_alone()
         self._observations = codec
         self.observation_space = codec.space
         if self._episode is not None:
             codec.reset(self._episode)
+
+    def _need_alone(self) -> None:
+        if self.side_by_side:
+            raise ValueError(
+                "actions and observations of a vectorised environment are those of all of it; "
+                "exchange them in a single one"
+            )
 
     def _check_start(self, budget: Budget, beam_current_pa: float | None) -> None:
         """Refuse a survey that is not possible, or that leaves no frame to take."""
@@ -214,7 +229,8 @@ class ScanEnv(gym.Env[Any, Any]):
                 f"unknown options {sorted(options)}; there are: specimen, split "
                 f"({', '.join(SPLITS)})"
             )
-        if specimen is not None and (not isinstance(specimen, int | np.integer) or specimen < 0):
+        whole = isinstance(specimen, int | np.integer) and not isinstance(specimen, bool)
+        if specimen is not None and (not whole or specimen < 0):
             raise ValueError(f"options['specimen'] is {specimen!r}; it must be an integer >= 0")
         super().reset(seed=seed)
         self.split = split
@@ -235,6 +251,7 @@ class ScanEnv(gym.Env[Any, Any]):
             source.costs,
             beam_current_pa,
             self.time_budget_s,
+            cheapest=self.actions.cheapest,
         )
 
     @property

@@ -46,7 +46,7 @@ class Shaping:
             raise ValueError(f"a shaping of {self.weight}; it must be at least 0, which is off")
         if not 0 < self.discount <= 1:
             raise ValueError(f"a discount of {self.discount}; it must be above 0 and at most 1")
-        if callable(self.task) or self.task in ("map", "explore"):
+        if self.weight and (callable(self.task) or self.task in ("map", "explore")):
             raise ValueError(f"the task {self.task!r} has no features to shape the reward by")
 
     def potential(self, episode: Episode) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Integral, Real
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from ..simulators.world import Recipe, World, open_world
 from .actions import GridAction, MoveAction
 from .fleet import Fleet, flies
-from .scan_env import ScanEnv
+from .scan_env import ScanEnv, UnknownOptionError
 from .sources import SpecimenSource
 
 Bools = NDArray[np.bool_]
@@ -106,10 +108,18 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise ValueError(f"{num_envs} environments; there must be at least 1")
         if options.get("privileged"):
             raise ValueError("only a single environment tells the truth; leave out privileged")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps is {max_episode_steps}; it must be at least 1")
+        if max_episode_steps is not None and not _is(max_episode_steps, Integral, 1):
+            raise ValueError(
+                f"max_episode_steps is {max_episode_steps!r}; it must be an integer, at least 1"
+            )
+        if not _is(pool_mib, Real, 0):
+            raise ValueError(f"pool_mib is {pool_mib!r}; it must be a number, at least 0")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.envs = [make(**options) for _ in range(num_envs)]
+        try:
+            self.envs = [make(**options) for _ in range(num_envs)]
+        except UnknownOptionError as error:
+            own = "autoreset_mode, pool_mib, max_episode_steps"
+            raise ValueError(f"{error}; and vectorised: {own}") from None
         first = self.envs[0]
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps
@@ -119,6 +129,8 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             first.action_space,
             first.observation_space,
         )
+        for env in self.envs:
+            env.side_by_side = True
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.fleet = Fleet(first, num_envs) if flies(first) else None
@@ -138,6 +150,20 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._latest: list[Any] = [None] * num_envs  # observation and info, one by one
         self._begun = False
+        self._spec: EnvSpec | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How it was made, by ``gymnasium.make_vec``; modes by name, as JSON has them."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None:
+            spec.kwargs = {
+                k: v.value if isinstance(v, AutoresetMode) else v for k, v in spec.kwargs.items()
+            }
+        self._spec = spec
 
     def reset(
         self,
@@ -351,3 +377,9 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self._masks is not None:
             values["action_mask"] = self._masks.astype(np.int8)
         return {**values, **{"_" + k: there.copy() for k in values}}
+
+
+def _is(value: Any, kind: type, least: float) -> bool:
+    """A finite number of a kind, at least so much."""
+    number = isinstance(value, kind) and not isinstance(value, bool)
+    return number and least <= value < float("inf")

@@ -154,6 +154,16 @@ class TestOperator:
         left = env.episode.budget.charge_e - info["charge_e"]
         assert 0 <= left < least
 
+    def test_a_budget_must_pay_for_the_cheapest_frame_alone(self):
+        options = {"action": "operator", "budget": 0.003, "time_budget_s": 0.1}
+        env = make_env("StemScout/GrapheneDefects-v0", **options)
+        env.reset(seed=0)
+        *_, info = env.step(np.array([0.0, 0.0, 0.0, -1.0], np.float32))
+        assert info["frames"] == 1
+        for less in ({"budget": 1e-4}, {"time_budget_s": 1e-3}):
+            with pytest.raises(ValueError, match=r"does not pay for one frame|one frame takes"):
+                make_env("StemScout/GrapheneDefects-v0", **{**options, **less})
+
     def test_ranges_end_where_the_limits_do(self, lattice_image):
         """A recording has one dwell and no finer pixels than its own."""
         env = make_env(

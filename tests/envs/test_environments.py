@@ -122,6 +122,8 @@ def test_pictures(name, options):
         ({"action": ["position"]}, "unknown action"),
         ({"observation": 5}, "the observation 5; it must be a name"),
         ({"terminate_when_done": "no"}, "terminate_when_done is 'no'; it must be True or False"),
+        ({"discount": "x"}, "a discount of 'x'; it must be a number"),
+        ({"discount": 2.0}, "a discount of 2.0; it must be above 0"),
         ({"shaping": "much"}, "a shaping of 'much'; it must be a number"),
     ],
 )
@@ -138,7 +140,8 @@ def test_unknown_arguments_and_ids():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"specimen": -1}, {"specimen": "a"}, {"colour": 1}, {"split": "exam"}]
+    "wrong",
+    [{"specimen": -1}, {"specimen": True}, {"specimen": "a"}, {"colour": 1}, {"split": "exam"}],
 )
 def test_wrong_reset_options_change_nothing(env, wrong):
     with pytest.raises(ValueError, match=r"option|unknown split"):

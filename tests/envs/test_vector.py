@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -13,9 +14,12 @@ from gymnasium.vector import AutoresetMode
 
 from stemscout.envs import testing
 from stemscout.envs.mos2_defects import MoS2DefectsEnv
-from stemscout.envs.observations import DictObservations, ObservationCodec
+from stemscout.envs.observations import DictObservations, ObservationCodec, observation_codec
 from stemscout.envs.registration import make_env
+from stemscout.envs.scan_env import ScanEnv
+from stemscout.envs.sources import SpecimenSource
 from stemscout.envs.vector import Pool, ScanVectorEnv
+from stemscout.simulators.simulated import SimulatedMicroscope
 from stemscout.simulators.world import Recipe
 
 ID = "StemScout/MoS2Defects-v0"
@@ -92,6 +96,11 @@ def test_ended_episodes_wait_for_a_reset_where_it_is_disabled():
         ({"num_envs": 0}, "0 environments"),
         ({"autoreset_mode": "Never"}, "'Never' is not a valid AutoresetMode"),
         ({"max_episode_steps": 0}, "max_episode_steps is 0"),
+        ({"max_episode_steps": 1.5}, "max_episode_steps is 1.5; it must be an integer"),
+        ({"max_episode_steps": "x"}, "max_episode_steps is 'x'"),
+        ({"pool_mib": -1}, "pool_mib is -1; it must be a number, at least 0"),
+        ({"pool_mib": "x"}, "pool_mib is 'x'"),
+        ({"nope": 1}, "unknown option nope; there are: .*; and vectorised: autoreset_mode, pool"),
         ({"action": "fly"}, "unknown action 'fly'"),
     ],
 )
@@ -215,6 +224,57 @@ def test_what_a_subclass_shows_is_shown():
 
     env = ScanVectorEnv(Bare, 2)
     assert set(env.reset(seed=0)[0]) == {"left"}
+    env.close()
+
+
+@pytest.mark.parametrize("name", ["frame+history", "channels"])
+def test_a_codec_that_a_subclass_takes_by_name_is_shown_too(name):
+    class Own(MoS2DefectsEnv):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.observations = observation_codec(name, self.source.field_yx_nm)
+
+    env = ScanVectorEnv(Own, 2)
+    shown, _ = env.reset(seed=0)
+    assert env.observation_space.contains(shown)
+    env.close()
+    testing.check_vectorised(Own)
+
+
+def test_a_microscope_of_ones_own_is_used():
+    class Dark(SimulatedMicroscope):
+        def acquire(self, request, timeout_s=60.0):
+            frame = super().acquire(request, timeout_s)
+            return replace(frame, data={k: 0.0 * v for k, v in frame.data.items()})
+
+    class Source(SpecimenSource):
+        def microscope(self, seed, split, episode, specimen):
+            made = super().microscope(seed, split, episode, specimen)
+            return Dark(made.world, made.rng, self.reference.dwell_us, self.costs)
+
+    def make(**options):
+        return ScanEnv(Source("mos2"), **options)
+
+    assert ScanVectorEnv(make, 1).fleet is None
+    testing.check_vectorised(make)
+
+
+@pytest.mark.parametrize("options", [{}, {"imperfections": "realistic"}])
+def test_codecs_of_one_of_many_are_not_exchanged(options):
+    env = vector(**options)
+    one = env.envs[0]
+    with pytest.raises(ValueError, match="exchange them in a single one"):
+        one.observations = observation_codec("channels", one.source.field_yx_nm)
+    with pytest.raises(ValueError, match="exchange them in a single one"):
+        one.actions = one.actions
+    env.close()
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, "SameStep"])
+def test_its_own_spec_is_json(mode):
+    env = vector(autoreset_mode=mode)
+    again = EnvSpec.from_json(env.spec.to_json())
+    assert again.kwargs["autoreset_mode"] == "SameStep"
     env.close()
 
 
