@@ -28,6 +28,8 @@ from .specimens.specimen import FeatureClass, Kind, Map, Outline, Specimen
 Arrays = Mapping[str, NDArray[Any]]
 HEADER = "header"  # the member of the file that holds it
 NAME = re.compile(r"[A-Za-z0-9_]+")  # of an array
+# What not every specimen says of its columns: left out where it is empty.
+OPTIONAL = ("share", "stretch", "sway_yxz_nm", "displacement_yx_nm")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # exFAT, some shares
 
@@ -106,8 +108,7 @@ def pack_specimen(specimen: Specimen) -> tuple[dict[str, Any], dict[str, NDArray
         "positions_yx_nm": s.positions_yx_nm,
         "height_nm": s.height_nm,
         "kind": _small(s.kind, len(s.kinds)),
-        "share": s.share,
-        "displacement_yx_nm": s.displacement_yx_nm,
+        **{name: getattr(s, name) for name in OPTIONAL if getattr(s, name).shape != (0,)},
         "feature_class": _small(s.feature_class, len(s.classes)),
         "feature_yx_nm": s.feature_yx_nm,
         "feature_angle_rad": s.feature_angle_rad,
@@ -151,8 +152,7 @@ def _unpacked(header: Mapping[str, Any], arrays: Arrays) -> Specimen:
         feature_class=arrays["feature_class"].astype(np.int64),
         feature_yx_nm=arrays["feature_yx_nm"],
         thickness_nm=header["thickness_nm"],
-        share=arrays["share"],
-        displacement_yx_nm=arrays["displacement_yx_nm"],
+        **{name: arrays[name] for name in OPTIONAL if name in arrays},
         film_nm=header["film_nm"],
         feature_angle_rad=arrays["feature_angle_rad"],
         feature_outline=arrays["feature_outline"],
@@ -175,12 +175,16 @@ def _check(header: Mapping[str, Any], arrays: Arrays) -> None:
         "positions_yx_nm": ((n, 2),),
         "height_nm": ((n,),),
         "share": ((n,), (0,)),
+        "stretch": ((n,),),
+        "sway_yxz_nm": ((n, 3),),
         "displacement_yx_nm": ((n, 2), (0,)),
         "feature_yx_nm": ((m, 2),),
         "feature_angle_rad": ((m,),),
         "outlines_yx_nm": ((points, 2),),
     }
     for name, allowed in shapes.items():
+        if name in OPTIONAL and name not in arrays:
+            continue
         array = arrays[name]
         if array.dtype != np.float64 or array.shape not in allowed:
             known = " or ".join(str(shape) for shape in allowed)

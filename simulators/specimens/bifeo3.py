@@ -5,15 +5,15 @@ The second material of Creange et al., Mach. Learn.: Sci. Technol. 3 (2022)
 polarisation, and that is all that tells one domain from another: in the raw
 image the walls hardly show.
 
-Structure: pseudo-cubic a = 0.3965 nm.  The displacements are those of neutron
-diffraction (Palewicz et al., Acta Cryst. B 63 (2007) 537: Fe 0.041 nm along
-[111], of which [001] shows 0.034 nm along [110]); the O between two Fe goes with
-them and 0.011 nm further, that above Fe, in the same column, with Fe, which keeps
-Fe-O within 3 % of the 0.195 and 0.211 nm found there.  The
-tilts of the octahedra and the components along the beam, which HAADF does not
-see, are left out; with them goes the splitting of the Bi-O distances, so that the
-nearest oxygen is 0.247 nm from Bi and four more 0.261 nm, where the crystal has three at
-0.227 and three at 0.251 nm.
+Structure: R3c, on a pseudo-cubic lattice with a = 0.3965 nm (its shear of 0.5° is
+left out).  Off the places of the ideal perovskite, with bismuth on its own, iron
+stands 0.041 nm against the polarisation, along a [111]; oxygen 0.055 nm along its
+bond and 0.073 nm across it; and the octahedra are turned by 12° about the
+polarisation, one this way and its six neighbours the other.  The bonds are then
+those of neutron diffraction (Palewicz et al., Acta Cryst. B 63 (2007) 537: Fe-O
+three of 0.195 nm and three of 0.211, Bi-O three of 0.227 and three of 0.253)
+within 0.5 %.  Columns of oxygen sway by the turn, by 0.035 nm to either side in
+turn, which in HAADF only widens them.
 
 In projection the polarisation has four directions, along <110>.  A wall is
 scored by how much it turns there, 90° or 180°; its crystallographic type is
@@ -22,8 +22,9 @@ stand edge-on.  Straight ones are neutral (Streiffer et al., J. Appl. Phys. 83
 (1998) 2742): the polarisation's component across them is the same on both
 sides, so 90° walls lie across a <100> and 180° walls along the polarisation.
 Others are kinked or curved.  Besides, domains of the other kind are enclosed
-in some as islands.  Across a wall the displacement follows tanh(d / 0.6 nm):
-nine tenths of the turn take 1.8 nm.
+in some as islands.  Across a wall the displacements follow tanh(d / 0.6 nm):
+nine tenths of the turn take 1.8 nm.  So do the octahedra's turns, whose sense is
+the one of the two about the new polarisation that changes least.
 
 | class     | shape            | context radius | tolerance | coarsest pixel |
 |-----------|------------------|----------------|-----------|----------------|
@@ -38,20 +39,19 @@ amorphous carbon, not scored) and the dwell of the reference frame.  Maps:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..optics import Detector, Optics
 from . import amorphous
+from .domains import REACH_NM, Domain, Wall, islands, order, straight, stripes
 from .lattice import lattice, rotation
-from .outlines import cut_path, distance_to_path, inside, within
+from .outlines import cut_path, within
 from .specimen import (
     Columns,
     FeatureClass,
     Floats,
-    Ints,
     Kind,
     Map,
     Outline,
@@ -63,8 +63,10 @@ from .specimen import (
 
 NAME = "bifeo3"
 CELL_NM = 0.3965
-IRON_NM, OXYGEN_NM = 0.0337, 0.045  # off the middle, in projection, against the polarisation
-HALF_WIDTH_NM = 0.6
+# Off the ideal place against the polarisation: iron, and oxygen along and across its bond.
+# From the coordinates of Palewicz et al. (2007) at 298 K, by least squares of the bonds.
+IRON_NM, OXYGEN_ALONG_NM, OXYGEN_ACROSS_NM = 0.0413, 0.0547, 0.0730
+TILT_RAD = 0.215
 FIELD_NM, LEAST_FIELD_NM = 28.8, 10.0
 FRAME_NM, FRAME_PX = 1.8, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.03125
@@ -92,16 +94,27 @@ FULL_SCALE = {"haadf": 0.08, "maadf": 0.11, "abf": 0.6, "bf": 0.9}
 
 KINDS = (
     Kind("Bi", (("Bi", 0.0),), CELL_NM),
-    Kind("FeO", (("O", 0.0), ("Fe", CELL_NM / 2)), CELL_NM),
+    Kind("Fe", (("Fe", CELL_NM / 2),), CELL_NM),
+    Kind("O on Fe", (("O", 0.0),), CELL_NM),
     Kind("O", (("O", CELL_NM / 2),), CELL_NM),
     Kind.atom("C"),
 )
-BASIS = np.array([[0.0, 0.0], [0.5, 0.5], [0.5, 0.0], [0.0, 0.5]])
-BASIS_KIND = np.array([0, 1, 2, 2])
-BASIS_SHIFT_NM = np.array([0.0, IRON_NM, OXYGEN_NM, OXYGEN_NM])
-CARBON_KIND = 3
-SPACING_NM = 4.5  # between walls, at least
-REACH_NM = 3.0  # farther from a wall nothing turns: tanh(5) is 0.9999
+BASIS = np.array([[0.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.0, 0.5], [0.5, 0.0]])
+BASIS_KIND = np.array([0, 1, 2, 3, 3])
+# Of each of them along (y, x, height), as a share of the polarisation's component there.
+BASIS_SHIFT_NM = -np.array(
+    [
+        [0.0, 0.0, 0.0],
+        [IRON_NM, IRON_NM, IRON_NM],
+        [OXYGEN_ACROSS_NM, OXYGEN_ACROSS_NM, OXYGEN_ALONG_NM],
+        [OXYGEN_ALONG_NM, OXYGEN_ACROSS_NM, OXYGEN_ACROSS_NM],
+        [OXYGEN_ACROSS_NM, OXYGEN_ALONG_NM, OXYGEN_ACROSS_NM],
+    ]
+)
+# From the iron at the same indices to each of them; only oxygen goes with its octahedron.
+BASIS_ARM_NM = np.zeros((5, 3))
+BASIS_ARM_NM[[2, 3, 4], [2, 0, 1]] = -CELL_NM / 2
+CARBON_KIND = 4
 
 
 @dataclass(frozen=True)
@@ -130,28 +143,6 @@ CLASSES = (
     FeatureClass("wall 90°", 0.6, 0.5, 0.06, NEED_E_PER_A2["wall 90°"], "segment", 1.0),
     FeatureClass("wall 180°", 0.6, 0.5, 0.06, NEED_E_PER_A2["wall 180°"], "segment", 1.0),
 )
-TYPES = (("71°", "109°"), ("109°", "180°"))  # as the component along the beam stays or turns
-SHAPES = ("straight", "kinked", "curved")
-
-
-@dataclass(frozen=True)
-class Wall:
-    """Where the polarisation turns by ``quarters`` of a full turn.
-
-    ``beyond(points)`` is the signed distance in nm, positive on the far side or
-    inside an island.
-    """
-
-    path_yx_nm: Floats
-    closed: bool
-    beyond: Callable[[Floats], Floats]
-    before: int  # quarter turns of the polarisation on the near side
-    quarters: int
-    note: str
-
-    @property
-    def feature_class(self) -> int:
-        return 1 if self.quarters == 2 else 0
 
 
 def generate(
@@ -177,10 +168,16 @@ def generate(
     rng = np.random.default_rng(sequence)
     angle, origin = rng.uniform(0, np.pi / 2), rng.uniform(0, CELL_NM, 2)
     share = field_nm / FIELD_NM
-    walls = _stripes(max(1, round(level.walls * share)), field_nm, angle, rng)
-    walls += _islands(round(level.islands * share**2), field_nm, walls, rng)
+    walls = stripes(max(1, round(level.walls * share)), field_nm, angle, rng)
+    # A small field holds one of each, and these are smaller.
+    size = min(1.0, field_nm / 15.0)
+    walls += islands(max(1, round(level.islands * share**2)), field_nm, size, walls, rng)
     patches = amorphous.scatter_patches(
-        rng, round(level.patches * share**2), 0.4 * field_nm, (2.0, 4.5), (4.0, 12.0)
+        rng,
+        max(1, round(level.patches * share**2)),
+        0.4 * field_nm,
+        (2.0 * size, 4.5 * size),
+        (4.0, 12.0),
     )
     cuts = [cut_path(w.path_yx_nm, 1.0, w.closed) for w in walls]
     owner = np.repeat(np.arange(len(walls)), [len(c) for c, _ in cuts])
@@ -210,9 +207,7 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     angle, origin = rng.uniform(0, np.pi / 2), rng.uniform(0, CELL_NM, 2)
     yx = rng.uniform(-0.2, 0.2, 2)
     quarters = 2 if feature_class == 1 else 1
-    before = int(rng.integers(4))
-    path = yx + np.outer([-4.0, 4.0], _along(_neutral(before, quarters, angle)))
-    wall = _wall(path, False, before, quarters, 0)
+    wall = straight(yx, 4.0, Domain(int(rng.integers(4))), quarters, angle)
     flat = replace(wall, beyond=lambda p: np.full(len(p), -4 * REACH_NM))
     return (
         _small(feature_class, wall, angle, origin, yx),
@@ -236,130 +231,6 @@ def _small(feature_class: int, wall: Wall, angle: float, origin: Floats, yx: Flo
     )
 
 
-def _neutral(before: int, quarters: int, angle: float) -> float:
-    """Direction of a straight wall that carries no charge, from +x towards +y."""
-    # The polarisation points along angle + 45° + 90° before.  A 180° wall lies along it; a
-    # 90° wall lies across the sum of the two directions, which is 45° from either.
-    towards = angle + np.pi / 4 + before * np.pi / 2
-    return towards if quarters == 2 else towards + quarters * np.pi / 4 + np.pi / 2
-
-
-def _along(direction: float) -> Floats:
-    return np.array([np.sin(direction), np.cos(direction)])
-
-
-def _wall(path: Floats, closed: bool, before: int, quarters: int, turned: int) -> Wall:
-    beyond = _enclosed(path) if closed else _crossing(path)
-    kind = 1 if quarters == 2 else 0
-    return Wall(path, closed, beyond, before, quarters, f"{TYPES[kind][turned]} wall")
-
-
-def _crossing(path: Floats) -> Callable[[Floats], Floats]:
-    """Signed distance from a path across the field, positive at +90° from its direction."""
-    run = path[-1] - path[0]
-    run /= np.hypot(*run)
-    across = np.array([run[1], -run[0]])
-    u, v = (path - path[0]) @ run, (path - path[0]) @ across
-
-    def beyond(points: Floats) -> Floats:
-        distance = (points - path[0]) @ across
-        if len(path) > 2:  # exact only where the wall is near
-            distance -= np.interp((points - path[0]) @ run, u, v)
-            near = np.flatnonzero(np.abs(distance) < REACH_NM)
-            exact = distance_to_path(points[near], path)
-            distance[near] = np.copysign(exact, distance[near])
-        return np.asarray(distance)
-
-    return beyond
-
-
-def _enclosed(path: Floats) -> Callable[[Floats], Floats]:
-    """Signed distance from a closed path, positive inside."""
-    low, high = path.min(axis=0) - REACH_NM, path.max(axis=0) + REACH_NM
-
-    def beyond(points: Floats) -> Floats:
-        distance = np.full(len(points), -REACH_NM)
-        near = np.flatnonzero(((points >= low) & (points <= high)).all(axis=1))
-        exact = distance_to_path(points[near], path, closed=True)
-        distance[near] = np.where(inside(points[near], path), exact, -exact)
-        return distance
-
-    return beyond
-
-
-def _stripes(count: int, field_nm: float, angle: float, rng: np.random.Generator) -> list[Wall]:
-    """Walls side by side across the field; all turn by 90°, or all by 180°."""
-    quarters = int(rng.choice([1, 2]))
-    before = int(rng.integers(4))
-    direction = _neutral(before, quarters, angle)
-    along, across = _along(direction), _along(direction + np.pi / 2)
-    room = 0.62 * field_nm
-    gaps = rng.dirichlet(np.full(count + 1, 3.0)) * max(0.0, room - (count - 1) * SPACING_NM)
-    offsets = np.cumsum(gaps[:-1]) + np.arange(count) * SPACING_NM - room / 2
-    reach = 0.75 * field_nm + 3.0
-    walls = []
-    for offset in offsets:
-        shape = SHAPES[rng.integers(3)]
-        bend, phase = rng.uniform(0.5, 1.1), rng.uniform(0, 1)
-        length = rng.uniform(7.0, 12.0)
-        t = np.linspace(-reach, reach, 2 if shape == "straight" else 61)
-        wave = (t / length + phase) % 1.0
-        if shape == "kinked":
-            step = bend * (np.abs(2 * wave - 1) - 0.5)
-        else:
-            step = bend * np.sin(2 * np.pi * wave)
-        v = np.full(len(t), offset) if shape == "straight" else offset + step
-        path = np.outer(t, along) + np.outer(v, across)
-        walls.append(_wall(path, False, before, quarters, int(rng.integers(2))))
-        before = (before + quarters) % 4
-        # The next 90° wall turns back, so that it can lie parallel to this one.
-        quarters = -quarters if quarters != 2 else 2
-    return walls
-
-
-def _islands(
-    count: int, field_nm: float, stripes: list[Wall], rng: np.random.Generator
-) -> list[Wall]:
-    """Closed walls of the other kind, clear of the stripes and of each other."""
-    found: list[Wall] = []
-    for _ in range(25 * count):
-        if len(found) == count:
-            break
-        radius = rng.uniform(2.0, 3.6)
-        yx = rng.uniform(-0.5, 0.5, 2) * (field_nm - radius)
-        t = np.linspace(0, 2 * np.pi, 49)[:-1]
-        waves = rng.uniform(0.03, 0.1, 3)[:, None] * np.cos(
-            np.arange(2, 5)[:, None] * t + rng.uniform(0, 2 * np.pi, 3)[:, None]
-        )
-        r = radius * (1 + waves.sum(axis=0))
-        path = yx + np.column_stack([r * np.sin(t), r * np.cos(t)])
-        turned = int(rng.integers(2))
-        if all(distance_to_path(path, w.path_yx_nm, w.closed).min() > 2.2 for w in stripes + found):
-            host = stripes[0].before
-            for wall in stripes:
-                if wall.beyond(yx[None])[0] > 0:
-                    host = (wall.before + wall.quarters) % 4
-            quarters = 2 if abs(stripes[0].quarters) == 1 else int(rng.choice([-1, 1]))
-            found.append(_wall(path, True, host, quarters, turned))
-    return found
-
-
-def _polarisation(points: Floats, walls: list[Wall], angle: float) -> tuple[Floats, Ints]:
-    """Direction and relative size (n, 2) at points, and the domain's label (n,)."""
-
-    def towards(quarter: int) -> Floats:
-        return _along(angle + np.pi / 4 + quarter * np.pi / 2)
-
-    value = np.tile(towards(walls[0].before), (len(points), 1))
-    label = np.zeros(len(points), dtype=np.int64)
-    for number, wall in enumerate(walls, start=1):
-        beyond = wall.beyond(points)
-        share = 0.5 * (1.0 + np.tanh(beyond / HALF_WIDTH_NM))
-        value += share[:, None] * (towards(wall.before + wall.quarters) - towards(wall.before))
-        label[beyond > 0] = number
-    return value, label
-
-
 def _columns(
     walls: list[Wall],
     angle: float,
@@ -367,25 +238,28 @@ def _columns(
     half_nm: float,
     patches: tuple[amorphous.Patch, ...],
 ) -> Columns:
-    """Positions, heights, kinds and displacements of all columns."""
+    """Positions, heights, kinds, displacements and swaying of all columns."""
     turn = rotation(angle)
-    cells, _ = lattice(CELL_NM * turn, origin, half_nm + CELL_NM)
+    cells, index = lattice(CELL_NM * turn, origin, half_nm + CELL_NM)
     ideal = np.concatenate([cells + b * CELL_NM @ turn for b in BASIS])
-    shift = np.repeat(BASIS_SHIFT_NM, len(cells))
-    displaced = np.zeros_like(ideal)
-    # Each column by the polarisation at its own place, so that bonds last across a wall.
-    moved = shift != 0
-    value, _ = _polarisation(ideal[moved], walls, angle)
-    displaced[moved] = -shift[moved, None] * value
     kept = (np.abs(ideal) <= half_nm).all(axis=1)
+    ideal = ideal[kept]
+    # Each column by the order at its own place, so that bonds last across a wall.
+    polar, axis, _ = order(ideal, walls)
+    place = np.repeat(np.arange(len(BASIS)), len(cells))[kept]
+    parity = 1.0 - 2.0 * (np.tile(index.sum(axis=1), len(BASIS))[kept] % 2)
+    moved = BASIS_SHIFT_NM[place] * polar
+    sway = TILT_RAD * parity[:, None] * np.cross(axis, BASIS_ARM_NM[place])
+    displaced = moved[:, :2] @ turn
+    sway[:, :2] = sway[:, :2] @ turn
     carbon = amorphous.contamination(patches, half_nm, THICKNESS_NM + 0.4)
+    none = np.zeros(len(carbon))
     return {
-        "positions_yx_nm": np.vstack([(ideal + displaced)[kept], carbon[:, :2]]),
-        "displacement_yx_nm": np.vstack([displaced[kept], np.zeros((len(carbon), 2))]),
-        "height_nm": np.concatenate([np.zeros(kept.sum()), carbon[:, 2]]),
-        "kind": np.concatenate(
-            [np.repeat(BASIS_KIND, len(cells))[kept], np.full(len(carbon), CARBON_KIND)]
-        ),
+        "positions_yx_nm": np.vstack([ideal + displaced, carbon[:, :2]]),
+        "displacement_yx_nm": np.vstack([displaced, np.tile(none[:, None], 2)]),
+        "height_nm": np.concatenate([moved[:, 2], carbon[:, 2]]),
+        "kind": np.concatenate([BASIS_KIND[place], np.full(len(carbon), CARBON_KIND)]),
+        "sway_yxz_nm": np.vstack([sway, np.tile(none[:, None], 3)]),
     }
 
 
@@ -393,8 +267,9 @@ def _maps(walls: list[Wall], angle: float, field_nm: float) -> dict[str, Map]:
     count = max(1, round(field_nm / CELL_NM))
     axis = (np.arange(count) - (count - 1) / 2) * CELL_NM
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    value, label = _polarisation(points, walls, angle)
+    polar, _, label = order(points, walls)
+    planar = polar[:, :2] @ rotation(angle) * np.sqrt(1.5)
     return {
-        "polarisation": Map(value.reshape(count, count, 2), CELL_NM),
+        "polarisation": Map(planar.reshape(count, count, 2), CELL_NM),
         "domain": Map(label.reshape(count, count).astype(np.float64), CELL_NM),
     }

@@ -246,24 +246,21 @@ def _merged(
     middles: list[Floats],
 ) -> Specimen:
     own = [_as_part(piece, k) for k, piece in enumerate(pieces)]
-    columns = [(s.positions_yx_nm, s.height_nm, s.kind, s) for s in own]
-    positions = [yx + middles[k] for k, (yx, _, _, _) in enumerate(columns)]
-    heights = [h for _, h, _, _ in columns]
-    kinds = [k for _, _, k, _ in columns]
-    shares = [s.share if len(s.share) else np.zeros(len(s.kind)) for s in own]
-    moved = [
-        s.displacement_yx_nm if len(s.displacement_yx_nm) else np.zeros((len(s.kind), 2))
-        for s in own
-    ]
     # The gold's film is made of atoms here: it ends where the piece does, behind the gold.
     side = PARTS[-1].side_nm
     film = amorphous.film((side, side), FILM_NM, amorphous.shift_yx_nm(seed_words(sequence)), 0.0)
-    positions.append(film[:, :2] + middles[-1])
-    heights.append(film[:, 2])
     carbon = next(k for k, kind in enumerate(KINDS) if kind.name == "C")
-    kinds.append(np.full(len(film), carbon))
-    shares.append(np.zeros(len(film)))
-    moved.append(np.zeros((len(film), 2)))
+
+    def joined(name: str, of_film: Floats) -> Floats:
+        """What all pieces say of their columns; what one does not say is as it is for the film."""
+        said = [getattr(s, name) for s in own]
+        unsaid = [np.tile(of_film[:1], (len(s.kind), *[1] * (of_film.ndim - 1))) for s in own]
+        return np.concatenate(
+            [*(a if len(a) else b for a, b in zip(said, unsaid, strict=True)), of_film]
+        )
+
+    positions = [s.positions_yx_nm + m for s, m in zip(own, middles, strict=True)]
+    none = np.zeros(len(film))
     outlines: list[Outline] = []
     outline_of = []
     for s, middle in zip(own, middles, strict=True):
@@ -280,16 +277,18 @@ def _merged(
         seed=seed_words(sequence),
         difficulty="hard",
         field_yx_nm=(field_nm, field_nm),
-        positions_yx_nm=np.vstack(positions),
-        height_nm=np.concatenate(heights),
-        kind=np.concatenate(kinds),
+        positions_yx_nm=np.vstack([*positions, film[:, :2] + middles[-1]]),
+        height_nm=joined("height_nm", film[:, 2]),
+        kind=np.concatenate([*(s.kind for s in own), np.full(len(film), carbon)]),
         kinds=KINDS,
         classes=CLASSES,
         feature_class=np.concatenate([s.feature_class for s in own]),
         feature_yx_nm=np.vstack([s.feature_yx_nm + m for s, m in zip(own, middles, strict=True)]),
         thickness_nm=THICKNESS_NM,
-        share=np.concatenate(shares),
-        displacement_yx_nm=np.vstack(moved),
+        share=joined("share", none),
+        stretch=joined("stretch", none + 1.0),
+        sway_yxz_nm=joined("sway_yxz_nm", np.tile(none[:, None], 3)),
+        displacement_yx_nm=joined("displacement_yx_nm", np.tile(none[:, None], 2)),
         feature_angle_rad=np.concatenate([s.feature_angle_rad for s in own]),
         feature_outline=np.concatenate(outline_of),
         outlines=tuple(outlines),

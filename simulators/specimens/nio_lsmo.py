@@ -10,14 +10,14 @@ Structure: pseudo-cubic La0.7Sr0.3MnO3 with a = 0.388 nm and NiO with 0.418 nm
 columns of La/Sr, of Mn and O, and two of O; every column of rock salt holds Ni
 and O in turn, half a period out of step with its neighbours.  The share of Sr
 varies from column to column as in a random alloy.  Pillars have {100} and {110}
-facets, with a plane of La/Sr before one {100} facet and a plane of Mn before the
-other.  The {100} facets are coherent: the rock salt is strained by up to 4 %, as
-little as it takes to fit whole planes between those of the perovskite, so that
-the planes of the two phases are 0.18 to 0.22 nm apart, about the mean of their
-spacings.  A slight twist remains, and where columns of the two phases would stand
-closer than 0.175 nm, at {110} facets, that of NiO is missing.  Along the beam the
-two are incommensurate and not relaxed: some atoms face each other across the
-interface at 0.175 nm.
+facets, with a plane of Mn of the perovskite before every {100}.  In the plane the
+rock salt is strained, pillars by up to 3 % and inclusions by 5 %, as little as it
+takes to fit whole planes between those of the perovskite, so that the planes of
+the two phases are 0.18 to 0.20 nm apart.  A slight twist remains, and where columns
+of the two would stand closer than 0.184 nm, at {110} facets, that of NiO is
+missing.  Along the beam the phases share one period where they meet, so that Mn-O
+and Ni-O are never shorter than 0.184 nm, and no two ions of like charge come nearer
+than 0.24 nm; ``rock_salt.py`` says how.
 
 | class     | shape         | context radius | tolerance | coarsest pixel |
 |-----------|---------------|----------------|-----------|----------------|
@@ -34,13 +34,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binom
 
 from ..optics import Detector, Optics
 from . import amorphous
 from .lattice import lattice, rotation, site_uniform
-from .outlines import clearance, cut_area, inside, which, within
+from .outlines import clearance, cut_area, which, within
+from .rock_salt import (
+    LSMO_NM,
+    NIO_NM,
+    TWIST_RAD,
+    Grain,
+    along_the_beam,
+    apart,
+    columns_of,
+    facets,
+    grain_between,
+)
 from .specimen import (
     Columns,
     FeatureClass,
@@ -55,7 +65,6 @@ from .specimen import (
 )
 
 NAME = "nio_lsmo"
-LSMO_NM, NIO_NM = 0.388, 0.418
 FIELD_NM, LEAST_FIELD_NM = 28.8, 7.0
 FRAME_NM, FRAME_PX = 1.8, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.03125
@@ -95,12 +104,8 @@ KINDS = (
 BASIS = np.array([[0.0, 0.0], [0.5, 0.5], [0.5, 0.0], [0.0, 0.5]])
 BASIS_KIND = np.array([0, 1, 2, 2])
 NIO_KIND, CARBON_KIND = 3, 4
-CLOSEST_NM = 0.175  # columns of different phases
-INTERFACE_NM = (LSMO_NM + NIO_NM) / 4  # between the planes of the two phases, unless strained
-MOST_STRAIN = 0.04
 PILLAR_NM = (2.4, 6.4)  # between opposite {100} facets
-INCLUSION_CELLS = (2.0, 2.5)  # between opposite facets: 0.78 and 0.97 nm
-TWIST_RAD = 0.008  # standard deviation
+INCLUSION_CELLS = (1.5, 2.5)  # between opposite facets: 0.58 and 0.97 nm
 GAP_NM = 1.6  # between pillars, and from a pillar to an inclusion's middle
 NEAR_PILLARS, NEAR_NM = 0.6, 3.5  # the share of inclusions that lie so near to a pillar
 
@@ -132,21 +137,6 @@ CLASSES = (
     FeatureClass("inclusion", 0.6, 0.3, 0.06, NEED_E_PER_A2["inclusion"]),
 )
 PILLAR, INCLUSION = range(2)
-
-
-@dataclass(frozen=True)
-class Grain:
-    """A pillar or an inclusion.
-
-    Attributes:
-        outline_yx_nm: (corners, 2).
-        origin_yx_nm: (2,) a column of the lattice in it.
-        vectors_yx_nm: (2, 2) from a column to its neighbours, in rows.
-    """
-
-    outline_yx_nm: Floats
-    origin_yx_nm: Floats
-    vectors_yx_nm: Floats
 
 
 def generate(
@@ -216,7 +206,9 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     key, yx = int(rng.integers(2**63)), rng.uniform(-0.2, 0.2, 2)
     if feature_class == PILLAR:
         size, chamfer = np.full(2, 8.0), np.zeros(4)
-        grain = _grain(*_facets(yx, size, angle, origin), chamfer, angle, origin, rng)
+        grain = grain_between(
+            *facets(yx, size, angle, origin), chamfer, angle, origin, TWIST_RAD * rng.normal()
+        )
     else:
         grain = _inclusion(yx, angle, origin, rng)
         yx = grain.outline_yx_nm.mean(axis=0)
@@ -255,7 +247,9 @@ def _pillars(
         chamfer = rng.uniform(0.05, 0.4, 4) * size.min()
         reach = field_nm / 2 - (size.max() / 2 if not found else 0.8)
         yx = rng.uniform(-reach, reach, 2)
-        grain = _grain(*_facets(yx, size, angle, origin), chamfer, angle, origin, rng)
+        grain = grain_between(
+            *facets(yx, size, angle, origin), chamfer, angle, origin, TWIST_RAD * rng.normal()
+        )
         outline = grain.outline_yx_nm
         others = [g.outline_yx_nm for g in found]
         if not found or (
@@ -266,73 +260,12 @@ def _pillars(
     return found
 
 
-def _facets(yx: Floats, size: Floats, angle: float, origin: Floats) -> tuple[Floats, Floats]:
-    """Low and high {100} facets (2,) about a point, in cells: between planes of La/Sr and of Mn."""
-    middle = (yx - origin) @ rotation(angle).T / LSMO_NM
-    low, high = (np.floor(middle + s * size / 2 / LSMO_NM) + 0.25 for s in (-1, 1))
-    return low, high
-
-
-def _grain(
-    low: Floats,
-    high: Floats,
-    chamfer: Floats,
-    angle: float,
-    origin: Floats,
-    rng: np.random.Generator,
-) -> Grain:
-    """Rock salt between facets, strained so that whole planes fit between those outside."""
-    turn = rotation(angle)
-    span = (high - low + 0.5) * LSMO_NM  # from plane to plane of the perovskite outside
-    steps = np.rint((span - 2 * INTERFACE_NM) / (NIO_NM / 2))
-    strain = (span - 2 * INTERFACE_NM) / steps / (NIO_NM / 2) - 1.0
-    spacing = NIO_NM / 2 * (1.0 + np.clip(strain, -MOST_STRAIN, MOST_STRAIN))
-    middle = (low + high) / 2 * LSMO_NM
-    first = middle - steps * spacing / 2
-    twist = rotation(TWIST_RAD * rng.normal())
-    if chamfer.any():
-        apart = (span - steps * spacing).mean() / 2
-        chamfer = _fitting(chamfer, spacing.mean(), apart)
-    return Grain(
-        _octagon(low, high, chamfer / LSMO_NM) @ turn + origin,
-        ((first - middle) @ twist + middle) @ turn + origin,
-        spacing[:, None] * twist @ turn,
-    )
-
-
-def _fitting(chamfer: Floats, spacing_nm: float, apart_nm: float) -> Floats:
-    """The chamfers (4,) next to those wished at which a {110} facet leaves no seam.
-
-    A chamfer passes midway between two {110} planes of the perovskite, half a cell apart
-    along an axis; ahead of the outer one is the next such plane of the rock salt.  Where that
-    is neither about its own spacing away nor so near that its columns make way for the next,
-    a dark seam would remain.
-    """
-    cells = 0.25 + 0.5 * np.arange(int(chamfer.max() / LSMO_NM * 2) + 2)
-    step = spacing_nm / LSMO_NM
-    ahead = (2 * apart_nm / LSMO_NM - 0.5 - (cells - 0.25)) % step / step
-    fits = cells[(ahead > 0.8) | (ahead < 0.25)]
-    return np.asarray(fits[np.abs(fits - chamfer[:, None] / LSMO_NM).argmin(axis=1)] * LSMO_NM)
-
-
-def _octagon(low: Floats, high: Floats, c: Floats) -> Floats:
-    """Corners (8, 2) in cells; (4, 2) where nothing is cut off them."""
-    corners = np.array(
-        [
-            [low[0], low[1] + c[0]], [low[0], high[1] - c[1]], [low[0] + c[1], high[1]],
-            [high[0] - c[2], high[1]], [high[0], high[1] - c[2]], [high[0], low[1] + c[3]],
-            [high[0] - c[3], low[1]], [low[0] + c[0], low[1]],
-        ]
-    )  # fmt: skip
-    return np.asarray((corners if c.any() else corners[::2]) * LSMO_NM)
-
-
 def _inclusion(yx: Floats, angle: float, origin: Floats, rng: np.random.Generator) -> Grain:
     """An inclusion as near to a point as the planes of the perovskite allow."""
     size = rng.choice(INCLUSION_CELLS, 2)
     middle = (yx - origin) @ rotation(angle).T / LSMO_NM
-    low = np.rint((middle - size / 2 - 0.25) * 2) / 2 + 0.25
-    return _grain(low, low + size, np.zeros(4), angle, origin, rng)
+    low = np.rint(middle - size / 2 - 0.75) + 0.75
+    return grain_between(low, low + size, np.zeros(4), angle, origin)
 
 
 def _inclusion_sites(
@@ -384,45 +317,23 @@ def _columns(
     share = np.concatenate([strontium, np.zeros(3 * len(cells))])
     outlines = [g.outline_yx_nm for g in grains]
     kept = (np.abs(positions) <= half_nm).all(axis=1) & (which(positions, outlines) < 0)
-    rock = [_rock_salt(grain, half_nm) for grain in grains]
-    nio = np.vstack([*(yx for yx, _ in rock), np.empty((0, 2))])
-    step = np.concatenate([*(height for _, height in rock), np.empty(0)])
-    clear = _clear(nio, angle, origin, outlines)
-    nio, step = nio[clear], step[clear]
+    positions, kind, share = positions[kept], np.repeat(BASIS_KIND, len(cells))[kept], share[kept]
+    nio = np.vstack([*(columns_of(grain, half_nm) for grain in grains), np.empty((0, 2))])
+    nio = nio[apart(nio, angle, origin, outlines)]
+    of_nio = np.arange(len(positions) + len(nio)) >= len(positions)
+    positions = np.vstack([positions, nio])
+    stretch, base = along_the_beam(positions, of_nio, outlines, angle, origin)
     carbon = amorphous.contamination(patches, half_nm, THICKNESS_NM + 0.4)
+    alone = np.zeros(len(nio) + len(carbon))
     return {
-        "positions_yx_nm": np.vstack([positions[kept], nio, carbon[:, :2]]),
-        "height_nm": np.concatenate([np.zeros(kept.sum()), step, carbon[:, 2]]),
+        "positions_yx_nm": np.vstack([positions, carbon[:, :2]]),
+        "height_nm": np.concatenate([base, carbon[:, 2]]),
         "kind": np.concatenate(
-            [kind[kept], np.full(len(nio), NIO_KIND), np.full(len(carbon), CARBON_KIND)]
+            [kind, np.full(len(nio), NIO_KIND), np.full(len(carbon), CARBON_KIND)]
         ),
-        "share": np.concatenate([share[kept], np.zeros(len(nio) + len(carbon))]),
+        "share": np.concatenate([share, alone]),
+        "stretch": np.concatenate([stretch, np.ones(len(carbon))]),
     }
-
-
-def _rock_salt(grain: Grain, half_nm: float) -> tuple[Floats, Floats]:
-    """Columns of NiO in an outline: positions (n, 2) and heights (n,)."""
-    middle = grain.outline_yx_nm.mean(axis=0)
-    reach = np.abs(grain.outline_yx_nm - middle).max()
-    yx, index = lattice(grain.vectors_yx_nm, grain.origin_yx_nm - middle, reach)
-    yx = yx + middle
-    kept = inside(yx, grain.outline_yx_nm) & (np.abs(yx) <= half_nm).all(axis=1)
-    return yx[kept], index[kept].sum(axis=1) % 2 * (NIO_NM / 2)
-
-
-def _clear(nio: Floats, angle: float, origin: Floats, outlines: list[Floats]) -> NDArray[np.bool_]:
-    """Which columns of NiO (n,) are far enough from those of the perovskite.
-
-    These stand on a square lattice of half a cell: four of them are around a point.
-    """
-    turn = rotation(angle)
-    cell = np.floor((nio - origin) @ turn.T / (LSMO_NM / 2))
-    clear = np.ones(len(nio), dtype=bool)
-    for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        site = (cell + corner) * (LSMO_NM / 2) @ turn + origin
-        close = ((site - nio) ** 2).sum(axis=1) < CLOSEST_NM**2
-        clear[close] &= which(site[close], outlines) >= 0
-    return clear
 
 
 def _phase(grains: list[Grain], field_nm: float) -> Map:

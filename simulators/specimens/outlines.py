@@ -78,13 +78,19 @@ def _packed(polygons: Sequence[Floats]) -> tuple[Floats, Ints]:
 
 def distance_to_path(points_yx_nm: Floats, path_yx_nm: Floats, closed: bool = False) -> Floats:
     """Distance (n,) of points from a path, in nm."""
-    path = np.vstack([path_yx_nm, path_yx_nm[:1]]) if closed else np.asarray(path_yx_nm)
     return np.asarray(
         _distance(
             np.ascontiguousarray(points_yx_nm, dtype=np.float64),
-            np.ascontiguousarray(path, dtype=np.float64),
+            np.ascontiguousarray(path_yx_nm, dtype=np.float64),
+            closed,
         )
     )
+
+
+def from_borders(points_yx_nm: Floats, polygons: Sequence[Floats], reach_nm: float) -> Floats:
+    """Distance (n,) of points from the nearest border, on either side of it; at most the reach."""
+    points = np.ascontiguousarray(points_yx_nm)
+    return np.asarray(_from_borders(points, *_packed(polygons), float(reach_nm)))
 
 
 @numba.njit(cache=True, fastmath=False)
@@ -106,22 +112,29 @@ def _inside(points, polygon):
 
 
 @numba.njit(cache=True, fastmath=False)
-def _distance(points, path):
+def _squared(y, x, path, closed):
+    """The square of a point's distance from a path."""
+    best = np.inf
+    count = path.shape[0]
+    for i in range(count if closed else count - 1):
+        j = i + 1 if i + 1 < count else 0
+        ay, ax = path[i, 0], path[i, 1]
+        dy, dx = path[j, 0] - ay, path[j, 1] - ax
+        length = dy * dy + dx * dx
+        t = 0.0
+        if length > 0.0:
+            t = min(1.0, max(0.0, ((y - ay) * dy + (x - ax) * dx) / length))
+        r = (y - ay - t * dy) ** 2 + (x - ax - t * dx) ** 2
+        if r < best:
+            best = r
+    return best
+
+
+@numba.njit(cache=True, fastmath=False)
+def _distance(points, path, closed):
     out = np.empty(points.shape[0])
     for n in range(points.shape[0]):
-        y, x = points[n, 0], points[n, 1]
-        best = np.inf
-        for i in range(path.shape[0] - 1):
-            ay, ax = path[i, 0], path[i, 1]
-            dy, dx = path[i + 1, 0] - ay, path[i + 1, 1] - ax
-            length = dy * dy + dx * dx
-            t = 0.0
-            if length > 0.0:
-                t = min(1.0, max(0.0, ((y - ay) * dy + (x - ax) * dx) / length))
-            r = (y - ay - t * dy) ** 2 + (x - ax - t * dx) ** 2
-            if r < best:
-                best = r
-        out[n] = np.sqrt(best)
+        out[n] = np.sqrt(_squared(points[n, 0], points[n, 1], path, closed))
     return out
 
 
@@ -159,8 +172,21 @@ def _clearance(points, corners, ends):
             if _inside(points[n : n + 1], own)[0]:
                 out[n] = 0.0
                 break
-            closed = np.empty((own.shape[0] + 1, 2))
-            closed[:-1] = own
-            closed[-1] = own[0]
-            out[n] = min(out[n], _distance(points[n : n + 1], closed)[0])
+            out[n] = min(out[n], np.sqrt(_squared(points[n, 0], points[n, 1], own, True)))
+    return out
+
+
+@numba.njit(cache=True, fastmath=False)
+def _from_borders(points, corners, ends, reach):
+    boxes = _boxes(corners, ends)
+    out = np.full(points.shape[0], reach)
+    for k in range(boxes.shape[0]):
+        own = corners[ends[k] : ends[k + 1]]
+        for n in range(points.shape[0]):
+            y, x = points[n, 0], points[n, 1]
+            if (
+                boxes[k, 0] - reach < y < boxes[k, 1] + reach
+                and boxes[k, 2] - reach < x < boxes[k, 3] + reach
+            ):
+                out[n] = min(out[n], np.sqrt(_squared(y, x, own, True)))
     return out

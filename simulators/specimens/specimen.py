@@ -134,6 +134,10 @@ class Specimen:
             segment, the centre of a cell.
         thickness_nm: of the columns that repeat; 0 for a sheet.
         share: (n,) share of repeats that hold the kind's substitute; empty: none.
+        stretch: (n,) what multiplies the heights in a column's stack and its period;
+            empty: 1.
+        sway_yxz_nm: (n, 3) so far, (y, x, height), a column's repeats stand off its line:
+            the first by as much, the second the other way, and so on; empty: none does.
         displacement_yx_nm: (n, 2) off the ideal site; empty: none is meant.
         film_nm: thickness of an amorphous carbon film behind everything, from height 0
             on; 0: none.
@@ -157,6 +161,8 @@ class Specimen:
     feature_yx_nm: Floats
     thickness_nm: float = 0.0
     share: Floats = field(default_factory=_nothing)
+    stretch: Floats = field(default_factory=_nothing)
+    sway_yxz_nm: Floats = field(default_factory=_nothing)
     displacement_yx_nm: Floats = field(default_factory=_nothing)
     film_nm: float = 0.0
     feature_angle_rad: Floats = field(default_factory=_nothing)
@@ -179,6 +185,8 @@ class Specimen:
             self.height_nm,
             self.kind,
             self.share,
+            self.stretch,
+            self.sway_yxz_nm,
             self.displacement_yx_nm,
             self.feature_class,
             self.feature_yx_nm,
@@ -214,25 +222,31 @@ class Specimen:
         for index, kind in enumerate(self.kinds):
             here = np.flatnonzero(self.kind == index)
             repeats = self.repeats(index)
-            yx = np.repeat(self.positions_yx_nm[here], repeats, axis=0)
-            base = self.height_nm[here, None] + np.arange(repeats) * kind.period_nm
+            feet = np.column_stack([self.positions_yx_nm[here], self.height_nm[here]])
+            repeat = np.tile(np.arange(repeats), len(here))
+            points = np.repeat(feet, repeats, axis=0)
+            if len(self.sway_yxz_nm):
+                sway = np.repeat(self.sway_yxz_nm[here], repeats, axis=0)
+                points += sway * np.where(repeat % 2, -1.0, 1.0)[:, None]
+            stretch = np.repeat(self.stretch[here], repeats) if len(self.stretch) else 1.0
             replaced = self._substituted(here, index)
             for level, (symbol, height) in enumerate(kind.stack):
-                blocks.append(np.column_stack([yx, base.ravel() + height]))
-                here_is = [symbol] * len(yx)
+                blocks.append(points.copy())
+                blocks[-1][:, 2] += stretch * (repeat * kind.period_nm + height)
+                here_is = [symbol] * len(points)
                 if level == 0 and replaced is not None:
                     here_is = np.where(replaced, kind.substitute, symbol).tolist()
                 symbols += here_is
         if self.film_nm > 0:
             blocks.append(film(self.field_yx_nm, self.film_nm, shift_yx_nm(self.seed)))
             symbols += ["C"] * len(blocks[-1])
-        points = 10.0 * np.vstack(blocks)  # (y, x, z) in Å
-        low = points.min(axis=0)
-        z = points[:, 2] - low[2] + 10.0 * vacuum_nm
-        span = points.max(axis=0) - low
+        all_yxz = 10.0 * np.vstack(blocks)  # in Å
+        low = all_yxz.min(axis=0)
+        z = all_yxz[:, 2] - low[2] + 10.0 * vacuum_nm
+        span = all_yxz.max(axis=0) - low
         return Atoms(
             symbols=symbols,
-            positions=np.column_stack([points[:, 1] - low[1], points[:, 0] - low[0], z]),
+            positions=np.column_stack([all_yxz[:, 1] - low[1], all_yxz[:, 0] - low[0], z]),
             cell=[span[1], span[0], float(z.max()) + 10.0 * vacuum_nm],
             pbc=False,
             info={"corner_yx_nm": (float(low[0] / 10), float(low[1] / 10))},
@@ -249,6 +263,8 @@ class Specimen:
             height_nm=self.height_nm[near],
             kind=self.kind[near],
             share=self.share[near] if len(self.share) else self.share,
+            stretch=self.stretch[near] if len(self.stretch) else self.stretch,
+            sway_yxz_nm=self.sway_yxz_nm[near] if len(self.sway_yxz_nm) else self.sway_yxz_nm,
             displacement_yx_nm=_nothing(),
             feature_class=np.empty(0, dtype=np.int64),
             feature_yx_nm=np.empty((0, 2)),

@@ -65,6 +65,8 @@ def specimens(draw) -> Specimen:
         feature_yx_nm=numbers(m, 2),
         thickness_nm=draw(SIZES),
         share=rng.random(n) if which else np.empty(0),
+        stretch=np.empty(0) if which else numbers(n),
+        sway_yxz_nm=numbers(n, 3) if which else np.empty(0),
         displacement_yx_nm=np.empty(0) if which else numbers(n, 2),
         film_nm=draw(SIZES),
         feature_angle_rad=numbers(m),

@@ -166,7 +166,7 @@ def test_every_piece_brings_its_own_truth(mixture):
     half = (np.array(material.shape) - 1) / 2
     i, j = np.rint(mixture.feature_yx_nm[pillars] / 0.5 + half).astype(int).T
     assert mixture.maps["LSMO phase"].values[i, j].mean() > 0.9
-    iron = mixture.kind == [k.name for k in mixture.kinds].index("BiFeO3 FeO")
+    iron = mixture.kind == [k.name for k in mixture.kinds].index("BiFeO3 Fe")
     moved = np.hypot(*mixture.displacement_yx_nm.T)
     assert np.median(moved[iron]) == pytest.approx(0.0337, rel=0.05)
     assert not moved[mixture.kind == 0].any()
