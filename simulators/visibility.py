@@ -6,14 +6,13 @@ prints, for each class and difficulty, the dose at which an ideal observer tells
 disc with the feature from the same disc without it at
 d' = sqrt(Σ (λ₁ - λ₀)² / λ₀) = 5 (the Rose criterion), on the pixels of the
 reference frame, averaged over sites.  The numbers stand in the specimen's
-module; a test computes them again.  What differs with the difficulty is the
-supporting film under a feature; where there is none, one number serves all.
+module; a test computes them again.  Where a feature
+looks the same at every difficulty, one number serves all.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,16 +33,14 @@ def need_e_per_a2(
 ) -> dict[str, float]:
     """Dose in e/Å² needed by each class of a specimen, by name; medium, if there is, by default."""
     module = specimen_module(name)
-    film_nm = getattr(module.LEVELS[difficulty], "film_nm", None) if difficulty else None
+    at = difficulty or ("medium" if "medium" in module.LEVELS else next(iter(module.LEVELS)))
     pitch = module.FRAME_NM / module.FRAME_PX
     needs = {}
     for index, feature_class in enumerate(module.CLASSES):
         rng = np.random.default_rng([0, index])
         doses = []
         for _ in range(sites):
-            with_it, without, yx = module.pair(index, rng)
-            if film_nm is not None:
-                with_it, without = (replace(s, film_nm=film_nm) for s in (with_it, without))
+            with_it, without, yx = module.pair(index, rng, at)
             radius = feature_class.context_radius_nm
             f1, f0 = (
                 disc(s, detector, yx, radius, pitch, module.SAMPLING_NM) for s in (with_it, without)
@@ -80,9 +77,8 @@ def main() -> None:
     parser.add_argument("specimen")
     parser.add_argument("--detector", default="haadf")
     arguments = parser.parse_args()
-    levels = specimen_module(arguments.specimen).LEVELS
-    varied = any(hasattr(level, "film_nm") for level in levels.values())
-    for difficulty in levels if varied else [None]:
+    module = specimen_module(arguments.specimen)
+    for difficulty in module.LEVELS if hasattr(module, "classes_at") else [None]:
         found = need_e_per_a2(arguments.specimen, difficulty, arguments.detector)
         for name, need in found.items():
             print(f"{name}{f', {difficulty}' if difficulty else ''}: {need:.3g} e/Å²")

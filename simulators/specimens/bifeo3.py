@@ -22,17 +22,18 @@ stand edge-on.  Straight ones are neutral (Streiffer et al., J. Appl. Phys. 83
 (1998) 2742): the polarisation's component across them is the same on both
 sides, so 90° walls lie across a <100> and 180° walls along the polarisation.
 Others are kinked or curved.  Besides, domains of the other kind are enclosed
-in some as islands.  Across a wall the displacements follow tanh(d / 0.6 nm):
-nine tenths of the turn take 1.8 nm.  So do the octahedra's turns, whose sense is
-the one of the two about the new polarisation that changes least.
+in some as islands.  Across a wall the displacements follow tanh(d / w): nine
+tenths of the turn take 3 w, with w = 0.5 nm at easy, 0.6 at medium and 0.8 at
+hard, where the turn is slower and harder to see.  So do the octahedra's turns,
+whose sense is the one of the two about the new polarisation that changes least.
 
 | class     | shape            | context radius | tolerance | coarsest pixel |
 |-----------|------------------|----------------|-----------|----------------|
 | wall 90°  | segments of 1 nm | 0.60 nm        | 0.50 nm   | 0.06 nm        |
 | wall 180° | segments of 1 nm | 0.60 nm        | 0.50 nm   | 0.06 nm        |
 
-Difficulty sets the number of walls and islands, the contamination (a blob of
-amorphous carbon, not scored) and the dwell of the reference frame.  Maps:
+Difficulty sets the number of walls and islands, how slowly they turn, the
+contamination (a blob of amorphous carbon, not scored) and the dwell of the reference frame.  Maps:
 ``polarisation`` (direction and relative size as (y, x); 1 in a domain),
 ``domain`` (label), ``contamination`` (nm).
 """
@@ -123,26 +124,34 @@ class Level:
 
     walls: int
     islands: int
+    half_width_nm: float  # of a wall: what turns more slowly stands out less
     patches: int
     dwell_us: float
 
 
 LEVELS = {
-    "easy": Level(4, 2, 1, 8.0),
-    "medium": Level(2, 1, 1, 4.0),
-    "hard": Level(1, 1, 3, 2.0),
+    "easy": Level(4, 2, 0.5, 1, 8.0),
+    "medium": Level(2, 1, 0.6, 1, 4.0),
+    "hard": Level(1, 1, 0.8, 3, 2.0),
 }
 
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility bifeo3`.
 NEED_E_PER_A2 = {
-    "wall 90°": 1520.0,
-    "wall 180°": 745.0,
+    "wall 90°": {"easy": 1520.0, "medium": 1520.0, "hard": 1520.0},
+    "wall 180°": {"easy": 745.0, "medium": 745.0, "hard": 745.0},
 }
-CLASSES = (
-    FeatureClass("wall 90°", 0.6, 0.5, 0.06, NEED_E_PER_A2["wall 90°"], "segment", 1.0),
-    FeatureClass("wall 180°", 0.6, 0.5, 0.06, NEED_E_PER_A2["wall 180°"], "segment", 1.0),
-)
+
+
+def classes_at(difficulty: str) -> tuple[FeatureClass, ...]:
+    """The classes of walls, with the doses they need where they are as wide as that."""
+    return tuple(
+        FeatureClass(name, 0.6, 0.5, 0.06, need[difficulty], "segment", 1.0)
+        for name, need in NEED_E_PER_A2.items()
+    )
+
+
+CLASSES = classes_at("medium")
 
 
 def generate(
@@ -188,21 +197,23 @@ def generate(
         seed=seed_words(sequence),
         difficulty=difficulty,
         field_yx_nm=(field_nm, field_nm),
-        **_columns(walls, angle, origin, field_nm / 2 + margin_nm, patches),
+        **_columns(walls, level, angle, origin, field_nm / 2 + margin_nm, patches),
         kinds=KINDS,
-        classes=CLASSES,
+        classes=classes_at(difficulty),
         feature_class=np.array([w.feature_class for w in walls])[owner[kept]],
         feature_yx_nm=centres[kept],
         thickness_nm=THICKNESS_NM,
         feature_angle_rad=direction[kept],
         feature_outline=owner[kept],
         outlines=tuple(Outline(w.feature_class, w.path_yx_nm, w.closed, w.note) for w in walls),
-        maps=_maps(walls, angle, field_nm)
+        maps=_maps(walls, level, angle, field_nm)
         | {"contamination": amorphous.thickness_map(patches, field_nm, CELL_NM)},
     )
 
 
-def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specimen, Floats]:
+def pair(
+    feature_class: int, rng: np.random.Generator, difficulty: str = "medium"
+) -> tuple[Specimen, Specimen, Floats]:
     """Two films of 4 nm: with a straight neutral wall through ``yx_nm``, and one domain."""
     angle, origin = rng.uniform(0, np.pi / 2), rng.uniform(0, CELL_NM, 2)
     yx = rng.uniform(-0.2, 0.2, 2)
@@ -210,21 +221,23 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
     wall = straight(yx, 4.0, Domain(int(rng.integers(4))), quarters, angle)
     flat = replace(wall, beyond=lambda p: np.full(len(p), -4 * REACH_NM))
     return (
-        _small(feature_class, wall, angle, origin, yx),
-        _small(feature_class, flat, angle, origin, yx),
+        _small(feature_class, difficulty, wall, angle, origin, yx),
+        _small(feature_class, difficulty, flat, angle, origin, yx),
         yx,
     )
 
 
-def _small(feature_class: int, wall: Wall, angle: float, origin: Floats, yx: Floats) -> Specimen:
+def _small(
+    feature_class: int, difficulty: str, wall: Wall, angle: float, origin: Floats, yx: Floats
+) -> Specimen:
     return Specimen(
         name=NAME,
         seed=(0,),
-        difficulty="medium",
+        difficulty=difficulty,
         field_yx_nm=(4.0, 4.0),
-        **_columns([wall], angle, origin, 3.0, ()),
+        **_columns([wall], LEVELS[difficulty], angle, origin, 3.0, ()),
         kinds=KINDS,
-        classes=CLASSES,
+        classes=classes_at(difficulty),
         feature_class=np.full(1, feature_class),
         feature_yx_nm=yx[None].copy(),
         thickness_nm=THICKNESS_NM,
@@ -233,6 +246,7 @@ def _small(feature_class: int, wall: Wall, angle: float, origin: Floats, yx: Flo
 
 def _columns(
     walls: list[Wall],
+    level: Level,
     angle: float,
     origin: Floats,
     half_nm: float,
@@ -245,7 +259,7 @@ def _columns(
     kept = (np.abs(ideal) <= half_nm).all(axis=1)
     ideal = ideal[kept]
     # Each column by the order at its own place, so that bonds last across a wall.
-    polar, axis, _ = order(ideal, walls)
+    polar, axis, _ = order(ideal, walls, level.half_width_nm)
     place = np.repeat(np.arange(len(BASIS)), len(cells))[kept]
     parity = 1.0 - 2.0 * (np.tile(index.sum(axis=1), len(BASIS))[kept] % 2)
     moved = BASIS_SHIFT_NM[place] * polar
@@ -263,11 +277,11 @@ def _columns(
     }
 
 
-def _maps(walls: list[Wall], angle: float, field_nm: float) -> dict[str, Map]:
+def _maps(walls: list[Wall], level: Level, angle: float, field_nm: float) -> dict[str, Map]:
     count = max(1, round(field_nm / CELL_NM))
     axis = (np.arange(count) - (count - 1) / 2) * CELL_NM
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    polar, _, label = order(points, walls)
+    polar, _, label = order(points, walls, level.half_width_nm)
     planar = polar[:, :2] @ rotation(angle) * np.sqrt(1.5)
     return {
         "polarisation": Map(planar.reshape(count, count, 2), CELL_NM),

@@ -191,10 +191,13 @@ def generate(
     return _merged(sequence, field_nm, pieces, middles)
 
 
-def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specimen, Floats]:
+def pair(
+    feature_class: int, rng: np.random.Generator, difficulty: str = "hard"
+) -> tuple[Specimen, Specimen, Floats]:
     """The pair of the material that the class belongs to, as this specimen."""
     number = int(np.searchsorted(FIRST_CLASS, feature_class, side="right")) - 1
-    first, second, yx = PARTS[number].module.pair(feature_class - FIRST_CLASS[number], rng)
+    own = feature_class - FIRST_CLASS[number]
+    first, second, yx = PARTS[number].module.pair(own, rng, difficulty)
     first, second = (
         replace(_as_part(s, number), film_nm=FILM_NM if s.film_nm else 0.0) for s in (first, second)
     )

@@ -15,8 +15,7 @@ import numpy as np
 from .outlines import distance_to_path, inside
 from .specimen import Floats, Ints
 
-HALF_WIDTH_NM = 0.6  # across a wall everything follows tanh(d / HALF_WIDTH_NM)
-REACH_NM = 3.0  # farther from a wall nothing turns: tanh(5) is 0.9999
+REACH_NM = 3.0  # farther from a wall nothing turns
 SPACING_NM = 4.5  # between walls, at least
 TYPES = (("71°", "109°"), ("109°", "180°"))  # as the component along the beam stays or turns
 SHAPES = ("straight", "kinked", "curved")
@@ -137,10 +136,11 @@ def islands(
     return found
 
 
-def order(points: Floats, walls: list[Wall]) -> tuple[Floats, Floats, Ints]:
+def order(points: Floats, walls: list[Wall], half_width_nm: float) -> tuple[Floats, Floats, Ints]:
     """Polarisation and axis of the octahedra's turn at points, and the domain's label (n,).
 
-    The first two are (n, 3), along the crystal's axes (y, x, height), of length 1 in a domain.
+    The first two are (n, 3), along the crystal's axes (y, x, height), of length 1 in a domain;
+    across a wall they follow tanh(distance / half_width_nm).
     """
     first = walls[0].near
     polar = np.tile(first.polarisation, (len(points), 1))
@@ -148,7 +148,7 @@ def order(points: Floats, walls: list[Wall]) -> tuple[Floats, Floats, Ints]:
     label = np.zeros(len(points), dtype=np.int64)
     for number, wall in enumerate(walls, start=1):
         beyond = wall.beyond(points)
-        share = 0.5 * (1.0 + np.tanh(beyond[:, None] / HALF_WIDTH_NM))
+        share = 0.5 * (1.0 + np.tanh(beyond[:, None] / half_width_nm))
         far, near = wall.far.polarisation, wall.near.polarisation
         polar += share * (far - near)
         axis += share * (wall.far.sense * far - wall.near.sense * near)

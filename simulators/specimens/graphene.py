@@ -249,8 +249,13 @@ def generate(
     )
 
 
-def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specimen, Floats]:
-    """Two sheets of 4 nm with and without one defect; a boundary ends as one grain or the other."""
+def pair(
+    feature_class: int, rng: np.random.Generator, difficulty: str = "medium"
+) -> tuple[Specimen, Specimen, Floats]:
+    """Two sheets of 4 nm with and without one defect, alike at every difficulty.
+
+    A boundary ends as one grain or the other.
+    """
     if feature_class == BOUNDARY:
         found = tuple(boundaries(NAME).values())
         period = found[rng.integers(len(found))]

@@ -123,6 +123,8 @@ def generate(
     return chalcogenide.generate(MATERIAL, FIELD_NM, seed, difficulty, field_nm, margin_nm)
 
 
-def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specimen, Floats]:
-    """Two sheets of 4 nm with and without one feature; a boundary ends as 2H."""
+def pair(
+    feature_class: int, rng: np.random.Generator, difficulty: str = "medium"
+) -> tuple[Specimen, Specimen, Floats]:
+    """Two sheets of 4 nm with and without one feature, alike at every difficulty."""
     return chalcogenide.pair(MATERIAL, feature_class, rng)

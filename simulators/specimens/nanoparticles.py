@@ -199,7 +199,9 @@ def generate(
     )
 
 
-def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specimen, Floats]:
+def pair(
+    feature_class: int, rng: np.random.Generator, difficulty: str = "medium"
+) -> tuple[Specimen, Specimen, Floats]:
     """Two films with two particles each: in contact at ``yx_nm``, and 0.6 nm farther apart."""
     first, second = _any_particle(rng), _any_particle(rng)
     angle = rng.uniform(0, 2 * np.pi)
@@ -213,7 +215,7 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
             Specimen(
                 name=NAME,
                 seed=(0,),
-                difficulty="medium",
+                difficulty=difficulty,
                 field_yx_nm=(6.0, 6.0),
                 positions_yx_nm=near[:, :2].copy(),
                 height_nm=-near[:, 2] - ABOVE_FILM_NM,
@@ -223,7 +225,7 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
                 classes=CLASSES,
                 feature_class=np.array([feature_class]),
                 feature_yx_nm=yx[None].copy(),
-                film_nm=LEVELS["medium"].film_nm,
+                film_nm=LEVELS[difficulty].film_nm,
             )
         )
     return made[0], made[1], yx

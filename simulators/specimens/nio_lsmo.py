@@ -24,8 +24,9 @@ than 0.24 nm; ``rock_salt.py`` says how.
 | pillar    | cells of 1 nm | 0.50 nm        | 0.50 nm   | 0.06 nm        |
 | inclusion | point, < 1 nm | 0.60 nm        | 0.30 nm   | 0.06 nm        |
 
-Inclusions lie mostly near pillars.  Difficulty sets the number of pillars and
-inclusions, the contamination (amorphous carbon, not scored) and the dwell of
+Inclusions lie mostly near pillars; they are 1.0 nm wide at easy, 0.6 at hard, where
+they stand out less, and either at medium.  Difficulty sets the number of pillars and
+inclusions and their size, the contamination (amorphous carbon, not scored) and the dwell of
 the reference frame.  Maps: ``phase`` (1 in NiO), ``contamination`` (nm).
 """
 
@@ -105,7 +106,6 @@ BASIS = np.array([[0.0, 0.0], [0.5, 0.5], [0.5, 0.0], [0.0, 0.5]])
 BASIS_KIND = np.array([0, 1, 2, 2])
 NIO_KIND, CARBON_KIND = 3, 4
 PILLAR_NM = (2.4, 6.4)  # between opposite {100} facets
-INCLUSION_CELLS = (1.5, 2.5)  # between opposite facets: 0.58 and 0.97 nm
 GAP_NM = 1.6  # between pillars, and from a pillar to an inclusion's middle
 NEAR_PILLARS, NEAR_NM = 0.6, 3.5  # the share of inclusions that lie so near to a pillar
 
@@ -116,26 +116,35 @@ class Level:
 
     pillars: int
     inclusions: int
+    cells: tuple[float, ...]  # between opposite facets of an inclusion: smaller stands out less
     patches: int
     dwell_us: float
 
 
 LEVELS = {
-    "easy": Level(9, 16, 0, 8.0),
-    "medium": Level(6, 10, 1, 4.0),
-    "hard": Level(4, 6, 3, 2.0),
+    "easy": Level(9, 16, (2.5,), 0, 8.0),
+    "medium": Level(6, 10, (1.5, 2.5), 1, 4.0),
+    "hard": Level(4, 6, (1.5,), 3, 2.0),
 }
 
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nio_lsmo`.
 NEED_E_PER_A2 = {
-    "pillar": 56.5,
-    "inclusion": 37.2,
+    "pillar": {"easy": 56.5, "medium": 56.5, "hard": 56.5},
+    "inclusion": {"easy": 37.2, "medium": 37.2, "hard": 37.2},
 }
-CLASSES = (
-    FeatureClass("pillar", 0.5, 0.5, 0.06, NEED_E_PER_A2["pillar"], "cell", 1.0),
-    FeatureClass("inclusion", 0.6, 0.3, 0.06, NEED_E_PER_A2["inclusion"]),
-)
+
+
+def classes_at(difficulty: str) -> tuple[FeatureClass, ...]:
+    """The classes, with the doses they need where inclusions are as large as that."""
+    need = {name: doses[difficulty] for name, doses in NEED_E_PER_A2.items()}
+    return (
+        FeatureClass("pillar", 0.5, 0.5, 0.06, need["pillar"], "cell", 1.0),
+        FeatureClass("inclusion", 0.6, 0.3, 0.06, need["inclusion"]),
+    )
+
+
+CLASSES = classes_at("medium")
 PILLAR, INCLUSION = range(2)
 
 
@@ -166,7 +175,7 @@ def generate(
     pillars = _pillars(max(1, round(level.pillars * share)), field_nm, angle, origin, rng)
     count = max(2, round(level.inclusions * share))
     middles = _inclusion_sites(count, field_nm, pillars, rng)
-    inclusions = [_inclusion(yx, angle, origin, rng) for yx in middles]
+    inclusions = [_inclusion(yx, level.cells, angle, origin, rng) for yx in middles]
     middles = np.array([g.outline_yx_nm.mean(axis=0) for g in inclusions])
     patches = amorphous.scatter_patches(
         rng, round(level.patches * max(share, 0.12)), field_nm / 2, (2.0, 4.0), (1.0, 3.5)
@@ -184,7 +193,7 @@ def generate(
         field_yx_nm=(field_nm, field_nm),
         **columns,
         kinds=KINDS,
-        classes=CLASSES,
+        classes=classes_at(difficulty),
         feature_class=np.repeat([PILLAR, INCLUSION], [kept.sum(), count]),
         feature_yx_nm=np.vstack([cell_yx[kept], middles]),
         thickness_nm=THICKNESS_NM,
@@ -200,7 +209,9 @@ def generate(
     )
 
 
-def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specimen, Floats]:
+def pair(
+    feature_class: int, rng: np.random.Generator, difficulty: str = "medium"
+) -> tuple[Specimen, Specimen, Floats]:
     """Two films of 4 nm, with and without NiO: all of it, or one inclusion at ``yx_nm``."""
     angle, origin = rng.uniform(0, np.pi / 2), rng.uniform(0, LSMO_NM, 2)
     key, yx = int(rng.integers(2**63)), rng.uniform(-0.2, 0.2, 2)
@@ -210,17 +221,17 @@ def pair(feature_class: int, rng: np.random.Generator) -> tuple[Specimen, Specim
             *facets(yx, size, angle, origin), chamfer, angle, origin, TWIST_RAD * rng.normal()
         )
     else:
-        grain = _inclusion(yx, angle, origin, rng)
+        grain = _inclusion(yx, LEVELS[difficulty].cells, angle, origin, rng)
         yx = grain.outline_yx_nm.mean(axis=0)
     with_it, without = (
         Specimen(
             name=NAME,
             seed=(0,),
-            difficulty="medium",
+            difficulty=difficulty,
             field_yx_nm=(4.0, 4.0),
             **_columns(grains, angle, origin, key, 3.0, ()),
             kinds=KINDS,
-            classes=CLASSES,
+            classes=classes_at(difficulty),
             feature_class=np.full(len(grains), feature_class),
             feature_yx_nm=np.tile(yx, (len(grains), 1)),
             thickness_nm=THICKNESS_NM,
@@ -260,9 +271,11 @@ def _pillars(
     return found
 
 
-def _inclusion(yx: Floats, angle: float, origin: Floats, rng: np.random.Generator) -> Grain:
+def _inclusion(
+    yx: Floats, cells: tuple[float, ...], angle: float, origin: Floats, rng: np.random.Generator
+) -> Grain:
     """An inclusion as near to a point as the planes of the perovskite allow."""
-    size = rng.choice(INCLUSION_CELLS, 2)
+    size = rng.choice(cells, 2)
     middle = (yx - origin) @ rotation(angle).T / LSMO_NM
     low = np.rint(middle - size / 2 - 0.75) + 0.75
     return grain_between(low, low + size, np.zeros(4), angle, origin)
