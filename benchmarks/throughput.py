@@ -18,8 +18,8 @@ from ..envs.registration import make_env, register_all
 from .threads import one_thread
 
 NUM_ENVS = 64
-STEPS = 100  # of all environments at once
-SINGLE_STEPS = 3000
+VECTOR_STEPS = 31  # of all environments at once, in a run: a raster has more
+SINGLE_STEPS = 1000  # in a run
 EPISODES = 2  # of each environment, where every one has a fresh specimen
 RUNS = 3  # the best of them counts: what a machine does besides only slows
 
@@ -97,7 +97,7 @@ def _single(env: gym.Env[Any, Any], seed: int) -> float:
     """Seconds a step, resets left out."""
     env.reset(seed=seed)
     env.action_space.seed(seed)
-    actions = [env.action_space.sample() for _ in range(SINGLE_STEPS // RUNS)]
+    actions = [env.action_space.sample() for _ in range(SINGLE_STEPS)]
     for action in actions[:30]:
         _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
@@ -118,39 +118,34 @@ def _single(env: gym.Env[Any, Any], seed: int) -> float:
 
 def _make_vec(env_id: str, n: int, **options: Any) -> Any:
     register_all()
-    return gym.make_vec(
-        env_id, num_envs=n, vectorization_mode="vector_entry_point", budget=1.0, **options
-    )
+    return gym.make_vec(env_id, num_envs=n, vectorization_mode="vector_entry_point", **options)
 
 
-def _vectorised(env_id: str, n: int, seed: int) -> float:
-    env = _make_vec(env_id, n, pool_mib=0.0, terminate_when_done=False)
-    env.reset(seed=seed)
-    env.action_space.seed(seed)
-    actions = [env.action_space.sample() for _ in range(max(1, STEPS // RUNS - 2))]
-    env.step(actions[0])
+def _together(step: Callable[[Any], Any], actions: Sequence[Any], n: int) -> float:
+    """Seconds a step of one of ``n`` environments that are stepped at once."""
+    step(actions[0])
 
     def run() -> float:
         began = time.perf_counter()
         for action in actions:
-            env.step(action)
+            step(action)
         return (time.perf_counter() - began) / (len(actions) * n)
 
-    best = _best(run)
+    return _best(run)
+
+
+def _vectorised(env_id: str, n: int, seed: int) -> float:
+    env = _make_vec(env_id, n, budget=1.0, pool_mib=0.0, terminate_when_done=False)
+    env.reset(seed=seed)
+    env.action_space.seed(seed)
+    best = _together(env.step, [env.action_space.sample() for _ in range(VECTOR_STEPS)], n)
     env.close()
     return best
 
 
 def _fresh(env_id: str, n: int, seed: int) -> float:
     """Whole episodes at the default budget, resets and the waiting for worlds included."""
-    register_all()
-    env = gym.make_vec(
-        env_id,
-        num_envs=n,
-        vectorization_mode="vector_entry_point",
-        autoreset_mode="SameStep",
-        terminate_when_done=False,
-    )
+    env = _make_vec(env_id, n, autoreset_mode="SameStep", terminate_when_done=False)
     env.reset(seed=seed)
     env.action_space.seed(seed)
     ended = steps = 0
@@ -171,17 +166,7 @@ def _stable_baselines3(env_id: str, n: int, seed: int) -> float:
     env.seed(seed)
     env.reset()
     env.action_space.seed(seed)
-    actions = [
-        np.stack([env.action_space.sample() for _ in range(n)]) for _ in range(STEPS // RUNS - 2)
-    ]
-    env.step(actions[0])
-
-    def run() -> float:
-        began = time.perf_counter()
-        for action in actions:
-            env.step(action)
-        return (time.perf_counter() - began) / (len(actions) * n)
-
-    best = _best(run)
+    actions = [np.stack([env.action_space.sample() for _ in range(n)]) for _ in range(VECTOR_STEPS)]
+    best = _together(env.step, actions, n)
     env.close()
     return best

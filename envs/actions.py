@@ -113,6 +113,12 @@ class _BoxCodec(ActionCodec):
 
     names: tuple[str, ...]
 
+    def __init__(
+        self, field_yx_nm: YX, reference: ReferenceFrame, limits: Limits | None = None
+    ) -> None:
+        super().__init__(field_yx_nm, reference, limits)
+        self.space = gym.spaces.Box(-1.0, 1.0, (len(self.names),), np.float32)
+
     def check(self, actions: Any, n: int) -> NDArray[Any]:
         said = f"it must be {len(self.names)} real numbers in [-1, 1]: {', '.join(self.names)}"
         try:
@@ -143,12 +149,6 @@ class PositionAction(_BoxCodec):
 
     names = ("y", "x")
 
-    def __init__(
-        self, field_yx_nm: YX, reference: ReferenceFrame, limits: Limits | None = None
-    ) -> None:
-        super().__init__(field_yx_nm, reference, limits)
-        self.space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
-
     def decode_all(self, actions: NDArray[Any], from_yx_nm: Floats) -> Requests:
         return self._reference_frames(actions * np.asarray(self.half_yx_nm))
 
@@ -176,7 +176,6 @@ class MoveAction(_BoxCodec):
         self, field_yx_nm: YX, reference: ReferenceFrame, limits: Limits | None = None
     ) -> None:
         super().__init__(field_yx_nm, reference, limits)
-        self.space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.reach_yx_nm = tuple(MOVE_FRAMES * f for f in reference.fov_yx_nm)
 
     def decode_all(self, actions: NDArray[Any], from_yx_nm: Floats) -> Requests:
@@ -262,7 +261,6 @@ class OperatorAction(_BoxCodec):
         self, field_yx_nm: YX, reference: ReferenceFrame, limits: Limits | None = None
     ) -> None:
         super().__init__(field_yx_nm, reference, limits)
-        self.space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
         fov = (reference.side_nm / 2, min(field_yx_nm))
         dwell = (SHORTEST_DWELL * reference.dwell_us, WIDEST_DWELL * reference.dwell_us)
         if limits is not None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isinf, isnan, nan
-from numbers import Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from ..hardware.costs import CostModel
 from ..hardware.microscope import YX, ScanRequest
+from .numbers import is_number
 from .reference import ReferenceFrame
 
 ROUNDING = 1e-9  # relative; sums of equal charges must not miss the last frame by it
@@ -88,7 +89,7 @@ class Budget:
             )
         given: tuple[tuple[str, Any], ...] = (("budget", fraction), ("time budget", time_s))
         for name, value in given:
-            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            if value is not None and not is_number(value):
                 raise BudgetError(f"a {name} of {value!r}; it must be a number")
         if fraction is not None and not (np.isfinite(fraction) and 0 < fraction <= 1):
             raise BudgetError(
@@ -97,9 +98,7 @@ class Budget:
             )
         if time_s is not None and not 0 < time_s < inf:
             raise BudgetError(f"a time budget of {time_s} s; it must be above 0, and finite")
-        if frames is not None and (
-            isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 1
-        ):
+        if frames is not None and (not is_number(frames, Integral) or frames < 1):
             raise BudgetError(f"a budget of {frames!r} frames; it must be an integer, at least 1")
         one = reference.at((0.0, 0.0))
         charge = nan if beam_current_pa is None else costs.charge_e(one, beam_current_pa)

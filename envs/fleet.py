@@ -159,9 +159,9 @@ class Fleet:
         return ~self._affords(np.arange(self.n), self.least_e, self.least_s)
 
     @property
-    def left(self) -> NDArray[np.float32]:
+    def left(self) -> Floats:
         """(n, 2) shares of charge and time left."""
-        share = np.empty((self.n, 2), dtype=np.float32)
+        share = np.empty((self.n, 2))
         share[:, 0] = np.maximum(0.0, 1.0 - self.spent_e / self.total_e)
         share[:, 1] = np.maximum(0.0, 1.0 - self.spent_s / self.total_s)
         return share
@@ -264,6 +264,7 @@ class _Tallies(_Goals):
     ) -> Floats:
         gains = np.empty(len(own))
         frames = (own, pixel_nm, centre, fov, dose)
+        # mypy counts unpacked lists as one argument.
         _see_all(*frames, *self._lists, self.fraction, self.finished, gains)  # type: ignore[call-arg]
         return gains
 
@@ -287,6 +288,7 @@ class _Reconstructions(_Goals):
     ) -> Floats:
         gains = np.empty(len(own))
         frames = (own, pixel_nm, centre, fov, dose)
+        # mypy counts unpacked lists as one argument.
         _map_all(*frames, *self._lists, self.numbers, self.fraction, gains)  # type: ignore[call-arg]
         return gains
 

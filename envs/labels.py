@@ -44,7 +44,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +54,7 @@ from ..simulators.specimens import FeatureClass, Outline, Specimen
 from ..simulators.specimens.outlines import cut_area, cut_path, within
 from ..simulators.specimens.specimen import SHAPES
 from . import seen
+from .numbers import is_number
 
 Floats = NDArray[np.float64]
 UNITS = ("px", "nm")
@@ -387,7 +387,7 @@ def _list(value: Any, what: str) -> Sequence[Any]:
 
 
 def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not is_number(value):
         raise ValueError(f"{what}: {value!r} is not a number")
     try:
         number = float(value)

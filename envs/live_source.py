@@ -12,6 +12,7 @@ from ..hardware.costs import CostModel
 from ..hardware.limits import check
 from ..hardware.microscope import YX, Capabilities, Frame, Limits, Microscope, ScanRequest, State
 from ..simulators.specimens import FeatureClass, Specimen
+from .numbers import is_number
 from .reference import ReferenceFrame
 from .sources import FRAMES_ACROSS
 
@@ -197,7 +198,6 @@ def _need_positive(name: str, value: Any, kind: type = Real) -> None:
     """None, or a number of a kind above 0."""
     if value is None:
         return
-    number = isinstance(value, kind) and not isinstance(value, bool)
-    if not number or not 0 < float(value) < float("inf"):
+    if not is_number(value, kind) or not 0 < float(value) < float("inf"):
         what = "an integer" if kind is Integral else "a finite number"
         raise ValueError(f"{name} is {value!r}; it must be {what} above 0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from inspect import signature
+from numbers import Integral
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +19,7 @@ from ..simulators.world import SPLITS, Recipe, split_index
 from .actions import ActionCodec, GridAction, MoveAction, action_codec
 from .budget import Budget, BudgetError
 from .episode import Episode
+from .numbers import is_number
 from .observations import ObservationCodec, observation_codec
 from .reference import ReferenceFrame
 from .render import Window, picture
@@ -229,8 +231,7 @@ class ScanEnv(gym.Env[Any, Any]):
                 f"unknown options {sorted(options)}; there are: specimen, split "
                 f"({', '.join(SPLITS)})"
             )
-        whole = isinstance(specimen, int | np.integer) and not isinstance(specimen, bool)
-        if specimen is not None and (not whole or specimen < 0):
+        if specimen is not None and (not is_number(specimen, Integral) or specimen < 0):
             raise ValueError(f"options['specimen'] is {specimen!r}; it must be an integer >= 0")
         super().reset(seed=seed)
         self.split = split

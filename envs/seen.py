@@ -21,7 +21,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..simulators.exposure import EDGE_NM, Exposure
+from ..simulators.exposure import EDGE_NM, Exposure, within
 from ..simulators.specimens import FeatureClass, Specimen
 
 ROUNDING = 1e-9  # relative, of sums of doses
@@ -189,8 +189,7 @@ def expose(
         any_here = False
         for p in range(points.shape[1]):
             y, x = points[n, p, 0] - shift[0], points[n, p, 1] - shift[1]
-            v, u = y * c - x * s, y * s + x * c
-            if abs(v - centre[0]) <= half_y and abs(u - centre[1]) <= half_x:  # NaN fails
+            if within(y, x, centre, half_y, half_x, c, s):
                 received[n, p] += given
                 any_here = True
         if any_here and not destroyed[n]:

@@ -7,11 +7,11 @@ a reward of γ Φ(s') - Φ(s) besides the task's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .numbers import is_number
 from .tasks import See
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Shaping:
     def __post_init__(self) -> None:
         given: tuple[tuple[str, Any], ...] = (("shaping", self.weight), ("discount", self.discount))
         for name, value in given:
-            if isinstance(value, bool) or not isinstance(value, Real):
+            if not is_number(value):
                 raise ValueError(f"a {name} of {value!r}; it must be a number")
         if not (np.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(f"a shaping of {self.weight}; it must be at least 0, which is off")

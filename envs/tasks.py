@@ -23,7 +23,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..simulators.exposure import EDGE_NM, Exposure
+from ..simulators.exposure import EDGE_NM, Exposure, within
 from ..simulators.specimens import FeatureClass, Map, Specimen
 from . import seen as rule
 from .reference import ReferenceFrame
@@ -296,8 +296,7 @@ def measure(
         y = (i - (rows - 1) / 2) * pitch - shift[0]
         for j in range(columns):
             x = (j - (columns - 1) / 2) * pitch - shift[1]
-            v, u = y * c - x * s, y * s + x * c
-            inside = abs(v - centre[0]) <= half_y and abs(u - centre[1]) <= half_x
+            inside = within(y, x, centre, half_y, half_x, c, s)
             if inside and distance[i, j] > 0.0:
                 new[i, j] = True
                 fresh = True

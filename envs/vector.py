@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import gymnasium as gym
@@ -15,8 +15,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from ..simulators.world import Recipe, World, open_world
-from .actions import GridAction, MoveAction
+from .actions import GridAction, MoveAction, Requests
 from .fleet import Fleet, flies
+from .numbers import is_number
 from .scan_env import ScanEnv, UnknownOptionError
 from .sources import SpecimenSource
 
@@ -108,11 +109,13 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise ValueError(f"{num_envs} environments; there must be at least 1")
         if options.get("privileged"):
             raise ValueError("only a single environment tells the truth; leave out privileged")
-        if max_episode_steps is not None and not _is(max_episode_steps, Integral, 1):
+        if max_episode_steps is not None and not (
+            is_number(max_episode_steps, Integral) and max_episode_steps >= 1
+        ):
             raise ValueError(
                 f"max_episode_steps is {max_episode_steps!r}; it must be an integer, at least 1"
             )
-        if not _is(pool_mib, Real, 0):
+        if not is_number(pool_mib) or not 0 <= pool_mib < float("inf"):
             raise ValueError(f"pool_mib is {pool_mib!r}; it must be a number, at least 0")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         try:
@@ -144,8 +147,9 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if isinstance(source, SpecimenSource) and source.fixed is None and pool_mib > 0:
             side = (source.field_yx_nm[0] + 2 * source.margin_nm) / source.sampling_nm
             self.pool = Pool(min(num_envs, int(pool_mib * 2**20 // (4 * side * side))))
-            for env in self.envs:
-                env.source.open_world = self.pool.open  # type: ignore[attr-defined]
+            for each in (env.source for env in self.envs):
+                assert isinstance(each, SpecimenSource)
+                each.open_world = self.pool.open
         self._over = np.zeros(num_envs, dtype=bool)  # ended, and not yet reset
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._latest: list[Any] = [None] * num_envs  # observation and info, one by one
@@ -289,7 +293,29 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             terminated[which] = self.fleet.goals.finished[which]
         if self._masks is not None:
             self._masks[which[outcome.taken], actions[outcome.taken]] = False
-        requests = outcome.requests
+        return self._asked(which, outcome.requests)
+
+    def _one_by_one(
+        self, which: Any, actions: Any, rewards: Any, terminated: Any, truncated: Any
+    ) -> dict[str, Any]:
+        taken: list[dict[str, Any]] = []
+        for j, action in zip(which, actions, strict=True):
+            shown, rewards[j], terminated[j], truncated[j], info = self.envs[j].step(action)
+            self._latest[j] = shown, info
+            taken.append(info)
+            if self._masks is not None:
+                self._masks[j] = info["action_mask"]
+        asked = [info["request"] for info in taken]
+        requests = Requests(
+            np.array([r.centre_yx_nm for r in asked]),
+            np.array([r.fov_yx_nm for r in asked]),
+            np.array([r.dwell_us for r in asked]),
+            np.array([info.get("at_limit", False) for info in taken]),
+        )
+        return self._asked(which, requests)
+
+    def _asked(self, which: Any, requests: Requests) -> dict[str, Any]:
+        """Requests (m,) as infos (num_envs,), with Gymnasium's masks of who has them."""
         more: dict[str, NDArray[Any]] = {
             "centre_yx_nm": requests.centre_yx_nm,
             "fov_yx_nm": requests.fov_yx_nm,
@@ -297,30 +323,6 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         }
         if isinstance(self.envs[0].actions, MoveAction):
             more["at_limit"] = requests.at_limit
-        return self._spread(which, more)
-
-    def _one_by_one(
-        self, which: Any, actions: Any, rewards: Any, terminated: Any, truncated: Any
-    ) -> dict[str, Any]:
-        requests, limits = [], []
-        for j, action in zip(which, actions, strict=True):
-            shown, rewards[j], terminated[j], truncated[j], info = self.envs[j].step(action)
-            self._latest[j] = shown, info
-            requests.append(info["request"])
-            limits.append(info.get("at_limit", False))
-            if self._masks is not None:
-                self._masks[j] = info["action_mask"]
-        more: dict[str, NDArray[Any]] = {
-            "centre_yx_nm": np.array([r.centre_yx_nm for r in requests]),
-            "fov_yx_nm": np.array([r.fov_yx_nm for r in requests]),
-            "dwell_us": np.array([r.dwell_us for r in requests]),
-        }
-        if isinstance(self.envs[0].actions, MoveAction):
-            more["at_limit"] = np.array(limits)
-        return self._spread(which, more)
-
-    def _spread(self, which: Any, more: dict[str, NDArray[Any]]) -> dict[str, Any]:
-        """Values (m, ...) as (num_envs, ...), with Gymnasium's masks of who has them."""
         there = np.zeros(self.num_envs, dtype=bool)
         there[which] = True
         out: dict[str, Any] = {}
@@ -353,7 +355,7 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def _observe(self) -> Any:
         if self.fleet is not None:
-            return self.fleet.shown.read(self.fleet.left)
+            return self.fleet.shown.read(self.fleet.left.astype(np.float32))
         shown = [observation for observation, _ in self._latest]
         if isinstance(shown[0], dict):
             return {k: np.stack([s[k] for s in shown]) for k in shown[0]}
@@ -365,21 +367,15 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             keys = ("spent", "charge_e", "charge_left", "time_s", "time_left", "frames")
             values = {k: np.array([info[k] for _, info in self._latest]) for k in keys}
         else:
-            left = 1.0 - fleet.spent_e / fleet.total_e, 1.0 - fleet.spent_s / fleet.total_s
+            charge_left, time_left = fleet.left.T
             values = {
                 "spent": fleet.spent_e / fleet.raster_e,
                 "charge_e": fleet.spent_e.copy(),
-                "charge_left": np.maximum(0.0, left[0]),
+                "charge_left": charge_left,
                 "time_s": fleet.spent_s.copy(),
-                "time_left": np.maximum(0.0, left[1]),
+                "time_left": time_left,
                 "frames": fleet.frames.copy(),
             }
         if self._masks is not None:
             values["action_mask"] = self._masks.astype(np.int8)
         return {**values, **{"_" + k: there.copy() for k in values}}
-
-
-def _is(value: Any, kind: type, least: float) -> bool:
-    """A finite number of a kind, at least so much."""
-    number = isinstance(value, kind) and not isinstance(value, bool)
-    return number and least <= value < float("inf")

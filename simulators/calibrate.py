@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import fast
-from .fast import REACH_NM, Kernels, contributions, species_of
+from .fast import REACH_NM, Kernels, contributions, first_species, species_of
 from .grid import Grid
 from .multislice import Images, Multislice, render
 from .optics import Optics
@@ -253,8 +253,7 @@ def _columns_inside(specimen: Specimen, grid: Grid, kept: slice) -> Iterator[tup
 
     A mixed column counts for the species of which it holds more.
     """
-    first = np.cumsum([0, *(2 if k.substitute else 1 for k in specimen.kinds)])[:-1]
-    species = first[specimen.kind]
+    species = first_species(specimen.kinds)[specimen.kind]
     if len(specimen.share):
         mixed = np.array([bool(k.substitute) for k in specimen.kinds])[specimen.kind]
         species = species + (mixed & (specimen.share > 0.5))

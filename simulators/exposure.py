@@ -65,6 +65,22 @@ class Exposure:
         return inside.reshape(points_yx_nm.shape[:-1])
 
 
+@numba.njit(cache=True, fastmath=False, nogil=True, inline="always")
+def within(
+    y: float, x: float, centre: YX, half_y: float, half_x: float, c: float, s: float
+) -> bool:
+    """Whether a point lies in a footprint, its edge included; NaN does not.
+
+    Args:
+        y, x: of the point, less the shift of the probe.
+        centre: of the frame, about the optic axis.
+        half_y, half_x: half its sides, and ``EDGE_NM``.
+        c, s: cosine and sine of its rotation.
+    """
+    v, u = y * c - x * s, y * s + x * c
+    return abs(v - centre[0]) <= half_y and abs(u - centre[1]) <= half_x
+
+
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def _cover(
     points: Points,
@@ -79,5 +95,4 @@ def _cover(
     half_y, half_x = fov[0] / 2 + EDGE_NM, fov[1] / 2 + EDGE_NM
     for n in range(points.shape[0]):
         y, x = points[n, 0] - shift[0], points[n, 1] - shift[1]
-        v, u = y * c - x * s, y * s + x * c
-        inside[n] = abs(v - centre[0]) <= half_y and abs(u - centre[1]) <= half_x  # NaN fails
+        inside[n] = within(y, x, centre, half_y, half_x, c, s)

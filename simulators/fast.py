@@ -69,6 +69,11 @@ def species_of(kinds: tuple[Kind, ...]) -> list[str]:
     ]
 
 
+def first_species(kinds: tuple[Kind, ...]) -> NDArray[np.int64]:
+    """Where each kind's own is among ``species_of``; its substitute follows."""
+    return np.cumsum([0, *(2 if k.substitute else 1 for k in kinds)])[:-1]
+
+
 def contributions(
     specimen: Specimen, columns: NDArray[np.int64] | None = None
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
@@ -78,14 +83,13 @@ def contributions(
     atoms that are listed one after the other and lie one above the other
     contribute as one.  ``columns`` are all by default.
     """
-    first = np.cumsum([0, *(2 if k.substitute else 1 for k in specimen.kinds)])[:-1]
     chosen = slice(None) if columns is None else columns
     positions, kind = specimen.positions_yx_nm[chosen], specimen.kind[chosen]
     share = specimen.share[chosen] if len(specimen.share) else np.zeros(len(kind))
     lowest = _lowest(positions, kind, share)
     amplitude = np.diff(lowest, append=len(kind)).astype(np.float64)
     positions, kind, share = positions[lowest], kind[lowest], share[lowest]
-    species = first[kind]
+    species = first_species(specimen.kinds)[kind]
     mixed = np.array([bool(k.substitute) for k in specimen.kinds])[kind] & (share > 0)
     if not mixed.any():
         return positions, species, amplitude
@@ -143,6 +147,7 @@ def load_kernels(specimen: str) -> Kernels:
     )
 
 
+@cache
 def check_optics(specimen: str, optics: Optics) -> None:
     """Refuse optics that the kernels of a specimen are not for.
 

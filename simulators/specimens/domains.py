@@ -47,7 +47,7 @@ class Domain:
     def polarisation(self) -> Floats:
         """A unit vector (y, x, height) along the crystal's axes."""
         planar = ((1, 1), (1, -1), (-1, -1), (-1, 1))[self.quarter % 4]
-        return np.array([*planar, self.up]) / np.sqrt(3.0)
+        return np.asarray(np.array([*planar, self.up]) / np.sqrt(3.0))
 
 
 @dataclass(frozen=True)

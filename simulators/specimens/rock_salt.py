@@ -115,7 +115,8 @@ def columns_of(grain: Grain, half_nm: float) -> Floats:
     reach = np.abs(grain.outline_yx_nm - middle).max()
     yx, _ = lattice(grain.vectors_yx_nm, grain.origin_yx_nm - middle, reach)
     yx = yx + middle
-    return yx[inside(yx, grain.outline_yx_nm) & (np.abs(yx) <= half_nm).all(axis=1)]
+    kept = inside(yx, grain.outline_yx_nm) & (np.abs(yx) <= half_nm).all(axis=1)
+    return np.asarray(yx[kept])
 
 
 def along_the_beam(
