@@ -63,7 +63,7 @@ class Multislice:
     thermal_sigma_nm: dict[str, float]
     phonon_seed: int = 0
     slice_nm: float = 0.5
-    tile_nodes: int = 5
+    tile_nodes: int = 10
     margin_nm: float = 0.6
     interpolation: int = 0
 

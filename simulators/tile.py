@@ -112,7 +112,13 @@ def tile_images(
     inside = ((position[:, :2] >= 0) & (position[:, :2] < box)).all(axis=1)
     cut = atoms[inside]
     cut.positions = position[inside]
-    cut.set_cell([box, box, float(atoms.cell[2, 2])])
+    # Behind the last atom of the box there is nothing left to scatter: the beam's intensities
+    # in the far field stay what they are, and its slices need not be gone through.
+    whole = float(atoms.cell[2, 2])
+    count = int(np.ceil(whole / (10.0 * settings.slice_nm)))
+    slice_ = whole / count
+    highest = float(cut.positions[:, 2].max(initial=0.0))
+    cut.set_cell([box, box, slice_ * min(count, int(highest / slice_) + 1)])
     cut.pbc = True
     gpts = gpts_of(grid, optics, settings)
     nodes_xy = np.indices((nodes, nodes)).reshape(2, -1)[::-1].T
@@ -125,7 +131,7 @@ def tile_images(
         potential: Any = abtem.Potential(
             cut,
             gpts=(gpts, gpts),
-            slice_thickness=10.0 * settings.slice_nm,
+            slice_thickness=slice_ * (1.0 + 1e-9),
             integrator=PhaseProjection(),
         ).build(lazy=False)
         scan = _scanner(potential, optics, settings, batch)
