@@ -62,6 +62,9 @@ def rows(env_id: str, vs: Sequence[str] = (), seed: int = 0) -> Iterator[Row]:
         for n in (1, NUM_ENVS):
             way = f"{env_id}, vectorised, without resets"
             yield Row.of(way, n, _vectorised(env_id, n, seed))
+        way = f"{env_id}, vectorised, realistic imperfections"
+        realistic = _vectorised(env_id, NUM_ENVS, seed, imperfections="realistic")
+        yield Row.of(way, NUM_ENVS, realistic)
         way = f"{env_id}, vectorised, a fresh specimen for every episode"
         yield Row.of(way, NUM_ENVS, _fresh(env_id, NUM_ENVS, seed))
         try:
@@ -134,8 +137,8 @@ def _together(step: Callable[[Any], Any], actions: Sequence[Any], n: int) -> flo
     return _best(run)
 
 
-def _vectorised(env_id: str, n: int, seed: int) -> float:
-    env = _make_vec(env_id, n, budget=1.0, pool_mib=0.0, terminate_when_done=False)
+def _vectorised(env_id: str, n: int, seed: int, **options: Any) -> float:
+    env = _make_vec(env_id, n, budget=1.0, pool_mib=0.0, terminate_when_done=False, **options)
     env.reset(seed=seed)
     env.action_space.seed(seed)
     best = _together(env.step, [env.action_space.sample() for _ in range(VECTOR_STEPS)], n)

@@ -1,7 +1,7 @@
 """Episodes side by side: the compiled hot path of the vectorised environment.
 
-What a step of ``ScanEnv`` does over a simulated microscope without imperfections is
-done here for many episodes at once, by the same kernels and in the same order of
+What a step of ``ScanEnv`` does over a simulated microscope is done here for many
+episodes at once, by the same kernels and in the same order of
 arithmetic, so that the results are the same to the bit.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hardware.costs import ELECTRONS_PER_PA_US
-from ..simulators.imperfections import Imperfections
-from ..simulators.scan import Slots, Worlds, scan_batch
+from ..simulators.microscopes import Microscopes
+from ..simulators.scan import Displacements, Slots
 from ..simulators.simulated import SimulatedMicroscope
 from . import seen, tasks
 from .actions import ACTIONS, Requests
@@ -25,20 +25,20 @@ from .budget import ROUNDING
 from .mosaic import Looks
 from .observations import Observations, as_picture, is_stock, observations
 from .scan_env import ScanEnv
+from .shaping import nearest
 from .sources import SpecimenSource
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 STOCK = ("step", "reset", "begin", "_begin", "_info", "_new_budget", "action_masks")
-WORDS = 256  # raw words of a generator that are drawn at once
 
 
 def flies(env: ScanEnv) -> bool:
     """Whether an environment has nothing that only the single one can do."""
     source = env.source
     # A source of one's own may make a microscope of one's own.
-    if type(source) is not SpecimenSource or env.shaping is not None:
+    if type(source) is not SpecimenSource:
         return False
     if callable(env.task) or env.render_mode is not None:
         return False
@@ -48,8 +48,7 @@ def flies(env: ScanEnv) -> bool:
     named = observations(env.observation, source.field_yx_nm, 1, env.survey is not None)
     if type(env.actions) is not ACTIONS.get(env.action) or not is_stock(env.observations, named):
         return False
-    counting = source.imperfections.counting
-    return counting is not None and source.imperfections == Imperfections(counting)
+    return source.imperfections.counting is not None
 
 
 @dataclass
@@ -82,34 +81,29 @@ class Fleet:
             env.source.costs,
             env.actions,
         )
-        counting = env.source.imperfections.counting
-        assert counting is not None
-        self.efficiency = counting.efficiency
         field = env.source.field_yx_nm
         self.shown: Observations = observations(env.observation, field, n, env.survey is not None)
         self.detector = self.reference.detectors[0]
-        self.worlds = Worlds(n)
+        self.microscopes = Microscopes(
+            n, env.source.imperfections, self.reference.shape_yx, self.detector, self.costs
+        )
         goals: dict[str, type[_Goals]] = {"map": _Reconstructions, "explore": _Nothing}
         self.goals = goals.get(str(env.task), _Tallies)(n)
+        self.shaping, self.field_nm = env.shaping, max(field)
         self.at_yx_nm = np.zeros((n, 2))
         self.current_pa, self.raster_e = np.zeros(n), np.ones(n)
-        self.black, self.white = np.zeros(n, np.float32), np.ones(n, np.float32)
+        self.black, self.span = np.zeros(n, np.float32), np.ones(n, np.float32)
         self.total_e, self.total_s = np.ones(n), np.full(n, np.inf)
         self.spent_e, self.spent_s = np.zeros(n), np.zeros(n)
         self.frames, self.began = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
         self.least_e, self.least_s = np.zeros(n), np.zeros(n)
-        self._generators: list[Any] = [None] * n
-        self._words = np.zeros((n, WORDS), dtype=np.uint64)
-        self._used = np.full(n, WORDS)
-        rows, columns = self.reference.shape_yx
-        self._counts = np.zeros((n, rows, columns), dtype=np.float32)
 
     def begin(self, k: int, env: ScanEnv) -> None:
         """Take over the episode that an environment has just begun."""
         episode = env.episode
         microscope = episode.microscope
         assert type(microscope) is SimulatedMicroscope
-        self.worlds.put(k, microscope.world, self.detector)
+        self.microscopes.begin(k, microscope)
         self.goals.put(k, episode.task)
         budget = episode.budget
         self.current_pa[k] = episode.beam_current_pa or 0.0
@@ -119,11 +113,10 @@ class Fleet:
         self.spent_e[k], self.spent_s[k] = budget.spent_charge_e, budget.spent_time_s
         self.least_e[k] = self.costs.charge_e(episode.cheapest, self.current_pa[k])
         self.least_s[k] = self.costs.time_s(episode.cheapest)
-        self.black[k], self.white[k] = episode.capabilities.full_scale[self.detector]
+        black, white = episode.capabilities.full_scale[self.detector]
+        self.black[k], self.span[k] = black, white - black
         self.at_yx_nm[k], self.frames[k] = 0.0, 0
         self.began[k] = episode.survey is not None
-        self._generators[k] = microscope.rng.bit_generator
-        self._used[k] = WORDS
         survey = episode.survey
         self.shown.clear(k, None if survey is None else as_picture(episode.display(survey)))
 
@@ -145,9 +138,17 @@ class Fleet:
             self.frames[own] += 1
             self.began[own] = True
             centre, fov = requests.centre_yx_nm[taken], requests.fov_yx_nm[taken]
+            shaping = self.shaping
+            before = None if shaping is None else self._potentials(own)
             self.at_yx_nm[own] = centre
-            rewards[taken] = self._take(own, centre, fov, requests.dwell_us[taken])
+            gains = self._take(own, centre, fov, requests.dwell_us[taken])
+            if shaping is not None and before is not None:
+                gains = gains + shaping.bonus(before, self._potentials(own))
+            rewards[taken] = gains
         return Outcome(requests, rewards, taken)
+
+    def _potentials(self, own: Ints) -> Floats:
+        return -self.goals.nearest(own, self.at_yx_nm) / self.field_nm
 
     def _affords(self, which: Ints, charge_e: Floats, time_s: Floats) -> Bools:
         fits = self.spent_e[which] + charge_e <= self.total_e[which] * (1 + ROUNDING)
@@ -168,29 +169,21 @@ class Fleet:
 
     def _take(self, own: Ints, centre: Floats, fov: Floats, dwell_us: Floats) -> Floats:
         """Scan, show and score frames; the rewards (m,)."""
-        counts = self._counts[: len(own)]
-        keys = self._keys(own)
-        scan_batch(self.worlds, own, centre, fov, dwell_us, keys, self.efficiency, counts)
-        ratio = (self.reference.dwell_us / dwell_us).astype(np.float32)[:, None, None]
-        black, white = self.black[own][:, None, None], self.white[own][:, None, None]
-        values = (counts * ratio - black) / (white - black)
         rows, columns = self.reference.shape_yx
-        still = np.zeros((len(own), 2))
-        valid = np.full(len(own), rows)
-        self.shown.add(Looks(own, values, valid, centre, fov, still[:, 0], still))
         pitch = fov / np.array([rows, columns])
         dose = self.current_pa[own] * ELECTRONS_PER_PA_US * dwell_us
         dose = dose / (pitch[:, 0] * pitch[:, 1] * 100.0)
-        return self.goals.update(own, pitch.max(axis=1), centre, fov, dose)
-
-    def _keys(self, own: Ints) -> NDArray[np.uint64]:
-        """One raw word of each episode's own generator."""
-        for k in own[self._used[own] == WORDS]:  # once in ``WORDS`` frames
-            self._words[k] = self._generators[k].random_raw(WORDS)
-            self._used[k] = 0
-        keys: NDArray[np.uint64] = self._words[own, self._used[own]]
-        self._used[own] += 1
-        return keys
+        taken = self.microscopes.acquire(own, centre, fov, dwell_us, dose)
+        ratio = (self.reference.dwell_us / dwell_us).astype(np.float32)[:, None, None]
+        black, span = self.black[own][:, None, None], self.span[own][:, None, None]
+        values = (taken.readings * ratio - black) / span
+        # What is shown lies where the instrument reports it, whatever the truth.
+        still = np.zeros((len(own), 2))
+        self.shown.add(Looks(own, values, np.full(len(own), rows), centre, fov, still[:, 0], still))
+        gains = self.goals.update(own, pitch.max(axis=1), centre, fov, dose, taken.off)
+        for k, features in taken.destroyed.items():
+            self.goals.destroy(k, features)
+        return gains
 
 
 class _Goals(ABC):
@@ -212,9 +205,23 @@ class _Goals(ABC):
 
     @abstractmethod
     def update(
-        self, own: Ints, pixel_nm: Floats, centre: Floats, fov: Floats, dose: Floats
+        self,
+        own: Ints,
+        pixel_nm: Floats,
+        centre: Floats,
+        fov: Floats,
+        dose: Floats,
+        off: Displacements,
     ) -> Floats:
         """The gains (m,) of one frame in each of the episodes ``own``."""
+
+    def destroy(self, k: int, features: tuple[int, ...]) -> None:
+        """Features of episode ``k`` are there no more."""
+        return
+
+    def nearest(self, own: Ints, at_yx_nm: Floats) -> Floats:
+        """How far (m,) each of the episodes ``own`` is from what is yet to be seen, in nm."""
+        raise NotImplementedError("only tasks of seeing are shaped")
 
     def _hold(self, k: int, arrays: tuple[NDArray[Any], ...]) -> None:
         self.slots = self.slots or [Slots(self.n) for _ in arrays]
@@ -233,7 +240,13 @@ class _Nothing(_Goals):
         pass
 
     def update(
-        self, own: Ints, pixel_nm: Floats, centre: Floats, fov: Floats, dose: Floats
+        self,
+        own: Ints,
+        pixel_nm: Floats,
+        centre: Floats,
+        fov: Floats,
+        dose: Floats,
+        off: Displacements,
     ) -> Floats:
         return np.zeros(len(own))
 
@@ -260,13 +273,31 @@ class _Tallies(_Goals):
         self.fraction[k], self.finished[k] = 0.0, task.done
 
     def update(
-        self, own: Ints, pixel_nm: Floats, centre: Floats, fov: Floats, dose: Floats
+        self,
+        own: Ints,
+        pixel_nm: Floats,
+        centre: Floats,
+        fov: Floats,
+        dose: Floats,
+        off: Displacements,
     ) -> Floats:
         gains = np.empty(len(own))
-        frames = (own, pixel_nm, centre, fov, dose)
+        frames = (own, pixel_nm, centre, fov, dose, off.rotation_rad, off.mean_yx_nm)
         # mypy counts unpacked lists as one argument.
         _see_all(*frames, *self._lists, self.fraction, self.finished, gains)  # type: ignore[call-arg]
         return gains
+
+    def nearest(self, own: Ints, at_yx_nm: Floats) -> Floats:
+        off = np.empty(len(own))
+        low, high = self._lists[1:3]
+        group, weight, _, seen_, destroyed = self._lists[6:]
+        _nearest_all(own, at_yx_nm, low, high, group, weight, seen_, destroyed, off)
+        return off
+
+    def destroy(self, k: int, features: tuple[int, ...]) -> None:
+        group, weight, _, seen_, destroyed = (s.typed[k] for s in self.slots[6:])
+        destroyed[list(features)] = True
+        self.finished[k] = tasks.over(group, weight, seen_, destroyed)
 
 
 class _Reconstructions(_Goals):
@@ -284,10 +315,16 @@ class _Reconstructions(_Goals):
         self.fraction[k] = 0.0
 
     def update(
-        self, own: Ints, pixel_nm: Floats, centre: Floats, fov: Floats, dose: Floats
+        self,
+        own: Ints,
+        pixel_nm: Floats,
+        centre: Floats,
+        fov: Floats,
+        dose: Floats,
+        off: Displacements,
     ) -> Floats:
         gains = np.empty(len(own))
-        frames = (own, pixel_nm, centre, fov, dose)
+        frames = (own, pixel_nm, centre, fov, dose, off.rotation_rad, off.mean_yx_nm)
         # mypy counts unpacked lists as one argument.
         _map_all(*frames, *self._lists, self.numbers, self.fraction, gains)  # type: ignore[call-arg]
         return gains
@@ -295,8 +332,8 @@ class _Reconstructions(_Goals):
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def _see_all(
-    own, pixel, centre, fov, dose, points, low, high, coarsest, need, least, group, weight,
-    received, seen_, destroyed, fraction, finished, gains,
+    own, pixel, centre, fov, dose, rotation, shift, points, low, high, coarsest, need, least,
+    group, weight, received, seen_, destroyed, fraction, finished, gains,
 ):  # fmt: skip
     for m in range(own.shape[0]):
         n = own[m]
@@ -310,8 +347,8 @@ def _see_all(
             pixel[m],
             (centre[m, 0], centre[m, 1]),
             (fov[m, 0], fov[m, 1]),
-            0.0,
-            (0.0, 0.0),
+            rotation[m],
+            (shift[m, 0], shift[m, 1]),
             dose[m],
             received[n],
             seen_[n],
@@ -324,7 +361,19 @@ def _see_all(
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _map_all(own, pixel, centre, fov, dose, values, known, distance, numbers, fraction, gains):
+def _nearest_all(own, at, low, high, group, weight, seen_, destroyed, off):
+    for m in range(own.shape[0]):
+        n = own[m]
+        off[m] = nearest(
+            at[n, 0], at[n, 1], low[n], high[n], group[n], weight[n], seen_[n], destroyed[n]
+        )
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _map_all(
+    own, pixel, centre, fov, dose, rotation, shift, values, known, distance, numbers, fraction,
+    gains,
+):  # fmt: skip
     for m in range(own.shape[0]):
         n = own[m]
         after = tasks.measure(
@@ -336,8 +385,8 @@ def _map_all(own, pixel, centre, fov, dose, values, known, distance, numbers, fr
             pixel[m],
             (centre[m, 0], centre[m, 1]),
             (fov[m, 0], fov[m, 1]),
-            0.0,
-            (0.0, 0.0),
+            rotation[m],
+            (shift[m, 0], shift[m, 1]),
             dose[m],
             known[n],
             distance[n],

@@ -7,15 +7,21 @@ a reward of γ Φ(s') - Φ(s) besides the task's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from .numbers import is_number
 from .tasks import See
 
 if TYPE_CHECKING:
     from .episode import Episode
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Number = TypeVar("Number", float, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -53,18 +59,38 @@ class Shaping:
         """Φ of an episode as it stands; 0 where nothing is left to see."""
         task = episode.task
         assert isinstance(task, See)
-        tally = task.tally
-        low, high = tally.wanted.bounds_yx_nm
-        wanted = ~tally.seen & ~tally.destroyed & (task.goal.group >= 0)
-        # A group that has one needs no other.
-        had = np.zeros(len(task.goal.weight) + 1, dtype=bool)
-        had[task.goal.group[tally.seen]] = True
-        wanted &= ~had[task.goal.group]
-        if not wanted.any():
-            return 0.0
-        middle = 0.5 * (low[wanted] + high[wanted])
-        off = middle - np.asarray(episode.at_yx_nm)
-        return -float(np.sqrt((off**2).sum(axis=1)).min()) / max(episode.field_yx_nm)
+        tally, goal = task.tally, task.goal
+        y, x = episode.at_yx_nm
+        bounds = tally.wanted.bounds_yx_nm
+        off = nearest(y, x, *bounds, goal.group, goal.weight, tally.seen, tally.destroyed)
+        return -float(off) / max(episode.field_yx_nm)
 
-    def bonus(self, before: float, after: float) -> float:
+    def bonus(self, before: Number, after: Number) -> Number:
         return self.weight * (self.discount * after - before)
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def nearest(
+    y: float,
+    x: float,
+    low: Floats,
+    high: Floats,
+    group: NDArray[np.int64],
+    weight: Floats,
+    seen: Bools,
+    destroyed: Bools,
+) -> float:
+    """Distance in nm to the middle of the nearest feature that is yet to be seen; 0: none is."""
+    had = np.zeros(weight.shape[0], np.bool_)
+    for n in range(group.shape[0]):
+        if seen[n] and group[n] >= 0:
+            had[group[n]] = True
+    least = np.inf
+    for n in range(group.shape[0]):
+        # A group that has one needs no other.
+        if group[n] < 0 or destroyed[n] or had[group[n]]:
+            continue
+        off_y = 0.5 * (low[n, 0] + high[n, 0]) - y
+        off_x = 0.5 * (low[n, 1] + high[n, 1]) - x
+        least = min(least, off_y * off_y + off_x * off_x)
+    return float(np.sqrt(least)) if least < np.inf else 0.0

@@ -72,10 +72,10 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     """``num_envs`` times the same environment, equal to single ones to the bit.
 
     Sub-environment j of a vectorised one seeded s is the single environment seeded
-    s + j.  Simulated microscopes without imperfections (``"pristine"``) are stepped
-    all at once by compiled loops; ``envs`` then hold how each episode began.  With
-    imperfections, shaping, a task of one's own or a ``render_mode``, and where a
-    subclass steps its own way, ``envs`` are stepped one after the other.  While
+    s + j.  Simulated microscopes are stepped all at once by compiled loops, with all
+    their imperfections; ``envs`` then hold how each episode began.  With a task of
+    one's own or a ``render_mode``, over recorded images and real microscopes, and where
+    a subclass steps its own way, ``envs`` are stepped one after the other.  While
     episodes run, the worlds of the next ones are made by one thread in the background;
     it starts at the first reset.
 

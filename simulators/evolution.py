@@ -11,7 +11,8 @@ from ..hardware.errors import Unsupported
 from . import fast
 from .exposure import Exposure
 from .imperfections import Imperfections
-from .imperfections.damage import atoms_of_feature
+from .imperfections.damage import GONE, LEAVING, atoms_of_feature, strike
+from .noise import key_of
 from .world import World
 
 F32 = NDArray[np.float32]
@@ -24,6 +25,12 @@ class Evolution:
         world: made by the fast renderer, which alone can render a change.
         imperfections: what is switched on of growth and damage.
         rng: where chance comes from.
+
+    Attributes:
+        coefficients: by detector; the episode's own from the first change on.
+        fragile: (k,) columns that the beam can take away.
+        fragile_yx_nm, barn: (k, 2) where they stand, and (k,) their cross-sections.
+        fate: (k,) what has become of them: ``THERE``, ``LEAVING`` or ``GONE``.
 
     Raises:
         Unsupported: a world of the abtem renderer.
@@ -43,13 +50,20 @@ class Evolution:
         self.coefficients: dict[str, F32] = dict(world.coefficients)
         self._own = False
         specimen = world.specimen
-        self.lost = np.zeros(len(specimen.kind), dtype=bool)
-        damage = imperfections.damage
         barn = np.zeros(len(specimen.kind))
-        if damage is not None:
-            barn = damage.of_columns(specimen, world.optics.energy_kev)
-        self._fragile = np.flatnonzero(barn > 0)
-        self._barn = barn[self._fragile]
+        if imperfections.damage is not None:
+            barn = imperfections.damage.of_columns(specimen, world.optics.energy_kev)
+        self.fragile = np.flatnonzero(barn > 0)
+        self.fragile_yx_nm = specimen.positions_yx_nm[self.fragile]
+        self.barn = barn[self.fragile]
+        self.fate = np.zeros(len(self.fragile), dtype=np.uint8)
+
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """(n,) columns of the specimen that are gone."""
+        gone = np.zeros(len(self.world.specimen.kind), dtype=bool)
+        gone[self.fragile[self.fate == GONE]] = True
+        return gone
 
     def expose(self, exposure: Exposure) -> Exposure:
         """Let the electrons of a frame act; the same exposure with what they destroyed."""
@@ -57,27 +71,30 @@ class Evolution:
         if not on.evolves or exposure.dose_e_per_a2 <= 0:
             return exposure
         if on.growth is not None:
-            where, grown = on.growth.thickness(exposure, self.world.grid)
-            if grown.size:
-                for name, image in self._changed().items():
-                    image[where] += grown * np.float32(self._per_nm(name))
-        destroyed: tuple[int, ...] = ()
-        if on.damage is not None and len(self._fragile):
-            destroyed = self._damaged(exposure)
-        return replace(exposure, destroyed=destroyed)
+            for name, image in self.own().items():
+                on.growth.deposit(exposure, self.world.grid, self.per_nm(name), image)
+        if on.damage is None:
+            return exposure
+        region = exposure.region
+        leaving = strike(
+            self.fragile_yx_nm,
+            region.centre_yx_nm,
+            region.fov_yx_nm,
+            region.rotation_rad,
+            exposure.shift_yx_nm,
+            exposure.dose_e_per_a2,
+            self.barn,
+            key_of(self.rng),
+            self.fate,
+        )
+        return replace(exposure, destroyed=self.leave()) if leaving else exposure
 
-    def _damaged(self, exposure: Exposure) -> tuple[int, ...]:
-        assert self.imperfections.damage is not None
+    def leave(self) -> tuple[int, ...]:
+        """Take away the atoms that are leaving; the features that are destroyed by that."""
+        columns = self.fragile[self.fate == LEAVING]
+        self.fate[self.fate == LEAVING] = GONE
         specimen, grid = self.world.specimen, self.world.grid
-        under = exposure.covers(specimen.positions_yx_nm[self._fragile])
-        under &= ~self.lost[self._fragile]
-        chosen = np.flatnonzero(under)
-        gone = self.imperfections.damage.lost(self._barn[chosen], exposure.dose_e_per_a2, self.rng)
-        columns = self._fragile[chosen[gone]]
-        if not len(columns):
-            return ()
-        self.lost[columns] = True
-        for name, image in self._changed().items():
+        for name, image in self.own().items():
             fast.remove(specimen, columns, grid, name, image)
         near = [
             n
@@ -88,12 +105,13 @@ class Evolution:
         ]
         return tuple(near)
 
-    def _changed(self) -> dict[str, F32]:
-        """The coefficients, the episode's own from the first change on."""
+    def own(self) -> dict[str, F32]:
+        """The coefficients, of the episode's own from here on."""
         if not self._own:
             self.coefficients = {k: v.copy() for k, v in self.coefficients.items()}
             self._own = True
         return self.coefficients
 
-    def _per_nm(self, detector: str) -> float:
+    def per_nm(self, detector: str) -> float:
+        """Fraction of the beam that a nanometre of grown carbon adds to a detector."""
         return fast.carbon_per_nm(self.world.specimen.name, detector)

@@ -33,6 +33,7 @@ MULTIPLES = 10  # of it that have a table
 MOST = 1e9  # beyond it the logarithms of rejection lose their digits
 LEAST_PROBABILITY = 1e-18
 ULP = 2.0**-53
+LAYERS = 256  # of the ziggurat
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -47,7 +48,7 @@ def poisson(expected: NDArray[np.float64], rng: np.random.Generator) -> F32:
         ValueError: a mean that is negative, above 1e9 or no number.
     """
     out = np.empty(expected.shape, dtype=np.float32)
-    key = np.uint64(rng.bit_generator.random_raw())
+    key = key_of(rng)
     means = np.ascontiguousarray(expected, dtype=np.float64)
     if not draw(means.ravel(), key, *ladder(), out.ravel()):
         raise ValueError(
@@ -177,6 +178,62 @@ def draw(expected, key, means, starts, bits, tables, out):
             total += _small((v + _uniform(_word(state))) / 65536.0, delta)
         out[n] = total
     return True
+
+
+def key_of(rng: np.random.Generator) -> np.uint64:
+    """One word of a generator: the key of whatever is drawn for one frame."""
+    return np.uint64(rng.bit_generator.random_raw())
+
+
+@cache
+def ziggurat() -> NDArray[np.float64]:
+    """Of the ``LAYERS`` layers under exp(-x²/2): edges, and heights at them (2, LAYERS + 1).
+
+    The lowest holds the tail beyond its edge, and is as large as the others.
+    """
+    edge, area = 3.6541528853610088, 0.00492867323399  # of 256 layers (Marsaglia & Tsang 2000)
+    x = np.empty(LAYERS + 1)
+    x[0], x[1] = area / np.exp(-0.5 * edge * edge), edge
+    for k in range(2, LAYERS):
+        x[k] = np.sqrt(-2.0 * np.log(area / x[k - 1] + np.exp(-0.5 * x[k - 1] ** 2)))
+    x[LAYERS] = 0.0
+    return np.stack([x, np.exp(-0.5 * x * x)])
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def uniform(state):
+    """A number at least 0 and below 1, and the generator's next state."""
+    state += GOLDEN
+    return _uniform(_word(state)), state
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def normal(state, layers):
+    """A number of the normal distribution, and the generator's next state.
+
+    By the ziggurat method (Marsaglia & Tsang, J. Stat. Softw. 5 (2000) 8): a word's lowest
+    8 bits pick a layer, the next its sign, the highest 53 the place in it.
+    """
+    while True:
+        state += GOLDEN
+        word = _word(state)
+        layer = np.int64(word & np.uint64(0xFF))
+        value = _uniform(word) * layers[0, layer]
+        sign = 1.0 if word & np.uint64(0x100) else -1.0
+        if value < layers[0, layer + 1]:
+            return sign * value, state
+        if layer == 0:
+            # The tail, by two exponentials.
+            while True:
+                u, state = uniform(state)
+                v, state = uniform(state)
+                beyond = -np.log(1.0 - u) / layers[0, 1]
+                if -2.0 * np.log(1.0 - v) >= beyond * beyond:
+                    return sign * (layers[0, 1] + beyond), state
+        u, state = uniform(state)
+        low, high = layers[1, layer], layers[1, layer + 1]
+        if low + u * (high - low) < np.exp(-0.5 * value * value):
+            return sign * value, state
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)

@@ -8,13 +8,14 @@ al., IEEE Trans. Signal Process. 41 (1993) 821.)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import cos, sin
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hardware.coordinates import deflection
 from ..hardware.microscope import YX, ScanRequest
 from .grid import Grid
 from .imperfections.counting import EVERY_ELECTRON, Counting
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .world import World
 
 F32 = NDArray[np.float32]
+Floats = NDArray[np.float64]
 Offsets = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -63,25 +65,45 @@ class Worlds:
         self.sampling_nm = np.ones(n)
         self.electrons_per_us = np.zeros(n)
         self.coefficients = Slots(n)
-        self._held: list[tuple[World, str] | None] = [None] * n
+        self._held: list[tuple[World, str, F32 | None] | None] = [None] * n
 
-    def put(self, k: int, world: World, detector: str) -> None:
-        """Let slot ``k`` hold a world, seen by one detector."""
-        self._held[k] = world, detector
-        self.coefficients.put(k, np.asarray(world.coefficients[detector]))
+    def put(self, k: int, world: World, detector: str, own: F32 | None = None) -> None:
+        """Let slot ``k`` hold a world, seen by one detector; ``own`` is what has become of it."""
+        self._held[k] = world, detector, own
+        self.coefficients.put(k, np.asarray(world.coefficients[detector] if own is None else own))
         self.origin_yx_nm[k] = world.grid.origin_yx_nm
         self.sampling_nm[k] = world.grid.sampling_nm
         self.electrons_per_us[k] = world.optics.electrons_per_us
 
-    def __getstate__(self) -> list[tuple[World, str] | None]:
+    def __getstate__(self) -> list[tuple[World, str, F32 | None] | None]:
         """Worlds pickle as how they are made, and copies share them."""
         return self._held
 
-    def __setstate__(self, held: list[tuple[World, str] | None]) -> None:
+    def __setstate__(self, held: list[tuple[World, str, F32 | None] | None]) -> None:
         Worlds.__init__(self, len(held))
         for k, shown in enumerate(held):
             if shown is not None:
                 self.put(k, *shown)
+
+
+@dataclass(frozen=True)
+class Displacements:
+    """Where the probe was in several frames, off what was asked for: see ``Displacement``.
+
+    Attributes:
+        mean_yx_nm, rotation_rad: (m, 2) and (m,).
+        by_row_nm, by_column_nm: (m, rows, 2) and (m, columns, 2); (0, 0, 2) where nothing
+            distorts, and the frames are upright.
+    """
+
+    mean_yx_nm: Floats
+    rotation_rad: Floats
+    by_row_nm: Floats
+    by_column_nm: Floats
+
+    @classmethod
+    def none(cls, m: int) -> Displacements:
+        return cls(np.zeros((m, 2)), np.zeros(m), np.empty((0, 0, 2)), np.empty((0, 0, 2)))
 
 
 def scan_batch(
@@ -93,8 +115,9 @@ def scan_batch(
     keys: NDArray[np.uint64],
     efficiency: float,
     out: F32,
+    off: Displacements | None = None,
 ) -> None:
-    """One upright frame of each of several worlds: Poisson counts, to the bit those of ``counts``.
+    """One frame of each of several worlds: Poisson counts, to the bit those of ``counts``.
 
     Args:
         worlds: side by side.
@@ -104,7 +127,9 @@ def scan_batch(
         keys: (m,) a raw word of each world's generator.
         efficiency: share of the collected electrons that are counted.
         out: (m, rows, columns).
+        off: where the probe was, off what was asked for; nowhere else by default.
     """
+    off = off or Displacements.none(len(which))
     if not _scan_all(
         worlds.coefficients.typed,
         worlds.origin_yx_nm,
@@ -117,6 +142,10 @@ def scan_batch(
         keys,
         efficiency,
         *ladder(),
+        off.rotation_rad,
+        off.mean_yx_nm,
+        off.by_row_nm,
+        off.by_column_nm,
         out,
     ):
         raise ValueError("an expected count is above 1e9; take a shorter dwell")
@@ -125,18 +154,24 @@ def scan_batch(
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def _scan_all(
     coefficients, origin, sampling, per_us, which, centre, fov, dwell, keys, efficiency,
-    means, starts, bits, tables, out,
+    means, starts, bits, tables, turn, shift, by_row, by_column, out,
 ):  # fmt: skip
-    rows, columns = out.shape[1], out.shape[2]
-    expected = np.empty((rows, columns))
+    shape = out.shape[1], out.shape[2]
+    rows, columns = shape
+    expected = np.empty(shape)
     for m in range(which.shape[0]):
         n = which[m]
-        height, width = fov[m, 0], fov[m, 1]
-        scale = 1.0 / sampling[n]
-        y0 = (centre[m, 0] + (0.5 / rows - 0.5) * height - origin[n, 0]) * scale
-        x0 = (centre[m, 1] + (0.5 / columns - 0.5) * width - origin[n, 1]) * scale
-        down, right = height / rows * scale, width / columns * scale
-        _sample_upright(coefficients[n], y0, x0, down, right, expected)
+        y0, x0, down_y, down_x, right_y, right_x = _nodes(
+            (centre[m, 0], centre[m, 1]), (fov[m, 0], fov[m, 1]), shape, turn[m],
+            (shift[m, 0], shift[m, 1]), (origin[n, 0], origin[n, 1]), sampling[n],
+        )  # fmt: skip
+        if by_row.shape[0] > 0:
+            _sample_displaced(
+                coefficients[n], y0, x0, down_y, down_x, right_y, right_x, 1.0 / sampling[n],
+                by_row[m], by_column[m], expected,
+            )  # fmt: skip
+        else:
+            _sample_upright(coefficients[n], y0, x0, down_y, right_x, expected)
         electrons = per_us[n] * dwell[m]
         for i in range(rows):
             for j in range(columns):
@@ -189,29 +224,35 @@ def sample(
         offsets: displacements of the probe by rows (rows, 2) and by columns
             (columns, 2), in nm on the specimen; none by default.
     """
-    (rows, columns), (height, width) = request.shape_yx, request.fov_yx_nm
-    first = (
-        request.centre_yx_nm[0] + (0.5 / rows - 0.5) * height,
-        request.centre_yx_nm[1] + (0.5 / columns - 0.5) * width,
+    y0, x0, down_y, down_x, right_y, right_x = _nodes(
+        request.centre_yx_nm,
+        request.fov_yx_nm,
+        request.shape_yx,
+        request.rotation_rad,
+        shift_yx_nm,
+        grid.origin_yx_nm,
+        grid.sampling_nm,
     )
-    if request.rotation_rad == 0.0:
-        start, down, right = first, (height / rows, 0.0), (0.0, width / columns)
-    else:
-        vectors = np.array([first, (height / rows, 0.0), (0.0, width / columns)])
-        start, down, right = deflection(vectors, request.rotation_rad).tolist()
-    scale = 1.0 / grid.sampling_nm
-    origin = (
-        (start[0] + shift_yx_nm[0] - grid.origin_yx_nm[0]) * scale,
-        (start[1] + shift_yx_nm[1] - grid.origin_yx_nm[1]) * scale,
-    )
-    step = (down[0] * scale, down[1] * scale, right[0] * scale, right[1] * scale)
+    step = down_y, down_x, right_y, right_x
     if offsets is not None:
-        by_row, by_column = offsets
-        _sample_displaced(coefficients, *origin, *step, by_row * scale, by_column * scale, out)
+        _sample_displaced(coefficients, y0, x0, *step, 1.0 / grid.sampling_nm, *offsets, out)
     elif request.rotation_rad == 0.0:
-        _sample_upright(coefficients, *origin, step[0], step[3], out)
+        _sample_upright(coefficients, y0, x0, down_y, right_x, out)
     else:
-        _sample_turned(coefficients, *origin, *step, out)
+        _sample_turned(coefficients, y0, x0, *step, out)
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _nodes(centre, fov, shape, rotation, shift, origin, sampling):
+    """A frame in nodes of a world: its first pixel, and the steps to the next row and column."""
+    c, s = cos(rotation), sin(rotation)
+    scale = 1.0 / sampling
+    down, right = fov[0] / shape[0], fov[1] / shape[1]
+    first_y = centre[0] + (0.5 / shape[0] - 0.5) * fov[0]
+    first_x = centre[1] + (0.5 / shape[1] - 0.5) * fov[1]
+    y0 = (c * first_y + s * first_x + shift[0] - origin[0]) * scale
+    x0 = (c * first_x - s * first_y + shift[1] - origin[1]) * scale
+    return y0, x0, c * down * scale, -s * down * scale, s * right * scale, c * right * scale
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True, inline="always")
@@ -275,12 +316,13 @@ def _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, out):
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def _sample_displaced(c, y0, x0, down_y, down_x, right_y, right_x, by_row, by_column, out):
+def _sample_displaced(c, y0, x0, down_y, down_x, right_y, right_x, scale, by_row, by_column, out):
     for i in range(out.shape[0]):
-        y, x = y0 + i * down_y + by_row[i, 0], x0 + i * down_x + by_row[i, 1]
+        y = y0 + i * down_y + by_row[i, 0] * scale
+        x = x0 + i * down_x + by_row[i, 1] * scale
         for j in range(out.shape[1]):
             out[i, j] = _value(
                 c,
-                y + j * right_y + by_column[j, 0],
-                x + j * right_x + by_column[j, 1],
+                y + j * right_y + by_column[j, 0] * scale,
+                x + j * right_x + by_column[j, 1] * scale,
             )

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from stemscout.envs.registration import make_env
 from stemscout.simulators.cache import VARIABLE
 from stemscout.simulators.world import Recipe, open_world
+
+# How long an example takes says nothing of what it tests.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,14 +39,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from math import exp, log, pi, sqrt
+from math import cos, exp, expm1, log, pi, sin, sqrt
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..exposure import EDGE_NM, within
+from ..noise import key_of, uniform
 from ..specimens import Kind, Specimen, specimen_module
 
 Bools = NDArray[np.bool_]
+THERE, LEAVING, GONE = range(3)  # what becomes of an atom
 A2_PER_BARN = 1e-8
 ELECTRON_KEV = 510.99895  # rest energy
 ALPHA = 1 / 137.035999
@@ -147,8 +151,14 @@ class BeamDamage:
 
     def __post_init__(self) -> None:
         for symbol, value in self.barn.items():
-            if not value >= 0:
-                raise ValueError(f"a cross-section of {value} barn for {symbol}; at least 0")
+            from ase.data import atomic_numbers
+
+            if symbol not in atomic_numbers:
+                raise ValueError(f"a cross-section for {symbol!r}, which is no chemical symbol")
+            if not 0 <= value < np.inf:
+                raise ValueError(
+                    f"a cross-section of {value} barn for {symbol}; at least 0, and finite"
+                )
 
     def cross_section(self, material: str, kind: Kind, energy_kev: float) -> float:
         """Barn of a kind of column in a material; only single atoms are ever lost."""
@@ -182,7 +192,10 @@ class BeamDamage:
         rng: np.random.Generator,
     ) -> Bools:
         """Which atoms (n,) with cross-sections (n,) a dose removes."""
-        return np.asarray(rng.random(len(barn)) < -np.expm1(-barn * A2_PER_BARN * dose_e_per_a2))
+        state = np.zeros(len(barn), dtype=np.uint8)
+        everywhere = (np.zeros((len(barn), 2)), (0.0, 0.0), (1.0, 1.0), 0.0, (0.0, 0.0))
+        strike(*everywhere, dose_e_per_a2, barn, key_of(rng), state)
+        return np.asarray(state == LEAVING)
 
 
 def pieces(specimen: Specimen) -> Iterator[tuple[str, Bools]]:
@@ -236,3 +249,32 @@ def atoms_of_feature(
         return np.empty(0, dtype=np.int64)
     offset = specimen.positions_yx_nm - yx_nm
     return np.flatnonzero((offset**2).sum(axis=1) <= of_class.context_radius_nm**2)
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def strike(points, centre, fov, rotation, shift, dose, barn, key, state):
+    """Let the dose of one frame act on atoms (n, 2): those that it removes are ``LEAVING``.
+
+    Args:
+        points: where the atoms stand.
+        centre, fov, rotation, shift: the frame's footprint, as of an ``Exposure``.
+        dose: in e/Å².
+        barn: (n,) cross-sections.
+        key: of what is drawn.
+        state: (n,) of the atoms; only those that are ``THERE`` are struck.
+
+    Returns:
+        How many leave.
+    """
+    c, s = cos(rotation), sin(rotation)
+    half_y, half_x = fov[0] / 2 + EDGE_NM, fov[1] / 2 + EDGE_NM
+    drawn = key
+    leaving = 0
+    for n in range(points.shape[0]):
+        y, x = points[n, 0] - shift[0], points[n, 1] - shift[1]
+        if state[n] == THERE and within(y, x, centre, half_y, half_x, c, s):
+            number, drawn = uniform(drawn)
+            if number < -expm1(-barn[n] * A2_PER_BARN * dose):
+                state[n] = LEAVING
+                leaving += 1
+    return leaving

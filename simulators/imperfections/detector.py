@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from ..noise import key_of, normal, ziggurat
 
 F32 = NDArray[np.float32]
 
@@ -45,15 +48,32 @@ class DetectorResponse:
 
     def readings(self, electrons: F32, rng: np.random.Generator) -> F32:
         """Readings of the same shape as ``electrons``."""
-        if self.saturation_e is not None:
-            electrons = np.minimum(electrons, np.float32(self.saturation_e))
-        read = np.float32(self.gain) * electrons + np.float32(self.offset)
-        if self.dark_noise > 0:
-            read += np.float32(self.dark_noise) * rng.standard_normal(read.shape, dtype=np.float32)
-        return np.asarray(read, dtype=np.float32)
+        read = np.array(electrons, dtype=np.float32)
+        key = key_of(rng) if self.dark_noise > 0 else np.uint64(0)
+        respond(read.reshape(-1), self.numbers, key, ziggurat())
+        return read
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """Gain, offset, dark noise and saturation, for compiled loops."""
+        most = np.inf if self.saturation_e is None else self.saturation_e
+        return float(self.gain), float(self.offset), float(self.dark_noise), float(most)
 
     def reading_of(self, electrons: float) -> float:
         """The mean reading of a number of electrons."""
         if self.saturation_e is not None:
             electrons = min(electrons, self.saturation_e)
         return self.gain * electrons + self.offset
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def respond(values, numbers, key, layers):
+    """Electrons (n,) to readings, in place."""
+    gain, offset, dark, most = numbers
+    state = key
+    for n in range(values.shape[0]):
+        read = gain * min(values[n], most) + offset
+        if dark > 0.0:
+            noise, state = normal(state, layers)
+            read += dark * noise
+        values[n] = read

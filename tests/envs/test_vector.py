@@ -19,6 +19,14 @@ from stemscout.envs.registration import make_env
 from stemscout.envs.scan_env import ScanEnv
 from stemscout.envs.sources import SpecimenSource
 from stemscout.envs.vector import Pool, ScanVectorEnv
+from stemscout.simulators.imperfections import (
+    BeamDamage,
+    ContaminationGrowth,
+    DetectorResponse,
+    Drift,
+    Hysteresis,
+    Imperfections,
+)
 from stemscout.simulators.simulated import SimulatedMicroscope
 from stemscout.simulators.world import Recipe
 
@@ -65,6 +73,38 @@ def test_equal_to_single_environments_through_resets(mode, options):
                     assert a[4]["final_info"][key][j] == b[4]["final_info"][key][j]
         ends += int((a[2] | a[3]).sum())
     assert ends >= 4
+    ours.close()
+
+
+REALISTIC = {"imperfections": "realistic"}
+
+
+@pytest.mark.parametrize("name", [ID, "StemScout/NiOPillars-v0"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"task": "map"},
+        {"action": "operator", "survey": "low"},
+        {"shaping": 0.5, "task": "classes"},
+        {"imperfections": Imperfections(drift=Drift(60.0, 0.6), hysteresis=Hysteresis())},
+        {"imperfections": Imperfections(detector=DetectorResponse(2.0, 3.0, 0.5, 40.0))},
+        {"imperfections": Imperfections(damage=BeamDamage({"S": 2e4}))},
+        {"imperfections": Imperfections(growth=ContaminationGrowth(1e-4))},
+    ],
+    ids=lambda o: next(iter(o)),
+)
+def test_imperfections_are_stepped_at_once_and_alike(name, options):
+    """What distorts, reads, grows and destroys: compiled for all, to the bit as one by one."""
+    options = {"budget": 0.05, **REALISTIC, **options}
+    ours, theirs = (f(name=name, **options) for f in (vector, one_by_one))
+    assert ours.unwrapped.fleet is not None
+    destroyed = 0
+    for _ in assert_alike(ours, theirs, steps=12):
+        destroyed += sum(e.unwrapped.episode.task.tally.destroyed.sum() for e in theirs.envs
+                         if options.get("task", "discover") == "discover")  # fmt: skip
+    imperfections = options["imperfections"]
+    if name == ID and isinstance(imperfections, Imperfections) and imperfections.damage:
+        assert destroyed > 0, "the beam did something"
     ours.close()
 
 

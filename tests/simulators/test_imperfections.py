@@ -155,10 +155,12 @@ class TestScanning:
         assert np.abs(off.by_row_nm).max() <= 2 * LineJitter(0.02).reach_nm
 
     def test_flyback_is_felt_at_the_start_of_a_line_and_dies_out(self):
-        lag = Flyback(0.1, 48.0).offsets(64, 24.0)[:, 1]
+        off = scanner(flyback=Flyback(0.1, 48.0)).displacement(REQUEST, COSTS)
+        lag = off.by_column_nm[:, 1] + off.mean_yx_nm[1]
         assert lag[0] == pytest.approx(0.1)
         assert lag[2] == pytest.approx(0.1 / np.e)
         assert lag[-1] < 1e-8
+        assert not off.by_column_nm[:, 0].any()
 
     @settings(max_examples=20, deadline=None)
     @given(speed=st.floats(0.0, 50.0), most=st.floats(0.01, 5.0), time=st.floats(0.0, 1e5))
@@ -177,20 +179,23 @@ class TestScanning:
 
     def test_hysteresis_lags_behind_a_move_and_catches_up(self):
         hysteresis = Hysteresis(0.1, 10.0, 0.05)
-        first = hysteresis.moved(np.zeros(2), np.array([2.0, 0.0]))
-        assert first == pytest.approx([-0.2, 0.0])
-        assert hysteresis.left(np.array([0.0, 0.05, 1.0])) == pytest.approx(
-            [1.0, 1 / np.e, 0.0], abs=1e-6
-        )
+        assert hysteresis.moved((0.0, 0.0), (2.0, 0.0)) == pytest.approx((-0.2, 0.0))
+        lagging = scanner(hysteresis=hysteresis)
+        lagging.displacement(REQUEST, COSTS)
+        off = lagging.displacement(replace(REQUEST, centre_yx_nm=(2.0, 0.0)), COSTS)
+        lag = off.by_row_nm[:, 0] + off.mean_yx_nm[0]
+        since = COSTS.offset_settle_us * 1e-6
+        since = since + np.arange(64) * (64 * 24.0 + COSTS.flyback_us) * 1e-6
+        assert lag == pytest.approx(-0.2 * np.exp(-since / 0.05))
 
     @settings(max_examples=30, deadline=None)
     @given(moves=st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), max_size=6))
     def test_lags_add_up_and_never_exceed_their_limit(self, moves):
         hysteresis, free = Hysteresis(0.01, 0.15), Hysteresis(0.01, 1e9)
-        lag = all_of_it = np.zeros(2)
+        lag = all_of_it = (0.0, 0.0)
         for move in moves:
-            lag = hysteresis.moved(lag, np.array(move))
-            all_of_it = free.moved(all_of_it, np.array(move))
+            lag = hysteresis.moved(lag, move)
+            all_of_it = free.moved(all_of_it, move)
             assert np.hypot(*lag) <= 0.15 + 1e-12
         assert all_of_it == pytest.approx(-0.01 * np.array(moves).reshape(-1, 2).sum(axis=0))
 

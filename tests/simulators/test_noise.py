@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from stemscout.simulators.noise import MOST, MULTIPLES, STEP, TOP, ladder, poisson
+from stemscout.simulators.noise import (
+    MOST,
+    MULTIPLES,
+    STEP,
+    TOP,
+    key_of,
+    ladder,
+    normal,
+    poisson,
+    uniform,
+    ziggurat,
+)
 
 COUNT = 400_000
 FAR = TOP * MULTIPLES
@@ -125,3 +137,50 @@ def test_nothing_comes_of_nothing():
 def test_means_that_are_none(bad):
     with pytest.raises(ValueError, match=r"negative, above 1e9 or not a number; .* from 0 to 1e9"):
         poisson(np.array([1.0, bad]), np.random.default_rng(0))
+
+
+@numba.njit
+def fill(draw, key, layers, out):
+    state = key
+    for n in range(out.shape[0]):
+        out[n], state = normal(state, layers) if draw else uniform(state)
+
+
+def normals():
+    out = np.empty(2_000_000)
+    fill(True, np.uint64(11), ziggurat(), out)
+    return out
+
+
+def test_moments_of_normal_numbers():
+    """Within four standard errors."""
+    numbers = normals()
+    n = len(numbers)
+    assert abs(numbers.mean()) < 4 / np.sqrt(n)
+    assert abs(numbers.var() - 1) < 4 * np.sqrt(2 / n)
+    assert abs(stats.skew(numbers)) < 4 * np.sqrt(6 / n)
+    assert abs(stats.kurtosis(numbers)) < 4 * np.sqrt(24 / n)
+    assert abs(np.corrcoef(numbers[:-1], numbers[1:])[0, 1]) < 4 / np.sqrt(n)
+
+
+def test_distribution_of_normal_numbers():
+    """By chi-square over 200 classes of equal chance, and beyond the last layer."""
+    numbers, edges = normals(), stats.norm.ppf(np.linspace(0, 1, 201))
+    assert stats.chisquare(np.histogram(numbers, edges)[0]).pvalue > 1e-3
+    far = (np.abs(numbers) > ziggurat()[0, 1]).sum()
+    expected = 2 * stats.norm.sf(ziggurat()[0, 1]) * len(numbers)
+    assert abs(far - expected) < 4 * np.sqrt(expected)
+
+
+def test_the_layers_under_the_normal_distribution_are_of_one_area():
+    x, f = ziggurat()
+    tail = np.sqrt(2 * np.pi) * stats.norm.sf(x[1])
+    areas = [x[1] * f[1] + tail, *(x[1:-1] * np.diff(f[1:]))]
+    assert areas == pytest.approx([areas[0]] * len(areas), rel=1e-9)
+
+
+def test_uniform_numbers():
+    out = np.empty(200_000)
+    fill(False, key_of(np.random.default_rng(0)), ziggurat(), out)
+    assert ((out >= 0) & (out < 1)).all()
+    assert stats.kstest(out, "uniform").pvalue > 1e-3
