@@ -111,7 +111,7 @@ class World:
     @property
     def digest(self) -> str:
         """Its address: a hash of all that determines it."""
-        return digest_of(self.made or circumstances(self.recipe))
+        return digest_of(self.made or circumstances(self.recipe, self.specimen))
 
     @property
     def field_yx_nm(self) -> tuple[float, float]:
@@ -123,8 +123,9 @@ class World:
         return image_of(self.coefficients[detector])[edge:-edge, edge:-edge]
 
 
-def circumstances(recipe: Recipe) -> dict[str, Any]:
-    """All that determines the world of a recipe, as JSON."""
+def circumstances(recipe: Recipe, specimen: Specimen | None = None) -> dict[str, Any]:
+    """All that determines the world of a recipe, as JSON; the specimen is made where not given."""
+    shown = generate(recipe) if specimen is None else specimen
     module = specimen_module(recipe.specimen)
     versions = {"format": FORMAT, "stemscout": version("stemscout")}
     if recipe.renderer == "fast":
@@ -136,6 +137,7 @@ def circumstances(recipe: Recipe) -> dict[str, Any]:
         versions["abtem"] = version("abtem")
     return {
         "recipe": asdict(recipe),
+        "specimen": shown.digest,
         "optics": asdict(module.OPTICS),
         "sampling_nm": sampling,
         "settings": settings,
@@ -207,7 +209,9 @@ def render_abtem(
         specimen.atoms(), grid, module.OPTICS, settings, folder, report, scheduler, memory_gib
     )
     coefficients = {name: coefficients_of(images[name]) for name in recipe.detectors}
-    return World(recipe, specimen, module.OPTICS, grid, coefficients, circumstances(recipe))
+    return World(
+        recipe, specimen, module.OPTICS, grid, coefficients, circumstances(recipe, specimen)
+    )
 
 
 def generate(recipe: Recipe) -> Specimen:
@@ -230,6 +234,7 @@ def multislice_settings(specimen: str) -> Multislice:
         configurations=module.CONFIGURATIONS,
         thermal_sigma_nm=module.THERMAL_SIGMA_NM,
         slice_nm=module.SLICE_NM,
+        tile_nodes=module.TILE_NODES,
         margin_nm=round(multislice.margin_nm(module.OPTICS, module.THICKNESS_NM), 3),
     )
 
@@ -308,7 +313,7 @@ def load_world(path: Path) -> World:
 def pack(world: World) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """A world as plain data: a header that JSON holds, and arrays by name."""
     header, arrays = files.pack_specimen(world.specimen)
-    made = dict(world.made) or circumstances(world.recipe)
+    made = dict(world.made) or circumstances(world.recipe, world.specimen)
     whole = {"specimen": header, "made": made, "grid": asdict(world.grid)}
     return whole, arrays | {f"coefficients_{k}": v for k, v in world.coefficients.items()}
 

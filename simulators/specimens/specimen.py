@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -200,6 +201,23 @@ class Specimen:
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.classes)
+
+    @property
+    def digest(self) -> str:
+        """A hash of what it is: its columns to 1e-4 nm, their kinds, and its features."""
+        whole = hashlib.sha256(repr((self.kinds, self.thickness_nm, self.film_nm)).encode())
+        for lengths in (
+            self.positions_yx_nm,
+            self.height_nm,
+            self.share,
+            self.stretch,
+            self.sway_yxz_nm,
+            self.feature_yx_nm,
+        ):
+            whole.update(np.rint(lengths * 1e4).astype(np.int64).tobytes())
+        whole.update(self.kind.astype(np.int64).tobytes())
+        whole.update(self.feature_class.astype(np.int64).tobytes())
+        return whole.hexdigest()[:16]
 
     def repeats(self, kind: int) -> int:
         """How many repeats a column of a kind has through the thickness."""
