@@ -37,13 +37,14 @@ WINDOW_NM, SAMPLING_NM = 1.6, 0.04
 CONTAMINATED = 2  # windows on contamination
 SEEDS = 12  # specimens searched for a feature of each class
 CONFIGURATIONS = 3  # of phonons at most; every species stands in many places besides
-FITTED = 6  # windows at least
+FITTED = 10  # windows at least
 HELD_OUT = 6  # windows that the fit never sees; more where these do not show every species
 EDGE_SIGMAS = 2.5  # of the source: so near to a window's edge its blur lacks what lies beyond
 INCOHERENT_FROM = 1.5  # inner angle over the probe's; below, images are coherent
 ALL = slice(None)
 Floats = NDArray[np.float64]
 Window = tuple[Specimen, Grid]
+Place = tuple[Specimen, Floats]
 
 
 def windows(name: str, split: str, only: int | None = None) -> list[Window]:
@@ -51,15 +52,15 @@ def windows(name: str, split: str, only: int | None = None) -> list[Window]:
 
     A module may ask for more of a class (``CALIBRATED``).  Where specimens lie on
     films of several thicknesses, each has its own, of specimens of its own.  Where
-    these are fewer than ``FITTED``, more features get one.  ``only`` so many are
+    these are fewer than ``FITTED`` (``HELD_OUT``), more features get one.  ``only`` so many are
     chosen evenly from all of them, so that a few still show of everything.
     """
     module = specimen_module(name)
     films = sorted({getattr(level, "film_nm", 0.0) for level in module.LEVELS.values()})
     missing = [(k, film) for film in films for k in range(len(module.CLASSES))]
-    centres: list[tuple[Specimen, Floats]] = []
-    dirty: list[tuple[Specimen, Floats]] = []
-    spare: list[tuple[Specimen, Floats]] = []
+    centres: list[Place] = []
+    dirty: list[Place] = []
+    spare: list[Place] = []
     for seed, specimen in _specimens(name, split):
         on = specimen.film_nm
         # Specimens of one seed look alike, whatever their film.
@@ -79,11 +80,16 @@ def windows(name: str, split: str, only: int | None = None) -> list[Window]:
         if not missing and len(dirty) == CONTAMINATED:
             break
     chosen = dirty[:1] + centres + dirty[1:]
-    chosen += spare[: max(0, FITTED - len(chosen))]
+    chosen += _evenly(spare, max(0, (FITTED if split == "train" else HELD_OUT) - len(chosen)))
     if only is not None:
-        chosen = [chosen[k] for k in np.linspace(0, len(chosen) - 1, only).round().astype(int)]
+        chosen = _evenly(chosen, only)
     grid = Grid.over((WINDOW_NM, WINDOW_NM), SAMPLING_NM)
     return [(_with_film(specimen.window(yx, WINDOW_NM)), grid) for specimen, yx in chosen]
+
+
+def _evenly(places: list[Place], count: int) -> list[Place]:
+    """So many of them, from the first to the last."""
+    return [places[k] for k in np.linspace(0, len(places) - 1, count).round().astype(int)]
 
 
 def unseen_windows(name: str) -> list[Window]:

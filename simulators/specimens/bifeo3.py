@@ -23,7 +23,7 @@ stand edge-on.  Straight ones are neutral (Streiffer et al., J. Appl. Phys. 83
 sides, so 90° walls lie across a <100> and 180° walls along the polarisation.
 Others are kinked or curved.  Besides, domains of the other kind are enclosed
 in some as islands.  Across a wall the displacements follow tanh(d / w): nine
-tenths of the turn take 3 w, with w = 0.5 nm at easy, 0.6 at medium and 0.8 at
+tenths of the turn take 3 w, with w = 0.55 nm at easy, 0.6 at medium and 0.8 at
 hard, where the turn is slower and harder to see.  So do the octahedra's turns,
 whose sense is the one of the two about the new polarisation that changes least.
 
@@ -73,6 +73,7 @@ FRAME_NM, FRAME_PX = 1.8, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.03125
 THICKNESS_NM = 4.0
 SLICE_NM = CELL_NM / 2  # two slices to a cell
+TILE_NODES = 5
 CONFIGURATIONS = 3
 # R.m.s. displacement along each axis at 298 K, from U_iso of 0.0054, 0.0047 and 0.0081 Å²
 # (Palewicz et al. 2007).
@@ -130,7 +131,7 @@ class Level:
 
 
 LEVELS = {
-    "easy": Level(4, 2, 0.5, 1, 8.0),
+    "easy": Level(4, 2, 0.55, 1, 8.0),
     "medium": Level(2, 1, 0.6, 1, 4.0),
     "hard": Level(1, 1, 0.8, 3, 2.0),
 }
@@ -138,8 +139,8 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility bifeo3`.
 NEED_E_PER_A2 = {
-    "wall 90°": {"easy": 1520.0, "medium": 1520.0, "hard": 1520.0},
-    "wall 180°": {"easy": 745.0, "medium": 745.0, "hard": 745.0},
+    "wall 90°": {"easy": 1580.0, "medium": 1610.0, "hard": 1690.0},
+    "wall 180°": {"easy": 766.0, "medium": 778.0, "hard": 820.0},
 }
 
 

@@ -30,7 +30,8 @@ lie on the sheet; they are not scored, nor are segments that they hide, and no
 defect is under one.  Most defects lie along the boundary, at the edges of
 patches or in groups, as in life.
 
-Difficulty sets the number of defects and patches, how often there is a
+Difficulty sets the number of defects of each class (those with silicon, which stand
+out, are 20 of 46 at easy and 4 of 12 at hard) and of patches, how often there is a
 boundary (9, 8 and 7 of 10 sheets; never in fields below 10 nm), and the dwell
 of the reference frame.  Maps: ``contamination`` (nm), ``grain`` (0 or 1),
 ``orientation`` (of a zigzag row, in rad, modulo 60°).
@@ -71,6 +72,7 @@ FRAME_NM, FRAME_PX = 1.5, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.04
 THICKNESS_NM = 0.0
 SLICE_NM = 0.5
+TILE_NODES = 10
 CONFIGURATIONS = 8
 # In-plane r.m.s. thermal displacement at 300 K: a Debye temperature of 1500 K
 # gives 0.005 nm for carbon; silicon is bound more softly.

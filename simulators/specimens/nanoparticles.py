@@ -49,6 +49,7 @@ FRAME_NM, FRAME_PX = 6.0, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.08, 0.04
 THICKNESS_NM = 0.0
 SLICE_NM = 0.4
+TILE_NODES = 10
 CONFIGURATIONS = 2
 # R.m.s. displacement along each axis at 300 K: B = 0.6 Å² for gold (Peng et al., Acta Cryst. A
 # 52 (1996) 456).

@@ -71,6 +71,7 @@ FRAME_NM, FRAME_PX = 1.8, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.03125
 THICKNESS_NM = 4.0
 SLICE_NM = LSMO_NM / 2  # two slices to a cell
+TILE_NODES = 5
 CONFIGURATIONS = 3
 # R.m.s. displacement along each axis at 300 K: from U_iso of 0.006, 0.004 and 0.011 Å² for
 # La/Sr, Mn and O, as powder neutron diffraction of manganites finds them (Radaelli et al.,
@@ -130,8 +131,8 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nio_lsmo`.
 NEED_E_PER_A2 = {
-    "pillar": {"easy": 56.5, "medium": 56.5, "hard": 56.5},
-    "inclusion": {"easy": 37.2, "medium": 37.2, "hard": 37.2},
+    "pillar": {"easy": 58.4, "medium": 58.4, "hard": 58.4},
+    "inclusion": {"easy": 33.4, "medium": 66.6, "hard": 87.5},
 }
 
 
@@ -336,7 +337,7 @@ def _columns(
     of_nio = np.arange(len(positions) + len(nio)) >= len(positions)
     positions = np.vstack([positions, nio])
     stretch, base = along_the_beam(positions, of_nio, outlines, angle, origin)
-    carbon = amorphous.contamination(patches, half_nm, THICKNESS_NM + 0.4)
+    carbon = amorphous.contamination(patches, half_nm, THICKNESS_NM + 0.6)
     alone = np.zeros(len(nio) + len(carbon))
     return {
         "positions_yx_nm": np.vstack([positions, carbon[:, :2]]),

@@ -73,6 +73,7 @@ FRAME_NM, FRAME_PX = 1.5, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.04
 THICKNESS_NM = 0.0
 SLICE_NM = 0.35  # the whole sheet: phases of 60 kV electrons turn little within it
+TILE_NODES = 10
 CONFIGURATIONS = 8
 # R.m.s. displacement along each axis at 300 K: those of MoS2, by mass.
 THERMAL_SIGMA_NM = {

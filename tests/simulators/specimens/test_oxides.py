@@ -68,6 +68,22 @@ def nearest(atoms, most=0.3):
     return {str(name): distance[names == name].min() for name in np.unique(names)}
 
 
+def per_cell(s, cell_nm, corner):
+    """How many columns of each kind (carbon aside) whole cells hold, about those of a kind."""
+    yx = s.positions_yx_nm[s.kind == corner]
+    origin = yx[np.abs(yx).max(axis=1).argmin()]
+    index = np.argsort(((yx - origin) ** 2).sum(axis=1))[1]
+    turn = (yx[index] - origin) / cell_nm
+    axes = np.array([turn, [-turn[1], turn[0]]])
+    at = (s.positions_yx_nm - origin) @ axes.T / cell_nm
+    # An eighth of a cell off the columns, so that none lies on a border.
+    whole = ((at > -2.125) & (at < 1.875)).all(axis=1)
+    return [
+        int((s.kind[whole] == k).sum()) / 16 for k, kind in enumerate(s.kinds[:-1])
+        if kind.name != "NiO"
+    ]  # fmt: skip
+
+
 def test_bonds_within_five_percent():
     """Mn-O 0.194 nm (half of 0.388) and Ni-O 0.209 nm (half of 0.418)."""
     matrix, rock = (
@@ -78,8 +94,9 @@ def test_bonds_within_five_percent():
 
 
 def test_no_two_ions_overlap_anywhere(pillars):
-    """Also where the phases meet: cation to oxygen at least 95 % of Mn-O, and ions of like
-    charge at least 0.24 nm apart; there are 0.264 nm between two O of the perovskite."""
+    """Also where the phases meet: cation to oxygen at least 95 % of Mn-O, the shorter bond of the
+    two phases, and ions of like charge at least 0.24 nm apart; there are 0.274 nm between two O of
+    the perovskite."""
     found = nearest(pillars.atoms())
     for pair, distance in found.items():
         bonded = pair in ("Mn-O", "Ni-O")
@@ -87,6 +104,17 @@ def test_no_two_ions_overlap_anywhere(pillars):
     # La and Sr have no neighbour within 0.26 nm: they bind to O at 0.274 nm.
     assert {"La-O", "O-Sr"} <= set(found)
     assert min(found["La-O"], found["O-Sr"]) >= 0.95 * 0.274
+
+
+@pytest.mark.parametrize("seed", [10, 12, 28])
+def test_contamination_lies_above_everything(seed):
+    """Columns that are shifted along the beam reach highest."""
+    for difficulty in ("medium", "hard"):
+        s = nio_lsmo.generate(seed, difficulty)
+        atoms = s.atoms()
+        carbon = np.array(atoms.get_chemical_symbols()) == "C"
+        if carbon.any():
+            assert atoms.positions[carbon, 2].min() - atoms.positions[~carbon, 2].max() > 10 * 0.125
 
 
 def test_the_phases_keep_step_along_the_beam(pillars):
@@ -119,10 +147,7 @@ def test_stoichiometry_inside_each_phase():
     symbols = big.get_chemical_symbols()
     lanthanum, strontium = symbols.count("La"), symbols.count("Sr")
     assert strontium / (lanthanum + strontium) == pytest.approx(0.3, abs=0.01)
-    matrix = without.atoms().get_chemical_symbols()
-    cells = matrix.count("Mn")
-    assert matrix.count("La") + matrix.count("Sr") == pytest.approx(cells, rel=0.12)
-    assert matrix.count("O") == pytest.approx(3 * cells, rel=0.12)
+    assert per_cell(without, nio_lsmo.LSMO_NM, 0) == [1, 1, 2]
 
 
 def test_outlines_enclose_exactly_the_nio(pillars):
@@ -186,8 +211,8 @@ def test_iron_is_off_by_what_diffraction_found(domains):
     for outline in domains.outlines:
         own = distance_to_path(place.copy(), outline.path_yx_nm, outline.closed)
         distance = np.minimum(distance, own)
-    far = distance > 2.0
-    assert far.sum() > 1000
+    far = distance > 5 * bifeo3.LEVELS[domains.difficulty].half_width_nm
+    assert far.sum() > 400
     assert np.hypot(*offset[far].T) == pytest.approx(0.0337, rel=0.01)
 
 
@@ -295,11 +320,12 @@ def test_iron_oxygen_bonds_last_across_walls(domains):
 
 
 def test_no_two_ions_of_bismuth_ferrite_overlap(domains):
-    """Bi-O at least 95 % of its shortest, O-O of the 0.271 nm of the crystal, across walls too."""
+    """95 % of the shortest in the crystal, across walls too; there O-O, which is no bond and 0.271
+    nm elsewhere, may come down to 0.24."""
     found = nearest(domains.atoms(), 0.32)
-    least = {"Bi-O": 0.2267, "Fe-O": 0.1953, "O-O": 0.271, "Bi-Fe": 0.305}
+    least = {"Bi-O": 0.95 * 0.2267, "Fe-O": 0.95 * 0.1953, "O-O": 0.24, "Bi-Fe": 0.95 * 0.305}
     for pair, distance in found.items():
-        assert distance >= 0.95 * least[pair], pair
+        assert distance >= least[pair], pair
 
 
 def test_octahedra_turn_about_the_polarisation_in_alternate_senses():
@@ -317,11 +343,9 @@ def test_octahedra_turn_about_the_polarisation_in_alternate_senses():
 
 
 def test_bismuth_ferrite_is_bifeo3():
+    """In projection, in whole cells: of Bi, Fe and the O above it one each, and two of O."""
     _, one_domain, _ = bifeo3.pair(0, np.random.default_rng(0))
-    symbols = one_domain.atoms().get_chemical_symbols()
-    cells = symbols.count("Bi")
-    assert symbols.count("Fe") == pytest.approx(cells, rel=0.12)
-    assert symbols.count("O") == pytest.approx(3 * cells, rel=0.12)
+    assert per_cell(one_domain, bifeo3.CELL_NM, 0) == [1, 1, 1, 2]
 
 
 def test_walls_of_every_shape_and_both_classes_occur():
