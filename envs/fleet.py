@@ -221,6 +221,7 @@ class _Goals(ABC):
 
     def nearest(self, own: Ints, at_yx_nm: Floats) -> Floats:
         """How far (m,) each of the episodes ``own`` is from what is yet to be seen, in nm."""
+        # ``Shaping`` refuses every other task when an environment is made.
         raise NotImplementedError("only tasks of seeing are shaped")
 
     def _hold(self, k: int, arrays: tuple[NDArray[Any], ...]) -> None:
