@@ -37,15 +37,6 @@ class ContaminationGrowth:
                 f"of {self.spread_nm} nm above 0, both finite"
             )
 
-    def thickness(
-        self, exposure: Exposure, grid: Grid
-    ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
-        """What one exposure adds: the nodes concerned, and nm at each of them."""
-        whole = np.zeros(grid.shape_yx, dtype=np.float32)
-        top, bottom, left, right = self.deposit(exposure, grid, 1.0, whole)
-        where = slice(top, bottom), slice(left, right)
-        return where, whole[where].copy()
-
     def deposit(
         self, exposure: Exposure, grid: Grid, per_nm: float, image: NDArray[np.float32]
     ) -> tuple[int, int, int, int]:

@@ -46,7 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exposure import EDGE_NM, within
-from ..noise import key_of, uniform
+from ..noise import uniform
 from ..specimens import Kind, Specimen, specimen_module
 
 Bools = NDArray[np.bool_]
@@ -184,18 +184,6 @@ class BeamDamage:
                     leaves &= specimen.height_nm > 0
                 barn[leaves] = value
         return barn
-
-    def lost(
-        self,
-        barn: NDArray[np.float64],
-        dose_e_per_a2: float,
-        rng: np.random.Generator,
-    ) -> Bools:
-        """Which atoms (n,) with cross-sections (n,) a dose removes."""
-        state = np.zeros(len(barn), dtype=np.uint8)
-        everywhere = (np.zeros((len(barn), 2)), (0.0, 0.0), (1.0, 1.0), 0.0, (0.0, 0.0))
-        strike(*everywhere, dose_e_per_a2, barn, key_of(rng), state)
-        return np.asarray(state == LEAVING)
 
 
 def pieces(specimen: Specimen) -> Iterator[tuple[str, Bools]]:

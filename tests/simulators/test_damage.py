@@ -20,6 +20,7 @@ from stemscout.hardware.costs import ELECTRONS_PER_PA_US
 from stemscout.simulators.exposure import Exposure
 from stemscout.simulators.imperfections import BeamDamage, Imperfections
 from stemscout.simulators.imperfections.damage import (
+    LEAVING,
     THRESHOLDS,
     atoms_of_feature,
     cross_section_barn,
@@ -27,7 +28,9 @@ from stemscout.simulators.imperfections.damage import (
     greatest_transfer_ev,
     loss_probability,
     pieces,
+    strike,
 )
+from stemscout.simulators.noise import key_of
 from stemscout.simulators.simulated import SimulatedMicroscope
 from stemscout.simulators.specimens import specimen_module
 from stemscout.simulators.world import Recipe, open_world
@@ -76,7 +79,10 @@ def test_probability_of_a_loss():
 def test_as_many_atoms_go_as_the_formula_says():
     rng = np.random.default_rng(0)
     barn = np.repeat([0.5, 2.0, 0.0], 40_000)
-    gone = BeamDamage().lost(barn, 2e7, rng)
+    state = np.zeros(len(barn), dtype=np.uint8)
+    everywhere = (np.zeros((len(barn), 2)), (0.0, 0.0), (1.0, 1.0), 0.0, (0.0, 0.0))
+    strike(*everywhere, 2e7, barn, key_of(rng), state)
+    gone = state == LEAVING
     for value, part in zip((0.5, 2.0, 0.0), gone.reshape(3, -1), strict=True):
         expected = loss_probability(value, 2e7)
         assert part.mean() == pytest.approx(expected, abs=5 * np.sqrt(expected / 40_000) + 1e-12)

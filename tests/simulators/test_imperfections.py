@@ -315,27 +315,32 @@ class TestGrowth:
     def exposure(self, dose=1e6):
         return Exposure(ScanRegion((0.5, -0.5), (2.0, 2.0)), (0.0, 0.0), 0.02, dose)
 
+    def grown(self, exposure, spread_nm=0.1):
+        """What one exposure adds, in nm, at every node; nothing but at those it names."""
+        whole = np.zeros(self.GRID.shape_yx, np.float32)
+        growth = ContaminationGrowth(1e-7, spread_nm)
+        top, bottom, left, right = growth.deposit(exposure, self.GRID, 1.0, whole)
+        touched = np.zeros(whole.shape, dtype=bool)
+        touched[top:bottom, left:right] = True
+        assert not whole[~touched].any()
+        return whole
+
     def test_carbon_grows_with_the_dose_where_the_beam_was(self):
-        where, grown = ContaminationGrowth(1e-7, 0.1).thickness(self.exposure(), self.GRID)
-        whole = np.zeros(self.GRID.shape_yx)
-        whole[where] = grown
+        whole = self.grown(self.exposure())
         y, x = (o + np.arange(n) * 0.04 for o, n in zip(
             self.GRID.origin_yx_nm, self.GRID.shape_yx, strict=True))  # fmt: skip
         inner = np.ix_(np.abs(y - 0.5) < 0.6, np.abs(x + 0.5) < 0.6)
         assert whole[inner] == pytest.approx(0.1, rel=1e-3)
         outer = whole[np.ix_(np.abs(y - 0.5) > 1.5, np.abs(x + 0.5) > 1.5)]
         assert not outer.any()
-        twice = ContaminationGrowth(1e-7, 0.1).thickness(self.exposure(2e6), self.GRID)[1]
-        assert twice == pytest.approx(2 * grown)
+        assert self.grown(self.exposure(2e6)) == pytest.approx(2 * whole)
 
     @settings(max_examples=20, deadline=None)
     @given(angle=st.floats(-np.pi, np.pi), y=st.floats(-1.5, 1.5), x=st.floats(-1.5, 1.5))
     def test_it_grows_where_a_turned_scan_was(self, angle, y, x):
         """As much as dose times area, half as high at the border of what the beam covered."""
         exposure = Exposure(ScanRegion((y, x), (1.0, 2.0), angle), (0.2, 0.1), 0.02, 1e6)
-        where, grown = ContaminationGrowth(1e-7, 0.1).thickness(exposure, self.GRID)
-        whole = np.zeros(self.GRID.shape_yx)
-        whole[where] = grown
+        whole = self.grown(exposure)
         assert whole.sum() * 0.04**2 == pytest.approx(0.1 * 1.0 * 2.0, rel=2e-3)
         axes = (
             o + np.arange(n) * 0.04
@@ -350,9 +355,9 @@ class TestGrowth:
         for angle in (0.004, 0.0121):
             region = ScanRegion((2.0, -2.0), (1.5, 1.5), angle)
             exposure = Exposure(region, (0.0, 0.0), 0.02, 1e6)
-            (rows, columns), grown = ContaminationGrowth().thickness(exposure, self.GRID)
-            y = self.GRID.origin_yx_nm[0] + np.arange(self.GRID.shape_yx[0])[rows] * 0.04
-            x = self.GRID.origin_yx_nm[1] + np.arange(self.GRID.shape_yx[1])[columns] * 0.04
+            grown = self.grown(exposure, 0.3)
+            y = self.GRID.origin_yx_nm[0] + np.arange(self.GRID.shape_yx[0]) * 0.04
+            x = self.GRID.origin_yx_nm[1] + np.arange(self.GRID.shape_yx[1]) * 0.04
             middle = (grown.sum(1) @ y / grown.sum(), grown.sum(0) @ x / grown.sum())
             assert middle == pytest.approx(deflection((2.0, -2.0), angle), abs=2e-3)
 
