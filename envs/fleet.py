@@ -60,6 +60,39 @@ class Outcome:
     taken: Bools
 
 
+@dataclass(frozen=True)
+class Exposures:
+    """Where the electrons of one frame went, in each of ``m`` episodes.
+
+    Attributes:
+        own: (m,) the episodes.
+        pixel_nm: (m,) of the coarser axis.
+        centre_yx_nm, fov_yx_nm: (m, 2) as asked for.
+        dose_e_per_a2: (m,).
+        off: how far from there they went.
+    """
+
+    own: Ints
+    pixel_nm: Floats
+    centre_yx_nm: Floats
+    fov_yx_nm: Floats
+    dose_e_per_a2: Floats
+    off: Displacements
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """As the compiled loops take them."""
+        return (
+            self.own,
+            self.pixel_nm,
+            self.centre_yx_nm,
+            self.fov_yx_nm,
+            self.dose_e_per_a2,
+            self.off.rotation_rad,
+            self.off.mean_yx_nm,
+        )
+
+
 class Fleet:
     """The state of ``n`` episodes of one kind of environment.
 
@@ -180,7 +213,8 @@ class Fleet:
         # What is shown lies where the instrument reports it, whatever the truth.
         still = np.zeros((len(own), 2))
         self.shown.add(Looks(own, values, np.full(len(own), rows), centre, fov, still[:, 0], still))
-        gains = self.goals.update(own, pitch.max(axis=1), centre, fov, dose, taken.off)
+        given = Exposures(own, pitch.max(axis=1), centre, fov, dose, taken.off)
+        gains = self.goals.update(given)
         for k, features in taken.destroyed.items():
             self.goals.destroy(k, features)
         return gains
@@ -204,16 +238,8 @@ class _Goals(ABC):
         """Take over the fresh task of episode ``k``, its arrays included."""
 
     @abstractmethod
-    def update(
-        self,
-        own: Ints,
-        pixel_nm: Floats,
-        centre: Floats,
-        fov: Floats,
-        dose: Floats,
-        off: Displacements,
-    ) -> Floats:
-        """The gains (m,) of one frame in each of the episodes ``own``."""
+    def update(self, given: Exposures) -> Floats:
+        """The gains (m,) of one frame in each of some episodes."""
 
     def destroy(self, k: int, features: tuple[int, ...]) -> None:
         """Features of episode ``k`` are there no more."""
@@ -240,16 +266,8 @@ class _Nothing(_Goals):
     def put(self, k: int, task: tasks.Task) -> None:
         pass
 
-    def update(
-        self,
-        own: Ints,
-        pixel_nm: Floats,
-        centre: Floats,
-        fov: Floats,
-        dose: Floats,
-        off: Displacements,
-    ) -> Floats:
-        return np.zeros(len(own))
+    def update(self, given: Exposures) -> Floats:
+        return np.zeros(len(given.own))
 
 
 class _Tallies(_Goals):
@@ -273,19 +291,10 @@ class _Tallies(_Goals):
         self._hold(k, arrays)
         self.fraction[k], self.finished[k] = 0.0, task.done
 
-    def update(
-        self,
-        own: Ints,
-        pixel_nm: Floats,
-        centre: Floats,
-        fov: Floats,
-        dose: Floats,
-        off: Displacements,
-    ) -> Floats:
-        gains = np.empty(len(own))
-        frames = (own, pixel_nm, centre, fov, dose, off.rotation_rad, off.mean_yx_nm)
+    def update(self, given: Exposures) -> Floats:
+        gains = np.empty(len(given.own))
         # mypy counts unpacked lists as one argument.
-        _see_all(*frames, *self._lists, self.fraction, self.finished, gains)  # type: ignore[call-arg]
+        _see_all(*given.arrays, *self._lists, self.fraction, self.finished, gains)  # type: ignore[call-arg]
         return gains
 
     def nearest(self, own: Ints, at_yx_nm: Floats) -> Floats:
@@ -315,19 +324,10 @@ class _Reconstructions(_Goals):
         self.numbers[k] = task.pitch_nm, task.finest_nm, task.before
         self.fraction[k] = 0.0
 
-    def update(
-        self,
-        own: Ints,
-        pixel_nm: Floats,
-        centre: Floats,
-        fov: Floats,
-        dose: Floats,
-        off: Displacements,
-    ) -> Floats:
-        gains = np.empty(len(own))
-        frames = (own, pixel_nm, centre, fov, dose, off.rotation_rad, off.mean_yx_nm)
+    def update(self, given: Exposures) -> Floats:
+        gains = np.empty(len(given.own))
         # mypy counts unpacked lists as one argument.
-        _map_all(*frames, *self._lists, self.numbers, self.fraction, gains)  # type: ignore[call-arg]
+        _map_all(*given.arrays, *self._lists, self.numbers, self.fraction, gains)  # type: ignore[call-arg]
         return gains
 
 
