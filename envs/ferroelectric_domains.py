@@ -96,8 +96,8 @@ class FerroelectricDomainsEnv(ScanEnv):
 
     ## Vectorised form
     ``gymnasium.make_vec(id, num_envs=64, vectorization_mode="vector_entry_point")``
-    steps 64 of them, equal to single ones to the bit; with imperfections or shaping
-    one after the other (``envs/vector.py``).
+    steps 64 of them at once, with imperfections and shaping too, equal to single ones
+    to the bit (``envs/vector.py``).
 
     ## Arguments
     ``difficulty`` (``easy``, ``medium``, the default, or ``hard``), ``renderer`` (``fast``, or

@@ -80,8 +80,7 @@ class GrapheneDefectsEnv(ScanEnv):
     ## End of the episode
     Terminated when the task is done (``map`` never is), unless
     ``terminate_when_done=False``; truncated when what is left does not pay for another
-    frame.  Where there is no boundary, ``follow`` has nothing to do and ends with the
-    first frame, rewarded with 1.
+    frame.  A specimen without a boundary is not shown to ``follow``: another is drawn.
 
     ## Difficulty
     | difficulty | point defects | boundary   | patches | dwell | dose of a frame |
@@ -96,8 +95,8 @@ class GrapheneDefectsEnv(ScanEnv):
 
     ## Vectorised form
     ``gymnasium.make_vec(id, num_envs=64, vectorization_mode="vector_entry_point")``
-    steps 64 of them, equal to single ones to the bit; with imperfections or shaping
-    one after the other (``envs/vector.py``).
+    steps 64 of them at once, with imperfections and shaping too, equal to single ones
+    to the bit (``envs/vector.py``).
 
     ## Arguments
     ``difficulty`` (``easy``, ``medium``, the default, or ``hard``), ``renderer`` (``fast``, or

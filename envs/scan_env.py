@@ -25,7 +25,7 @@ from .reference import ReferenceFrame
 from .render import Window, picture
 from .shaping import Shaping
 from .sources import Source, SpecimenSource
-from .tasks import Task, check_task, task
+from .tasks import Task, can_be_followed, check_task, task
 
 SURVEYS = ("none", "low")
 SURVEY_PX = 128  # along either side of the field
@@ -110,6 +110,8 @@ class ScanEnv(gym.Env[Any, Any]):
                 raise ValueError(f"{name} is {value!r}; it must be True or False")
         self.source = source
         self.task = task
+        if task == "follow" and isinstance(source, SpecimenSource):
+            source.wanted = can_be_followed
         self.budget = budget
         self.time_budget_s = time_budget_s
         self.survey = survey_request(source) if survey == "low" else None
@@ -210,7 +212,8 @@ class ScanEnv(gym.Env[Any, Any]):
         Args:
             seed: an integer at least 0; episode k after it is always the same.
             options: ``{"specimen": i}`` shows specimen i of the split, whatever
-                the seed; ``{"split": name}`` changes the split from now on.
+                the seed (with ``follow`` another, always the same, where that one has
+                nothing to follow); ``{"split": name}`` changes the split from now on.
         """
         self.begin(seed, options)
         self.observations.reset(self.episode)

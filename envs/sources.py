@@ -32,6 +32,7 @@ from .reference import ReferenceFrame
 
 FRAMES_ACROSS = 16  # reference frames along the shorter side of a field that has none of its own
 LEAST_FRAME_PX = 16
+DRAWS = 100  # of specimens, until one is wanted
 
 
 class Source(Protocol):
@@ -67,6 +68,10 @@ class SpecimenSource:
 
     With the fast renderer the specimen follows the seed; with abtem it is the
     one in the package, and the seed varies the noise only.
+
+    Attributes:
+        wanted: which specimens are shown; others are drawn anew, from a stream of
+            random numbers that the same seed begins.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class SpecimenSource:
             raise ValueError(f"unknown renderer {renderer!r}; there are: {known}")
         self.specimen, self.difficulty, self.renderer = specimen, difficulty, renderer
         self.open_world: Callable[[Recipe], World] = open_world  # or one that prepares them
+        self.wanted: Callable[[Specimen], bool] | None = None
         self.fixed = shipped(specimen, difficulty) if renderer == "abtem" else None
         side = self.fixed.field_nm if self.fixed else module.FIELD_NM
         self.field_yx_nm = (side, side)
@@ -116,23 +122,32 @@ class SpecimenSource:
             "imperfections": asdict(self.imperfections),
         }
 
-    def recipe(self, seed: int, split: str, episode: int, specimen: int | None) -> Recipe:
-        """Of the world that an episode shows."""
+    def recipe(
+        self, seed: int, split: str, episode: int, specimen: int | None, draw: int = 0
+    ) -> Recipe:
+        """Of the world that an episode shows, where so many before it were not wanted."""
         if self.fixed is not None:
             return self.fixed
         shown = (seed, episode) if specimen is None else (specimen, 0)
-        entropy, key = specimen_seed(shown[0], split, shown[1])
+        entropy, key = specimen_seed(shown[0], split, shown[1], draw)
         field = self.field_yx_nm[0]
         return Recipe(self.specimen, self.difficulty, entropy, key, field, margin_nm=self.margin_nm)
 
     def microscope(
         self, seed: int, split: str, episode: int, specimen: int | None
     ) -> SimulatedMicroscope:
-        world = self.open_world(self.recipe(seed, split, episode, specimen))
+        world = self._wanted_world(seed, split, episode, specimen)
         rng = np.random.default_rng(noise_seed(seed, split, episode))
         return SimulatedMicroscope(
             world, rng, self.reference.dwell_us, self.costs, self.imperfections
         )
+
+    def _wanted_world(self, seed: int, split: str, episode: int, specimen: int | None) -> World:
+        for draw in range(DRAWS):
+            world = self.open_world(self.recipe(seed, split, episode, specimen, draw))
+            if self.wanted is None or self.wanted(world.specimen):
+                return world
+        raise ValueError(f"none of {DRAWS} specimens of {self.specimen} is what the task needs")
 
     def truth(self, microscope: Microscope) -> Specimen | None:
         assert isinstance(microscope, SimulatedMicroscope)

@@ -201,11 +201,22 @@ def goal(name: str, specimen: Specimen, recall: Floats) -> Goal:
     if name == "classes":
         return _even(np.searchsorted(np.unique(of_class), of_class))
     if name == "follow":
-        extended = np.array([c.shape != "point" for c in specimen.classes])[of_class]
+        extended = _extended(specimen)
         return _even(np.where(extended, np.cumsum(extended) - 1, -1))
     present, counts = np.unique(of_class, return_counts=True)
     rarest = present[counts.argmin()] if len(present) else -1
     return _even(np.where(of_class == rarest, 0, -1))
+
+
+def can_be_followed(specimen: Specimen) -> bool:
+    """Whether it has a wall, a boundary or an area."""
+    return bool(_extended(specimen).any())
+
+
+def _extended(specimen: Specimen) -> Bools:
+    """Which features (n,) are segments or cells."""
+    shapes = np.array([c.shape != "point" for c in specimen.classes])
+    return np.asarray(shapes[np.asarray(specimen.feature_class, dtype=np.int64)])
 
 
 def _even(group: NDArray[np.int64]) -> Goal:

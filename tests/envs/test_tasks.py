@@ -8,7 +8,7 @@ import pytest
 from stemscout.envs import seen
 from stemscout.envs.reference import ReferenceFrame
 from stemscout.envs.registration import make_env
-from stemscout.envs.tasks import TASKS, Reconstruct, goal, mapped, task
+from stemscout.envs.tasks import TASKS, Reconstruct, can_be_followed, goal, mapped, task
 from stemscout.hardware import ScanRegion
 from stemscout.simulators.exposure import Exposure
 from stemscout.simulators.specimens import SPECIMENS, Map, specimen_module
@@ -76,6 +76,23 @@ def test_where_there_is_nothing_to_follow_all_is_done_with_the_first_frame():
     assert wanted.fraction == 0.0
     assert wanted.update(over((0.0, 0.0))) == 1.0
     assert wanted.done
+
+
+@pytest.mark.parametrize("name", ["GrapheneDefects", "MoS2Defects"])
+def test_follow_shows_only_specimens_that_have_something_to_follow(name):
+    """What discover shows without a boundary, follow does not; all others are the same."""
+    drawn = 0
+    env, other = (
+        make_env(f"StemScout/{name}-v0", difficulty="hard", task=t) for t in ("follow", "discover")
+    )
+    for seed in range(12):
+        env.reset(seed=seed)
+        other.reset(seed=seed)
+        assert can_be_followed(env.truth)
+        same = np.array_equal(env.truth.positions_yx_nm, other.truth.positions_yx_nm)
+        assert same == can_be_followed(other.truth)
+        drawn += not same
+    assert 0 < drawn < 12
 
 
 def test_follow_is_refused_where_there_are_points_only():
