@@ -33,7 +33,9 @@ whose sense is the one of the two about the new polarisation that changes least.
 | wall 180° | segments of 1 nm | 0.60 nm        | 0.50 nm   | 0.06 nm        |
 
 Difficulty sets the number of walls and islands, how slowly they turn, the
-contamination (a blob of amorphous carbon, not scored) and the dwell of the reference frame.  Maps:
+contamination (a blob of amorphous carbon, not scored) and the dwell of the reference
+frame.  The dose that a wall needs is that of a clean film; under the blob it counts with
+the same.  Maps:
 ``polarisation`` (direction and relative size as (y, x); 1 in a domain),
 ``domain`` (label), ``contamination`` (nm).
 """

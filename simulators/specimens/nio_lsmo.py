@@ -12,19 +12,20 @@ and O in turn, half a period out of step with its neighbours.  The share of Sr
 varies from column to column as in a random alloy.  Pillars have {100} and {110}
 facets, with a plane of Mn of the perovskite before every {100}.  In the plane the
 rock salt is strained, pillars by up to 3 % and inclusions by 5 %, as little as it
-takes to fit whole planes between those of the perovskite, so that the planes of
-the two phases are 0.18 to 0.20 nm apart.  A slight twist remains, and where columns
-of the two would stand closer than 0.184 nm, at {110} facets, that of NiO is
-missing.  Along the beam the phases share one period where they meet, so that Mn-O
-and Ni-O are never shorter than 0.184 nm, and no two ions of like charge come nearer
-than 0.24 nm; ``rock_salt.py`` says how.
+takes to fit whole planes between those of the perovskite, which make way for
+inclusions by up to 0.007 nm.  A slight twist remains.  {110} facets stand where the
+first plane of NiO is no farther than 0.21 nm from the last of O.  Along the beam the
+phases share one period where they meet.  Across the border bonds of Mn-O and Ni-O
+are within 5 % of 0.2015 nm, their mean, or longer, and no two ions of like charge
+come nearer than 0.24 nm; ``rock_salt.py`` says how.
 
 | class     | shape         | context radius | tolerance | coarsest pixel |
 |-----------|---------------|----------------|-----------|----------------|
 | pillar    | cells of 1 nm | 0.50 nm        | 0.50 nm   | 0.06 nm        |
 | inclusion | point, < 1 nm | 0.60 nm        | 0.30 nm   | 0.06 nm        |
 
-Inclusions lie mostly near pillars; they are 1.0 nm wide at easy, 0.6 at hard, where
+The dose that a feature needs is that of a clean film; under contamination it counts with
+the same.  Inclusions lie mostly near pillars; they are 1.0 nm wide at easy, 0.6 at hard, where
 they stand out less, and either at medium.  Difficulty sets the number of pillars and
 inclusions and their size, the contamination (amorphous carbon, not scored) and the dwell of
 the reference frame.  Maps: ``phase`` (1 in NiO), ``contamination`` (nm).
@@ -51,6 +52,7 @@ from .rock_salt import (
     columns_of,
     facets,
     grain_between,
+    making_way,
 )
 from .specimen import (
     Columns,
@@ -108,6 +110,7 @@ BASIS_KIND = np.array([0, 1, 2, 2])
 NIO_KIND, CARBON_KIND = 3, 4
 PILLAR_NM = (2.4, 6.4)  # between opposite {100} facets
 GAP_NM = 1.6  # between pillars, and from a pillar to an inclusion's middle
+BETWEEN_NM = 2.4  # the middles of inclusions
 NEAR_PILLARS, NEAR_NM = 0.6, 3.5  # the share of inclusions that lie so near to a pillar
 
 
@@ -131,8 +134,8 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nio_lsmo`.
 NEED_E_PER_A2 = {
-    "pillar": {"easy": 58.4, "medium": 58.4, "hard": 58.4},
-    "inclusion": {"easy": 33.4, "medium": 66.6, "hard": 87.5},
+    "pillar": {"easy": 55.7, "medium": 55.7, "hard": 55.7},
+    "inclusion": {"easy": 31.9, "medium": 63.4, "hard": 82.6},
 }
 
 
@@ -294,7 +297,7 @@ def _inclusion_sites(
         if len(found) == count:
             break
         # A field too crowded for the whole gap still takes a narrower one.
-        gap = GAP_NM - 1.8 * max(0.0, attempt / (500 * count) - 0.5)
+        narrower = 1.2 * max(0.0, attempt / (500 * count) - 0.5)
         if rng.random() < NEAR_PILLARS:
             outline = outlines[rng.integers(len(outlines))]
             corner = outline[rng.integers(len(outline))]
@@ -303,8 +306,8 @@ def _inclusion_sites(
             yx = rng.uniform(-reach, reach, 2)
         if (
             np.abs(yx).max() <= reach
-            and (not len(found) or ((found - yx) ** 2).sum(axis=1).min() > gap**2)
-            and clearance(yx[None], outlines)[0] > gap
+            and (not len(found) or np.hypot(*(found - yx).T).min() > BETWEEN_NM - narrower)
+            and clearance(yx[None], outlines)[0] > GAP_NM - narrower
         ):
             found = np.vstack([found, yx])
     if len(found) < count:
@@ -333,7 +336,8 @@ def _columns(
     kept = (np.abs(positions) <= half_nm).all(axis=1) & (which(positions, outlines) < 0)
     positions, kind, share = positions[kept], np.repeat(BASIS_KIND, len(cells))[kept], share[kept]
     nio = np.vstack([*(columns_of(grain, half_nm) for grain in grains), np.empty((0, 2))])
-    nio = nio[apart(nio, angle, origin, outlines)]
+    nio = nio[apart(nio, angle, origin, grains)]
+    positions = making_way(positions, grains, angle)
     of_nio = np.arange(len(positions) + len(nio)) >= len(positions)
     positions = np.vstack([positions, nio])
     stretch, base = along_the_beam(positions, of_nio, outlines, angle, origin)

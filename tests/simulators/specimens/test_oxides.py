@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from stemscout.simulators.specimens import DIFFICULTIES, bifeo3, nio_lsmo
-from stemscout.simulators.specimens.outlines import distance_to_path, inside
+from stemscout.simulators.specimens.outlines import distance_to_path, from_borders, inside
 from stemscout.simulators.specimens.rock_salt import CLOSEST_NM
 
 
@@ -58,6 +58,23 @@ def test_pillars_fit_between_the_planes_of_the_perovskite(pillars):
         assert np.percentile(distance, 95) < 0.32
 
 
+def test_no_seam_at_any_facet(pillars):
+    """Nowhere about a pillar is there a gap wider than one between four columns of NiO, 0.148 nm
+    from each, allows with a tenth more."""
+    axis = np.arange(-12.0, 12.0, 0.04)
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    solid = pillars.positions_yx_nm[of_kind(pillars, 0, 1, 2, nio_lsmo.NIO_KIND)]
+    borders = from_borders(points, [o.path_yx_nm for o in pillars.outlines], 1.0)
+    assert cKDTree(solid).query(points[borders < 0.4])[0].max() < 1.1 * 0.148
+
+
+def test_an_inclusion_is_whole(pillars):
+    """3 or 5 planes along each axis; none is left out for being too near to the perovskite."""
+    rock = pillars.positions_yx_nm[of_kind(pillars, nio_lsmo.NIO_KIND)]
+    own = [o for o in pillars.outlines if o.feature_class == nio_lsmo.INCLUSION]
+    assert {int(inside(rock, o.path_yx_nm).sum()) for o in own} <= {9, 15, 25}
+
+
 def nearest(atoms, most=0.3):
     """The least distance (nm) of any two atoms of each pair of elements, carbon aside."""
     symbols = np.array(atoms.get_chemical_symbols())
@@ -94,13 +111,13 @@ def test_bonds_within_five_percent():
 
 
 def test_no_two_ions_overlap_anywhere(pillars):
-    """Also where the phases meet: cation to oxygen at least 95 % of Mn-O, the shorter bond of the
-    two phases, and ions of like charge at least 0.24 nm apart; there are 0.274 nm between two O of
-    the perovskite."""
+    """Also where the phases meet: Mn-O at least 95 % of its length in the perovskite, Ni-O of the
+    mean of both phases (an O of the perovskite may be the one it binds), and ions of like charge
+    at least 0.24 nm apart; there are 0.274 nm between two O of the perovskite."""
     found = nearest(pillars.atoms())
+    bond = {"Mn-O": 0.194, "Ni-O": (0.194 + 0.209) / 2}
     for pair, distance in found.items():
-        bonded = pair in ("Mn-O", "Ni-O")
-        assert distance >= (0.95 * 0.194 if bonded else 0.24), pair
+        assert distance >= (0.95 * bond[pair] if pair in bond else 0.24), pair
     # La and Sr have no neighbour within 0.26 nm: they bind to O at 0.274 nm.
     assert {"La-O", "O-Sr"} <= set(found)
     assert min(found["La-O"], found["O-Sr"]) >= 0.95 * 0.274
