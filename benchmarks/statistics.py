@@ -1,0 +1,181 @@
+"""Statistics of scores: how sure is it, and which differences are real.
+
+Specimens are the unit.  Scores come in strata, one array (n,) for each id and
+difficulty, in the order of the specimens, so that the same place in two agents' scores
+is the same specimen.  Every statistic takes the strata of one or more agents, and
+works on arrays (..., n): the leading axes are bootstrap replicates.  ``interval``
+draws specimens anew within each stratum, the same ones for all agents, and so keeps
+them paired.
+
+Definitions are those of rliable (Agarwal et al., NeurIPS 34 (2021) 29304), but that
+probability of improvement compares the same specimens and not all pairs, and that
+every draw follows from a seed.  Charges that were never reached are censored, and
+kept (Kaplan & Meier, J. Am. Stat. Assoc. 53 (1958) 457).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import trim_mean
+
+Floats = NDArray[np.float64]
+Strata = Sequence[Floats]
+REPLICATES = 2000
+LEAST_SPAN = 0.02  # from random to oracle, below which a position says nothing
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic and its interval: floats, or arrays where it has several values."""
+
+    value: Any
+    low: Any
+    high: Any
+
+
+def interval(
+    statistic: Callable[..., Any],
+    *agents: Strata,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    level: float = 0.95,
+) -> Interval:
+    """A statistic with its stratified percentile bootstrap interval.
+
+    Args:
+        statistic: of the strata of as many agents as are given.
+        agents: strata of each; in every stratum all have the same specimens.
+        seed: of the draws; they depend on it and on the strata's sizes alone.
+        replicates: how many draws.
+        level: share of the replicates that lie inside.
+
+    Raises:
+        ValueError: no agent, no stratum, an empty one, sizes that differ, a score that
+            is not finite, or a level outside (0, 1).
+    """
+    sizes = _sizes(agents)
+    if not 0 < level < 1 or replicates < 1:
+        raise ValueError(
+            f"a level of {level} and {replicates} replicates; the one must lie between 0 and 1, "
+            "the other be at least 1"
+        )
+    rng = np.random.default_rng(seed)
+    chosen = [rng.integers(n, size=(replicates, n)) for n in sizes]
+    draws = [[np.asarray(s)[i] for s, i in zip(a, chosen, strict=True)] for a in agents]
+    value = statistic(*([np.asarray(s) for s in a] for a in agents))
+    found = np.asarray(statistic(*draws), dtype=np.float64)
+    tails = (50 * (1 - level), 50 * (1 + level))
+    return Interval(value, *_percentiles(found, tails))
+
+
+def _percentiles(found: Floats, tails: tuple[float, float]) -> tuple[Any, Any]:
+    """Of the replicates (r, ...), but for those in which the statistic says nothing (NaN)."""
+    ordered = np.sort(found, axis=0)  # NaN last
+    count = (~np.isnan(ordered)).sum(axis=0)
+    places = [np.maximum(0, np.ceil(t / 100 * count).astype(int) - 1) for t in tails]
+    low, high = (np.take_along_axis(ordered, p[None], axis=0)[0] for p in places)
+    return low[()], high[()]
+
+
+def _sizes(agents: Sequence[Strata]) -> list[int]:
+    if not agents or not agents[0] or any(len(a) != len(agents[0]) for a in agents):
+        raise ValueError("every agent must have the same strata, and at least one")
+    sizes = [len(s) for s in agents[0]]
+    if not all(sizes):
+        raise ValueError(f"strata of {sizes} specimens; each must have at least one")
+    for strata in agents:
+        if [len(s) for s in strata] != sizes:
+            raise ValueError(f"strata of {[len(s) for s in strata]} specimens beside {sizes}")
+        if not all(np.isfinite(s).all() for s in strata):
+            raise ValueError("scores must be finite numbers; leave out what is not applicable")
+    return sizes
+
+
+def mean(strata: Strata) -> Any:
+    """Over all specimens."""
+    return np.concatenate(strata, axis=-1).mean(axis=-1)
+
+
+def interquartile_mean(strata: Strata) -> Any:
+    """The mean of the middle half of all scores, whatever their stratum."""
+    return trim_mean(np.concatenate(strata, axis=-1), 0.25, axis=-1)
+
+
+def median(strata: Strata) -> Any:
+    """The median of the strata's means."""
+    return np.median(np.stack([s.mean(axis=-1) for s in strata]), axis=0)
+
+
+def optimality_gap(strata: Strata, gamma: float = 1.0) -> Any:
+    """By how much scores fall short of ``gamma`` on the average."""
+    return gamma - np.minimum(np.concatenate(strata, axis=-1), gamma).mean(axis=-1)
+
+
+def profile(thresholds: Floats) -> Callable[[Strata], Any]:
+    """The performance profile: the share of scores above each of the thresholds (t,)."""
+
+    def shares(strata: Strata) -> Any:
+        scores = np.concatenate(strata, axis=-1)
+        return np.stack([(scores > t).mean(axis=-1) for t in thresholds], axis=-1)
+
+    return shares
+
+
+def probability_of_improvement(first: Strata, second: Strata) -> Any:
+    """How often the first agent scores higher on the same specimen; ties count half.
+
+    The mean over the strata, which count alike.
+    """
+    won = [
+        (a > b).mean(axis=-1) + 0.5 * (a == b).mean(axis=-1)
+        for a, b in zip(first, second, strict=True)
+    ]
+    return np.mean(np.stack(won), axis=0)
+
+
+def difference(first: Strata, second: Strata) -> Any:
+    """Of the interquartile means."""
+    return interquartile_mean(first) - interquartile_mean(second)
+
+
+def position(agent: Strata, random: Strata, oracle: Strata) -> Any:
+    """Where an agent stands from random (0) to oracle (1), by interquartile means.
+
+    The mean over the strata in which the oracle is at least 0.02 above random; NaN where
+    there is none.  It may exceed 1.
+    """
+    own, low, high = (
+        np.stack([interquartile_mean([s]) for s in strata]) for strata in (agent, random, oracle)
+    )
+    span = high - low
+    tells = span >= LEAST_SPAN
+    share = np.divide(own - low, span, out=np.zeros_like(span), where=tells)
+    count = tells.sum(axis=0)
+    total = share.sum(axis=0)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)[()]
+
+
+def charge_to(share: float = 0.5) -> Callable[[Strata, Strata], Any]:
+    """The charge by which a share of the specimens have come to what was asked for.
+
+    The statistic takes charges, and 1 where it was reached there and 0 where the run ended
+    there without it (censored); infinite where too few of them reached it.
+    """
+
+    def quantile(charges: Strata, reached: Strata) -> Any:
+        at, hit = (np.concatenate(s, axis=-1) for s in (charges, reached))
+        # What is reached counts before what is censored at the same charge.
+        order = np.lexsort((1 - hit, at), axis=-1)
+        at, hit = (np.take_along_axis(a, order, axis=-1) for a in (at, hit))
+        left = at.shape[-1] - np.arange(at.shape[-1])
+        remaining = np.cumprod(1.0 - hit / left, axis=-1)
+        there = remaining <= 1.0 - share + 1e-12
+        first = np.take_along_axis(at, there.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+        return np.where(there.any(axis=-1), first, np.inf)[()]
+
+    return quantile
