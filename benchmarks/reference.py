@@ -34,7 +34,7 @@ from ..envs import seen
 from ..envs.registration import ENVIRONMENTS, make_env
 from ..envs.scan_env import ScanEnv
 from ..envs.sources import SpecimenSource
-from ..envs.tasks import task
+from ..envs.tasks import can_be_followed, task
 from ..simulators.specimens import specimen_module
 from .scores import seen_curve
 from .threads import one_thread
@@ -167,8 +167,8 @@ def _fractions(env: ScanEnv) -> dict[str, float]:
     assert env.truth is not None
     found = {}
     for name in OTHER_TASKS:
-        if name == "follow" and all(c.shape == "point" for c in env.truth.classes):
-            continue
+        if name == "follow" and not can_be_followed(env.truth):
+            continue  # the task itself shows another specimen
         other = task(name, env.truth, env.source.reference)
         for exposure in env.episode.exposures:
             other.update(exposure)

@@ -304,7 +304,7 @@ def parts_of(name: str | Sequence[str], survey: bool = False) -> tuple[str, ...]
         raise ValueError(f"the observation {name!r}; it must be a name, or names of parts")
     names = tuple(name.split("+")) if isinstance(name, str) else tuple(name)
     for part in names:
-        if part not in PARTS:
+        if not isinstance(part, str) or part not in PARTS:
             known = ", ".join(["default", "channels", *PARTS])
             raise ValueError(f"unknown observation {part!r}; there are: {known}")
     if len(set(names)) < len(names) or not names:

@@ -122,6 +122,11 @@ class ScanVecEnv(VecEnv):
         if method_name == "action_masks":
             masks = self.vector.action_masks()
             return [masks[j] for j in chosen]
+        if self.vector.fleet is not None:
+            raise AttributeError(
+                f"{method_name!r} cannot be called where episodes are stepped side by side; "
+                "there is action_masks"
+            )
         return [getattr(self.vector.envs[j], method_name)(*args, **kwargs) for j in chosen]
 
     def env_is_wrapped(

@@ -108,10 +108,10 @@ class ScanEnv(gym.Env[Any, Any]):
         ):
             if not isinstance(value, bool):
                 raise ValueError(f"{name} is {value!r}; it must be True or False")
+        if task == "follow" and isinstance(source, SpecimenSource):
+            source = source.showing(can_be_followed)
         self.source = source
         self.task = task
-        if task == "follow" and isinstance(source, SpecimenSource):
-            source.wanted = can_be_followed
         self.budget = budget
         self.time_budget_s = time_budget_s
         self.survey = survey_request(source) if survey == "low" else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from copy import copy
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,17 +24,20 @@ from ..simulators.world import (
     RENDERERS,
     Recipe,
     World,
+    generate,
     open_world,
     shipped,
     specimen_seed,
     split_index,
 )
 from .labels import Image, contents, read_labels
+from .numbers import is_number
 from .reference import ReferenceFrame
 
 FRAMES_ACROSS = 16  # reference frames along the shorter side of a field that has none of its own
 LEAST_FRAME_PX = 16
 DRAWS = 100  # of specimens, until one is wanted
+REDRAWN = 1_000_000  # in the spawn key of what is drawn anew; nothing else counts so far
 
 
 class Source(Protocol):
@@ -68,10 +73,6 @@ class SpecimenSource:
 
     With the fast renderer the specimen follows the seed; with abtem it is the
     one in the package, and the seed varies the noise only.
-
-    Attributes:
-        wanted: which specimens are shown; others are drawn anew, from a stream of
-            random numbers that the same seed begins.
     """
 
     def __init__(
@@ -88,7 +89,6 @@ class SpecimenSource:
             raise ValueError(f"unknown renderer {renderer!r}; there are: {known}")
         self.specimen, self.difficulty, self.renderer = specimen, difficulty, renderer
         self.open_world: Callable[[Recipe], World] = open_world  # or one that prepares them
-        self.wanted: Callable[[Specimen], bool] | None = None
         self.fixed = shipped(specimen, difficulty) if renderer == "abtem" else None
         side = self.fixed.field_nm if self.fixed else module.FIELD_NM
         self.field_yx_nm = (side, side)
@@ -122,36 +122,53 @@ class SpecimenSource:
             "imperfections": asdict(self.imperfections),
         }
 
-    def recipe(
-        self, seed: int, split: str, episode: int, specimen: int | None, draw: int = 0
-    ) -> Recipe:
-        """Of the world that an episode shows, where so many before it were not wanted."""
+    def recipe(self, seed: int, split: str, episode: int, specimen: int | None) -> Recipe:
+        """Of the world that an episode shows."""
         if self.fixed is not None:
             return self.fixed
         shown = (seed, episode) if specimen is None else (specimen, 0)
-        entropy, key = specimen_seed(shown[0], split, shown[1], draw)
+        entropy, key = specimen_seed(shown[0], split, shown[1])
         field = self.field_yx_nm[0]
         return Recipe(self.specimen, self.difficulty, entropy, key, field, margin_nm=self.margin_nm)
 
     def microscope(
         self, seed: int, split: str, episode: int, specimen: int | None
     ) -> SimulatedMicroscope:
-        world = self._wanted_world(seed, split, episode, specimen)
+        world = self.open_world(self.recipe(seed, split, episode, specimen))
         rng = np.random.default_rng(noise_seed(seed, split, episode))
         return SimulatedMicroscope(
             world, rng, self.reference.dwell_us, self.costs, self.imperfections
         )
 
-    def _wanted_world(self, seed: int, split: str, episode: int, specimen: int | None) -> World:
-        for draw in range(DRAWS):
-            world = self.open_world(self.recipe(seed, split, episode, specimen, draw))
-            if self.wanted is None or self.wanted(world.specimen):
-                return world
-        raise ValueError(f"none of {DRAWS} specimens of {self.specimen} is what the task needs")
+    def showing(self, wanted: Callable[[Specimen], bool]) -> SpecimenSource:
+        """The same source, but that other specimens are drawn anew (``first_wanted``)."""
+        other = copy(self)
+        other.open_world = partial(first_wanted, wanted, self.open_world)
+        return other
 
     def truth(self, microscope: Microscope) -> Specimen | None:
         assert isinstance(microscope, SimulatedMicroscope)
         return microscope.world.specimen
+
+
+def first_wanted(
+    wanted: Callable[[Specimen], bool], opened: Callable[[Recipe], World], recipe: Recipe
+) -> World:
+    """The world of a recipe, or, where its specimen is not wanted, of the first drawn that is.
+
+    Draw n comes from the recipe's spawn key with ``REDRAWN + n`` behind it.
+
+    Raises:
+        ValueError: none of ``DRAWS`` was wanted.
+    """
+    world = opened(recipe)
+    if wanted(world.specimen):
+        return world
+    for draw in range(1, DRAWS):
+        other = replace(recipe, spawn_key=(*recipe.spawn_key, REDRAWN + draw))
+        if wanted(generate(other)):
+            return opened(other)
+    raise ValueError(f"none of {DRAWS} specimens of {recipe.specimen} is what the task needs")
 
 
 class RecordedSource:
@@ -188,6 +205,9 @@ class RecordedSource:
             values = np.asarray(image)
         if pixel_nm is None:
             raise ValueError("the image does not say its pixel size; give pixel_nm")
+        for option, value in (("pixel_nm", pixel_nm), ("electrons", options.get("electrons"))):
+            if value is not None and not is_number(value):
+                raise ValueError(f"{option} is {value!r}; it must be a number")
         self.image, self.pixel_nm, self.options = values, pixel_nm, options
         first = self._new(np.random.SeedSequence(0))  # refuses what cannot be replayed
         side = min(values.shape) // FRAMES_ACROSS

@@ -17,16 +17,26 @@ import copy
 import pickle
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from ..simulators.specimens import Specimen
+from .actions import MoveAction
 from .scan_env import ScanEnv
 from .vector import ScanVectorEnv
 
 Make = Callable[..., ScanEnv]
+# Of infos, what single and vectorised environments both have.
+TOLD = frozenset(
+    {
+        "spent", "charge_e", "charge_left", "time_s", "time_left", "frames", "action_mask",
+        "at_limit",
+    }
+)  # fmt: skip
 
 
 def same(a: Any, b: Any) -> bool:
@@ -187,13 +197,68 @@ def check_mosaic(make: Make) -> None:
 
 
 def check_secrecy(make: Make) -> None:
-    """Neither observation nor info holds the truth, unless it was asked for."""
-    env = make()
-    _, info = env.reset(seed=0)
-    _, _, _, _, later = env.step(env.action_space.sample())
-    for key, value in {**info, **later}.items():
-        assert not isinstance(value, Specimen), f"info[{key!r}] is the truth"
-        assert key not in ("truth", "fraction", "seen"), f"info[{key!r}] tells of the truth"
+    """Neither observation nor info depends on the truth, but on what was measured.
+
+    Two environments take the same frames of the same specimen; one is told that the
+    features, and what maps show, lie the other way round.
+    """
+    env = make(terminate_when_done=False)
+    misled = make(terminate_when_done=False)
+    truth = misled.source.truth
+    misled.source.truth = lambda microscope: _mirrored(truth(microscope))  # type: ignore[method-assign]
+    out = rollout(env, 0, 60), rollout(misled, 0, 60)
+    for k, (ours, theirs) in enumerate(zip(*out, strict=True)):
+        assert same(ours[0], theirs[0]), f"observation {k} tells of the truth"
+        told, other = ours[-1], theirs[-1]
+        for key, value in told.items():
+            assert not isinstance(value, Specimen), f"info[{key!r}] is the truth"
+            assert key in other, f"info[{key!r}] depends on the truth"
+            assert same(value, other[key]), f"info[{key!r}] tells of the truth"
+        assert told.keys() == other.keys(), "what is in info depends on the truth"
+
+
+def _mirrored(specimen: Specimen | None) -> Specimen | None:
+    if specimen is None:
+        return None
+    maps = {k: replace(m, values=m.values[::-1].copy()) for k, m in specimen.maps.items()}
+    return replace(specimen, feature_yx_nm=-specimen.feature_yx_nm, maps=maps)
+
+
+def check_masks(make: Make) -> None:
+    """Where actions are cells, those are masked of which a frame was taken, and no others."""
+    env = make(action="grid")
+    _, info = env.reset(seed=4)
+    env.action_space.seed(4)
+    taken = np.zeros(len(info["action_mask"]), dtype=bool)
+    for k in range(12):
+        assert np.array_equal(info["action_mask"].astype(bool), ~taken), f"a wrong mask at step {k}"
+        assert np.array_equal(env.action_masks(), ~taken), f"action_masks() differs at step {k}"
+        cell = env.action_space.sample(info["action_mask"])
+        *_, terminated, truncated, info = env.step(cell)
+        taken[cell] = True
+        if terminated or truncated:
+            break
+    _side_by_side(make, 12, AutoresetMode.NEXT_STEP, action="grid")
+
+
+def check_moves(make: Make) -> None:
+    """Moves say that they were cut short exactly where they were, at the border."""
+    env = make(action="move")
+    env.reset(seed=4)
+    env.action_space.seed(4)
+    assert isinstance(env.actions, MoveAction)
+    at = np.zeros(2)
+    for k in range(40):
+        action = env.action_space.sample()
+        *_, terminated, truncated, info = env.step(action)
+        request = info["request"]
+        wanted = at + action.astype(np.float64) * np.asarray(env.actions.reach_yx_nm)
+        at = np.array(request.centre_yx_nm)
+        cut = not np.allclose(wanted, at, atol=1e-6)
+        assert info["at_limit"] == cut, f"at_limit is {info['at_limit']} at step {k}"
+        if terminated or truncated:
+            break
+    _side_by_side(make, 12, AutoresetMode.NEXT_STEP, action="move")
 
 
 def check_bad_actions(make: Make) -> None:
@@ -239,8 +304,14 @@ def check_resets(make: Make) -> None:
 
 def check_vectorised(make: Make, count: int = 30) -> None:
     """The vectorised form equals single environments seeded alike, to the bit."""
-    vector = ScanVectorEnv(make, 2, budget=0.05)
-    single = gym.vector.SyncVectorEnv([lambda: make(budget=0.05)] * 2)
+    for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+        _side_by_side(make, count, mode)
+
+
+def _side_by_side(make: Make, count: int, mode: AutoresetMode, **more: Any) -> None:
+    options: dict[str, Any] = {"budget": 0.05, **more}
+    vector = ScanVectorEnv(make, 2, autoreset_mode=mode, **options)
+    single = gym.vector.SyncVectorEnv([lambda: make(**options)] * 2, autoreset_mode=mode)
     vector.action_space.seed(7)
     try:
         assert same(vector.reset(seed=11)[0], single.reset(seed=11)[0]), "they begin differently"
@@ -254,11 +325,22 @@ def check_vectorised(make: Make, count: int = 30) -> None:
                 strict=False,
             ):
                 assert same(a, b), f"{what} of step {k} differ"
-            for key in ("spent", "charge_e", "charge_left", "time_s", "time_left", "frames"):
-                assert same(ours[4][key], theirs[4][key]), f"info[{key!r}] of step {k} differs"
+            for key in TOLD & ours[4].keys() | TOLD & theirs[4].keys():
+                assert same(_told(ours[4], key), _told(theirs[4], key)), (
+                    f"info[{key!r}] of step {k} differs"
+                )
+            for j in np.flatnonzero(ours[4].get("_final_obs", [])):
+                last, its = ours[4]["final_obs"][j], theirs[4]["final_obs"][j]
+                assert same(last, its), f"the last observation before step {k} differs"
     finally:
         vector.close()
         single.close()
+
+
+def _told(infos: dict[str, Any], key: str) -> list[Any]:
+    """What infos say under a key: each sub-environment, by number, and its value."""
+    who = np.flatnonzero(infos.get("_" + key, []))
+    return [(int(j), infos[key][j]) for j in who]
 
 
 CHECKS: tuple[Callable[[Make], None], ...] = (
@@ -273,6 +355,8 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
     check_rewards,
     check_mosaic,
     check_secrecy,
+    check_masks,
+    check_moves,
     check_bad_actions,
     check_resets,
     check_vectorised,

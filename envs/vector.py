@@ -30,10 +30,11 @@ class Pool:
 
     Args:
         most: worlds that wait at a time.
+        opened: opens one.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, opened: Callable[[Recipe], World] = open_world) -> None:
+        self.most, self.opened = most, opened
         self._executor: ThreadPoolExecutor | None = None
         self._waiting: dict[Recipe, Future[World]] = {}
 
@@ -46,13 +47,13 @@ class Pool:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="worlds")
         for recipe in kept:
             if recipe not in self._waiting:
-                self._waiting[recipe] = self._executor.submit(open_world, recipe)
+                self._waiting[recipe] = self._executor.submit(self.opened, recipe)
 
     def open(self, recipe: Recipe) -> World:
         """The world of a recipe: prepared, or made now where its turn has not come."""
         waiting = self._waiting.pop(recipe, None)
         if waiting is None or waiting.cancel():
-            return open_world(recipe)
+            return self.opened(recipe)
         return waiting.result()
 
     def close(self) -> None:
@@ -65,7 +66,8 @@ class Pool:
 
     def __getstate__(self) -> dict[str, Any]:
         """What waits is never pickled; a copy starts a thread of its own."""
-        return {"most": self.most, "_executor": None, "_waiting": {}}
+        kept = {"most": self.most, "opened": self.opened}
+        return {**kept, "_executor": None, "_waiting": {}}
 
 
 class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -105,8 +107,8 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         max_episode_steps: int | None = None,
         **options: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"{num_envs} environments; there must be at least 1")
+        if not is_number(num_envs, Integral) or num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs!r}; it must be an integer, at least 1")
         if options.get("privileged"):
             raise ValueError("only a single environment tells the truth; leave out privileged")
         if max_episode_steps is not None and not (
@@ -146,7 +148,8 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         source = first.source
         if isinstance(source, SpecimenSource) and source.fixed is None and pool_mib > 0:
             side = (source.field_yx_nm[0] + 2 * source.margin_nm) / source.sampling_nm
-            self.pool = Pool(min(num_envs, int(pool_mib * 2**20 // (4 * side * side))))
+            most = min(num_envs, int(pool_mib * 2**20 // (4 * side * side)))
+            self.pool = Pool(most, source.open_world)
             for each in (env.source for env in self.envs):
                 assert isinstance(each, SpecimenSource)
                 each.open_world = self.pool.open
@@ -344,8 +347,12 @@ class ScanVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._prepare()
         now = self._infos(np.ones(self.num_envs, dtype=bool))
         last = {k: v for k, v in infos.items() if not k.startswith("_")}
+        asked: dict[str, Any] = {}  # of an episode that has just begun nothing was
+        for key in last.keys() - now.keys():
+            asked[key], asked["_" + key] = infos[key].copy(), infos["_" + key] & ~ended
+            asked[key][ended] = 0
         return {
-            **infos,
+            **asked,
             **now,
             "final_obs": final,
             "_final_obs": ended,

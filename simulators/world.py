@@ -157,15 +157,9 @@ def detectors(specimen: str, renderer: str) -> tuple[str, ...]:
     return tuple(d.name for d in specimen_module(specimen).OPTICS.detectors)
 
 
-def specimen_seed(
-    seed: int, split: str, episode: int = 0, draw: int = 0
-) -> tuple[int, tuple[int, ...]]:
-    """Entropy and spawn key of the specimen that episode ``episode`` after ``seed`` shows.
-
-    ``draw`` counts those that were drawn before and not taken.
-    """
-    key = (split_index(split), episode, 0)
-    return seed, (*key, draw) if draw else key
+def specimen_seed(seed: int, split: str, episode: int = 0) -> tuple[int, tuple[int, int, int]]:
+    """Entropy and spawn key of the specimen that episode ``episode`` after ``seed`` shows."""
+    return seed, (split_index(split), episode, 0)
 
 
 def split_index(split: str) -> int:

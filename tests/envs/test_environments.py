@@ -120,6 +120,7 @@ def test_pictures(name, options):
         ({"budget": True}, "a budget of True; it must be a number"),
         ({"time_budget_s": "a"}, "a time budget of 'a'; it must be a number"),
         ({"action": ["position"]}, "unknown action"),
+        ({"observation": [["frame"]]}, "unknown observation"),
         ({"observation": 5}, "the observation 5; it must be a name"),
         ({"terminate_when_done": "no"}, "terminate_when_done is 'no'; it must be True or False"),
         ({"discount": "x"}, "a discount of 'x'; it must be a number"),

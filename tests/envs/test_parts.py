@@ -173,6 +173,13 @@ class TestRecordedSource:
         ):
             make_env("StemScout/Recorded-v0", image=small, pixel_nm=0.05)
 
+    @pytest.mark.parametrize("wrong", [{"pixel_nm": "a"}, {"pixel_nm": 0.05, "electrons": True}])
+    def test_what_is_no_number_is_refused_by_name(self, lattice_image, wrong):
+        from stemscout.envs.registration import make_env
+
+        with pytest.raises(ValueError, match=r"(pixel_nm|electrons) is .*; it must be a number"):
+            make_env("StemScout/Recorded-v0", image=lattice_image, **wrong)
+
     def test_a_pixel_size_is_needed(self, lattice_image):
         from stemscout.envs.registration import make_env
 

@@ -8,6 +8,8 @@ import pytest
 from stemscout.envs import seen
 from stemscout.envs.reference import ReferenceFrame
 from stemscout.envs.registration import make_env
+from stemscout.envs.scan_env import ScanEnv
+from stemscout.envs.sources import SpecimenSource
 from stemscout.envs.tasks import TASKS, Reconstruct, can_be_followed, goal, mapped, task
 from stemscout.hardware import ScanRegion
 from stemscout.simulators.exposure import Exposure
@@ -93,6 +95,24 @@ def test_follow_shows_only_specimens_that_have_something_to_follow(name):
         assert same == can_be_followed(other.truth)
         drawn += not same
     assert 0 < drawn < 12
+
+
+def test_what_follow_draws_instead_stays_the_same():
+    """Positions by `make_env(id, difficulty="hard", task="follow", split="test")` under seed 2."""
+    env = make_env("StemScout/GrapheneDefects-v0", difficulty="hard", task="follow", split="test")
+    env.reset(seed=2)
+    assert env.episode.microscope.world.recipe.spawn_key == (2, 0, 0, 1_000_001)
+    assert env.truth.feature_yx_nm[0] == pytest.approx([-1.5540396609488238, -2.573795859612487])
+    other = make_env("StemScout/GrapheneDefects-v0", difficulty="hard", task="follow", split="test")
+    other.reset(seed=7, options={"specimen": 2})
+    assert np.array_equal(env.truth.positions_yx_nm, other.truth.positions_yx_nm)
+
+
+def test_follow_leaves_a_source_as_it_was():
+    source = SpecimenSource("graphene", "hard")
+    ScanEnv(source, task="follow")
+    shown = source.truth(source.microscope(2, "test", 0, None))
+    assert not can_be_followed(shown)
 
 
 def test_follow_is_refused_where_there_are_points_only():

@@ -18,6 +18,7 @@ from stemscout.envs.observations import DictObservations, ObservationCodec, obse
 from stemscout.envs.registration import make_env
 from stemscout.envs.scan_env import ScanEnv
 from stemscout.envs.sources import SpecimenSource
+from stemscout.envs.tasks import can_be_followed
 from stemscout.envs.vector import Pool, ScanVectorEnv
 from stemscout.simulators.imperfections import (
     BeamDamage,
@@ -28,7 +29,7 @@ from stemscout.simulators.imperfections import (
     Imperfections,
 )
 from stemscout.simulators.simulated import SimulatedMicroscope
-from stemscout.simulators.world import Recipe
+from stemscout.simulators.world import Recipe, open_world
 
 ID = "StemScout/MoS2Defects-v0"
 SHARED = ("spent", "charge_e", "charge_left", "time_s", "time_left", "frames")
@@ -133,7 +134,9 @@ def test_ended_episodes_wait_for_a_reset_where_it_is_disabled():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"num_envs": 0}, "0 environments"),
+        ({"num_envs": 0}, "num_envs is 0; it must be an integer, at least 1"),
+        ({"num_envs": 1.5}, "num_envs is 1.5"),
+        ({"num_envs": True}, "num_envs is True"),
         ({"autoreset_mode": "Never"}, "'Never' is not a valid AutoresetMode"),
         ({"max_episode_steps": 0}, "max_episode_steps is 0"),
         ({"max_episode_steps": 1.5}, "max_episode_steps is 1.5; it must be an integer"),
@@ -210,9 +213,19 @@ def test_the_pool_forgets_what_nobody_will_ask_for():
     pool.close()
 
 
-def test_a_world_whose_turn_has_not_come_is_not_waited_for(monkeypatch):
-    import stemscout.envs.vector as module
+def test_the_pool_draws_anew_what_a_task_cannot_use():
+    """In its own thread: nothing is left to do when the world is asked for."""
+    source = SpecimenSource("graphene", "hard").showing(can_be_followed)
+    pool, recipe = Pool(1, source.open_world), source.recipe(2, "test", 0, None)
+    pool.prepare([recipe])
+    made = pool._waiting[recipe].result(30)
+    assert not can_be_followed(open_world(recipe).specimen)
+    assert can_be_followed(made.specimen)
+    assert pool.open(recipe) is made
+    pool.close()
 
+
+def test_a_world_whose_turn_has_not_come_is_not_waited_for():
     began, go = threading.Event(), threading.Event()
 
     def slow(recipe):
@@ -221,8 +234,7 @@ def test_a_world_whose_turn_has_not_come_is_not_waited_for(monkeypatch):
             assert go.wait(30)
         return recipe
 
-    monkeypatch.setattr(module, "open_world", slow)
-    pool = Pool(2)
+    pool = Pool(2, slow)
     pool.prepare(RECIPES[:2])
     assert began.wait(30)
     assert pool.open(RECIPES[1]) == RECIPES[1], "made here, while the first is under way"
@@ -407,6 +419,16 @@ class TestStableBaselines3:
         masks = env.env_method("action_masks")
         assert [np.flatnonzero(~m).tolist() for m in masks] == [[3], [4]]
         assert env.has_attr("action_masks")
+        with pytest.raises(AttributeError, match="'reset' cannot be called"):
+            env.env_method("reset", indices=0)
+        env.close()
+
+    def test_maskable_ppo_learns_on_it(self):
+        contrib = pytest.importorskip("sb3_contrib")
+        env = self.make(action="grid")
+        model = contrib.MaskablePPO("MultiInputPolicy", env, n_steps=8, batch_size=8, n_epochs=1)
+        model.learn(16)
+        assert model.num_timesteps >= 16
         env.close()
 
     def test_options_that_differ_are_refused(self):
