@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import IO, Any
 
 import numpy as np
@@ -266,8 +267,8 @@ class Cache:
                 self._remove(part)
         except BlockingIOError:
             return False
-        except FileNotFoundError:  # killed before it began, or while it was removed
-            self._remove(part)
+        except (FileNotFoundError, IsADirectoryError):
+            self._remove(part)  # killed before it began, or while it was removed, or not ours
         return True
 
     def _begin(self, digest: str) -> tuple[Path, IO[str]]:
@@ -294,7 +295,9 @@ class Cache:
         except OSError as error:
             about = self.root if error.filename is None else Path(str(error.filename))
             ours = about.is_relative_to(self.root) or self.root.is_relative_to(about)
-            if error.errno not in NOT_WRITABLE or not ours:
+            # Where no folder can be made, as in /proc, the system says that there is none.
+            unmade = error.errno == errno.ENOENT and not self.root.is_dir()
+            if not ours or not (unmade or error.errno in NOT_WRITABLE):
                 raise
             raise OSError(
                 f"the cache {self.root} cannot be written ({error.strerror}); name a folder of "
@@ -379,6 +382,10 @@ def _read_header(folder: Path) -> dict[str, Any]:
     try:
         whole = json.loads((folder / HEADER).read_text())
         sound = whole.pop("sha256") == _sum(whole) and whole["digest"] == folder.name
+    except IsADirectoryError as error:
+        raise ValueError(f"{folder / HEADER} is damaged: it is a folder") from error
+    except RecursionError as error:  # thousands of brackets; its own words tell of Python's stack
+        raise ValueError(f"{folder / HEADER} is damaged: it is nested too deeply") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / HEADER} is damaged: {error}") from error
     if not sound:
@@ -394,11 +401,13 @@ def _stamp(folder: Path, whole: Mapping[str, Any]) -> Stamp:
     """What tells an unchanged folder; the sizes are checked against the header.
 
     Raises:
-        ValueError: a file is longer or shorter than it was written.
+        ValueError: a file is longer or shorter than it was written, or is a folder.
         FileNotFoundError: a file is missing.
     """
     stats = {name: (folder / f"{name}.npy").stat() for name in whole["arrays"]}
     for name, array in whole["arrays"].items():
+        if not S_ISREG(stats[name].st_mode):
+            raise ValueError(f"{folder / name}.npy is damaged: it is no file")
         if stats[name].st_size != array["bytes"]:
             raise ValueError(
                 f"{folder / name}.npy has {stats[name].st_size} bytes; it was written with "
