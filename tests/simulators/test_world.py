@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +41,7 @@ from stemscout.simulators.world import (
 )
 
 REQUEST = ScanRequest((0.3, -0.7), (1.5, 1.5), (64, 64), 24.0)
+PHYSICS = Path(__file__).parents[2] / "docs" / "physics.md"
 WORLDS = sorted(p.stem for p in SHIPPED.glob("*.npz"))
 ABTEM = Recipe("graphene", "easy", 0, (2, 0, 0), 6.0, "abtem")
 
@@ -363,6 +366,24 @@ class TestShipped:
         least = {("nio_lsmo", "maadf"): 0.96}.get((exact.recipe.specimen, detector), 0.98)
         quick = fast.render(exact.specimen, exact.grid, detector)[2:-2, 2:-2]
         assert np.corrcoef(quick.ravel(), exact.image(detector).ravel())[0, 1] >= least
+
+    def test_the_table_of_the_page_tells_of_it(self, exact):
+        """Field, optics, phonon configurations, probes, features and size, as they are."""
+        name = f"{exact.recipe.specimen}-{exact.recipe.difficulty}"
+        optics, settings = exact.optics, exact.made["settings"]
+        rows, columns = exact.grid.shape_yx
+        told = (
+            f"| `{name}` | {exact.recipe.field_nm:g} nm, {optics.energy_kev:g} kV, "
+            f"{optics.semiangle_mrad:g} mrad, {settings['configurations']} phonon configurations | "
+            f"{rows} x {columns}, {exact.grid.sampling_nm:g} nm apart | "
+            f"{len(exact.specimen.feature_class)} | "
+            f"{(SHIPPED / f'{name}.npz').stat().st_size / 1e6:.1f} MB |"
+        )
+        assert told in PHYSICS.read_text().splitlines()
+
+    def test_the_table_of_the_page_tells_of_all(self):
+        found = re.findall(r"^\| `(\w+-\w+)` \|.*MB \|$", PHYSICS.read_text(), re.MULTILINE)
+        assert found == WORLDS
 
     def test_small_enough_to_ship(self):
         """25 MB in all, with room for a second world of each."""
