@@ -100,7 +100,7 @@ def unseen_windows(name: str) -> list[Window]:
     names = species_of(whole[0][0].kinds)
 
     def shown(cells: list[Window]) -> set[str]:
-        return {names[k] for cell in cells for _, _, k in _columns_inside(*cell, kept)}
+        return {names[k] for cell in cells for _, _, k in columns_inside(*cell, kept)}
 
     # That a mixed column holds more of its substitute is not asked for.
     for species in [s for s in names if ":" not in s]:
@@ -250,11 +250,11 @@ def _peak_errors(
 ) -> Iterator[tuple[str, float]]:
     """Relative error of the intensity at every column inside what is kept of the window."""
     names = species_of(specimen.kinds)
-    for i, j, k in _columns_inside(specimen, grid, kept):
+    for i, j, k in columns_inside(specimen, grid, kept):
         yield names[k], float(model[i, j] / image[i, j] - 1.0)
 
 
-def _columns_inside(specimen: Specimen, grid: Grid, kept: slice) -> Iterator[tuple[int, int, int]]:
+def columns_inside(specimen: Specimen, grid: Grid, kept: slice) -> Iterator[tuple[int, int, int]]:
     """Node and species of every column inside what is kept of a window.
 
     A mixed column counts for the species of which it holds more.
