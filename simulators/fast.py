@@ -88,8 +88,11 @@ def contributions(
     share = specimen.share[chosen] if len(specimen.share) else np.zeros(len(kind))
     lowest = _lowest(positions, kind, share)
     amplitude = np.diff(lowest, append=len(kind)).astype(np.float64)
-    positions, kind, share = positions[lowest], kind[lowest], share[lowest]
+    if len(lowest) < len(kind):  # else nothing lies above anything, and copies are saved
+        positions, kind, share = positions[lowest], kind[lowest], share[lowest]
     species = first_species(specimen.kinds)[kind]
+    if not any(k.substitute for k in specimen.kinds):
+        return positions, species, amplitude
     mixed = np.array([bool(k.substitute) for k in specimen.kinds])[kind] & (share > 0)
     if not mixed.any():
         return positions, species, amplitude

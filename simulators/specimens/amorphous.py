@@ -219,8 +219,10 @@ def contamination(patches: Sequence[Patch], half_nm: float, base_nm: float) -> F
         corner = np.array([y[0], x[0]])
         parts.append(deposit(corner, above, SURFACE_PITCH_NM, shift, below))
     atoms = np.vstack([*parts, np.empty((0, 3))])
-    atoms = atoms[(np.abs(atoms[:, :2]) <= half_nm).all(axis=1)]
-    return np.asarray(atoms + np.array([0.0, 0.0, base_nm]))
+    y, x = np.abs(atoms[:, 0]), np.abs(atoms[:, 1])  # by columns: rows would take much longer
+    atoms = atoms.take(np.flatnonzero((y <= half_nm) & (x <= half_nm)), axis=0)
+    atoms[:, 2] += base_nm
+    return np.asarray(atoms)
 
 
 @numba.njit(cache=True, fastmath=False)
@@ -235,25 +237,45 @@ def _deposit(atoms, slabs, size, shift, low, heights, floor, pitch):
     n = 0
     for s in range(min(len(slabs) - 1, int(np.ceil(heights.max() / deep)))):
         own = atoms[slabs[s] : slabs[s + 1]]
+        # Where the surface rises into the slab: of every row from the first node to the last,
+        # and a node more on either side, which rounding cannot bridge.
+        left, right = np.full(rows, np.inf), np.full(rows, -np.inf)
+        top, bottom = rows, -1
+        for i in range(rows):
+            for j in range(columns):
+                if heights[i, j] > max(s * deep, floor[i, j]) and floor[i, j] < (s + 1) * deep:
+                    left[i] = min(left[i], max(low[1], low[1] + (j - 1) * pitch))
+                    right[i] = min(high[1], low[1] + (j + 1) * pitch)
+                    top, bottom = min(top, i), i
+        if bottom < 0:
+            continue
+        above = max(low[0], low[0] + (top - 1) * pitch)
+        below = min(high[0], low[0] + (bottom + 1) * pitch)
+        leftmost, rightmost = left.min(), right.max()
         for ty in range(first[0], last[0] + 1):
             y0 = ty * size[0] + shift[0]
-            begin = np.searchsorted(own[:, 0], low[0] - y0)
-            end = np.searchsorted(own[:, 0], high[0] - y0, side="right")
+            begin = np.searchsorted(own[:, 0], above - y0)
+            end = np.searchsorted(own[:, 0], below - y0, side="right")
             for tx in range(first[1], last[1] + 1):
                 x0 = tx * size[1] + shift[1]
+                if x0 > rightmost or x0 + size[1] < leftmost:
+                    continue
+                if n + end - begin > out.shape[0]:
+                    larger = np.empty((2 * (n + end - begin), 3))
+                    larger[:n] = out[:n]
+                    out = larger
                 for k in range(begin, end):
                     y, x, z = own[k, 0] + y0, own[k, 1] + x0, own[k, 2]
-                    if y < low[0] or y > high[0] or x < low[1] or x > high[1]:
+                    if y < low[0] or y > high[0]:
                         continue
                     i = int((y - low[0]) / pitch + 0.5)
+                    if x < left[i] or x > right[i]:
+                        continue
                     j = int((x - low[1]) / pitch + 0.5)
-                    if floor[i, j] <= z < heights[i, j]:
-                        if n == out.shape[0]:
-                            larger = np.empty((2 * n, 3))
-                            larger[:n] = out
-                            out = larger
-                        out[n, 0], out[n, 1], out[n, 2] = y, x, z
-                        n += 1
+                    # Written in any case, and kept by counting it: what lies under a surface
+                    # is more than a processor can guess.
+                    out[n, 0], out[n, 1], out[n, 2] = y, x, z
+                    n += int(floor[i, j] <= z) & int(z < heights[i, j])
     return out[:n].copy()
 
 

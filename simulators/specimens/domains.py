@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from .outlines import distance_to_path, inside
 from .specimen import Floats, Ints
 
 REACH_NM = 3.0  # farther from a wall nothing turns
+SATURATED = 19.5  # tanh of more is 1 to the last bit
 SPACING_NM = 4.5  # between walls, at least
 TYPES = (("71°", "109°"), ("109°", "180°"))  # as the component along the beam stays or turns
 SHAPES = ("straight", "kinked", "curved")
@@ -148,12 +150,34 @@ def order(points: Floats, walls: list[Wall], half_width_nm: float) -> tuple[Floa
     label = np.zeros(len(points), dtype=np.int64)
     for number, wall in enumerate(walls, start=1):
         beyond = wall.beyond(points)
-        share = 0.5 * (1.0 + np.tanh(beyond[:, None] / half_width_nm))
         far, near = wall.far.polarisation, wall.near.polarisation
-        polar += share * (far - near)
-        axis += share * (wall.far.sense * far - wall.near.sense * near)
-        label[beyond > 0] = number
+        turned = wall.far.sense * far - wall.near.sense * near
+        _turn(polar, axis, label, _share(beyond, half_width_nm), beyond, far - near, turned, number)
     return polar, axis, label
+
+
+def _share(beyond: Floats, half_width_nm: float) -> Floats:
+    """How much of the turn is made at such distances (n,); the tangent only where it varies."""
+    scaled = beyond / half_width_nm
+    share = np.where(scaled > 0, 1.0, 0.0)
+    # Far inside a neighbouring domain it is 0 or 1 to the last bit, and far outside an island
+    # the same everywhere.
+    outside = beyond == -REACH_NM
+    share[outside] = 0.5 * (1.0 + np.tanh(-REACH_NM / half_width_nm))
+    varies = np.flatnonzero((np.abs(scaled) < SATURATED) & ~outside)
+    share[varies] = 0.5 * (1.0 + np.tanh(scaled[varies]))
+    return share
+
+
+@numba.njit(cache=True, fastmath=False)
+def _turn(polar, axis, label, share, beyond, by_polar, by_axis, number):
+    """Add a wall's share of its turn at every point, in place."""
+    for n in range(share.shape[0]):
+        for k in range(3):
+            polar[n, k] += share[n] * by_polar[k]
+            axis[n, k] += share[n] * by_axis[k]
+        if beyond[n] > 0:
+            label[n] = number
 
 
 def _neutral(near: Domain, quarters: int, angle: float) -> float:
@@ -181,9 +205,10 @@ def _crossing(path: Floats) -> Callable[[Floats], Floats]:
     u, v = (path - path[0]) @ run, (path - path[0]) @ across
 
     def beyond(points: Floats) -> Floats:
-        distance = (points - path[0]) @ across
+        points_from = points - path[0]
+        distance = points_from @ across
         if len(path) > 2:  # exact only where the wall is near
-            distance -= np.interp((points - path[0]) @ run, u, v)
+            distance -= np.interp(points_from @ run, u, v)
             near = np.flatnonzero(np.abs(distance) < REACH_NM)
             exact = distance_to_path(points[near], path)
             distance[near] = np.copysign(exact, distance[near])
@@ -198,7 +223,8 @@ def _enclosed(path: Floats) -> Callable[[Floats], Floats]:
 
     def beyond(points: Floats) -> Floats:
         distance = np.full(len(points), -REACH_NM)
-        near = np.flatnonzero(((points >= low) & (points <= high)).all(axis=1))
+        y, x = points.T
+        near = np.flatnonzero((y >= low[0]) & (y <= high[0]) & (x >= low[1]) & (x <= high[1]))
         exact = distance_to_path(points[near], path, closed=True)
         distance[near] = np.where(inside(points[near], path), exact, -exact)
         return distance

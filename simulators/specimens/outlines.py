@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from .specimen import Floats, Ints
 
+STRETCH = 8  # pieces of a path that are left out together where they are too far off
+ROUNDING_NM2 = 1e-9  # more than rounding makes of the square of a distance
+
 
 def cut_path(path_yx_nm: Floats, size_nm: float, closed: bool = False) -> tuple[Floats, Floats]:
     """Cut a path into equal straight segments of about ``size_nm``.
@@ -111,6 +114,17 @@ def _inside(points, polygon):
     return out
 
 
+@numba.njit(cache=True, fastmath=False, inline="always")
+def _squared_piece(y, x, ay, ax, by, bx):
+    """The square of a point's distance from a straight piece."""
+    dy, dx = by - ay, bx - ax
+    length = dy * dy + dx * dx
+    t = 0.0
+    if length > 0.0:
+        t = min(1.0, max(0.0, ((y - ay) * dy + (x - ax) * dx) / length))
+    return (y - ay - t * dy) ** 2 + (x - ax - t * dx) ** 2
+
+
 @numba.njit(cache=True, fastmath=False)
 def _squared(y, x, path, closed):
     """The square of a point's distance from a path."""
@@ -118,13 +132,7 @@ def _squared(y, x, path, closed):
     count = path.shape[0]
     for i in range(count if closed else count - 1):
         j = i + 1 if i + 1 < count else 0
-        ay, ax = path[i, 0], path[i, 1]
-        dy, dx = path[j, 0] - ay, path[j, 1] - ax
-        length = dy * dy + dx * dx
-        t = 0.0
-        if length > 0.0:
-            t = min(1.0, max(0.0, ((y - ay) * dy + (x - ax) * dx) / length))
-        r = (y - ay - t * dy) ** 2 + (x - ax - t * dx) ** 2
+        r = _squared_piece(y, x, path[i, 0], path[i, 1], path[j, 0], path[j, 1])
         if r < best:
             best = r
     return best
@@ -132,9 +140,37 @@ def _squared(y, x, path, closed):
 
 @numba.njit(cache=True, fastmath=False)
 def _distance(points, path, closed):
+    """The least is the same whatever the order: stretches that are farther off are left out."""
     out = np.empty(points.shape[0])
+    count = path.shape[0]
+    pieces = count if closed else count - 1
+    boxes = np.empty(((pieces + STRETCH - 1) // STRETCH, 4))
+    for k in range(boxes.shape[0]):
+        boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3] = np.inf, -np.inf, np.inf, -np.inf
+        for i in range(k * STRETCH, min(pieces, (k + 1) * STRETCH) + 1):
+            y, x = path[i % count, 0], path[i % count, 1]
+            boxes[k, 0], boxes[k, 1] = min(boxes[k, 0], y), max(boxes[k, 1], y)
+            boxes[k, 2], boxes[k, 3] = min(boxes[k, 2], x), max(boxes[k, 3], x)
+    first = 0  # the stretch nearest to the point before, which mostly lies beside this one
     for n in range(points.shape[0]):
-        out[n] = np.sqrt(_squared(points[n, 0], points[n, 1], path, closed))
+        y, x = points[n, 0], points[n, 1]
+        best = np.inf
+        nearest = first
+        for k in range(-1, boxes.shape[0]):
+            if k == first:
+                continue
+            here = first if k < 0 else k
+            dy = max(0.0, boxes[here, 0] - y, y - boxes[here, 1])
+            dx = max(0.0, boxes[here, 2] - x, x - boxes[here, 3])
+            if dy * dy + dx * dx > best + ROUNDING_NM2:
+                continue
+            for i in range(here * STRETCH, min(pieces, (here + 1) * STRETCH)):
+                j = i + 1 if i + 1 < count else 0
+                r = _squared_piece(y, x, path[i, 0], path[i, 1], path[j, 0], path[j, 1])
+                if r < best:
+                    best, nearest = r, here
+        first = nearest
+        out[n] = np.sqrt(best)
     return out
 
 
