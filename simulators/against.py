@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from . import fast
 from .calibrate import columns_inside, quality
 from .fast import species_of
+from .grid import PAD
 from .spline import image_of
-from .world import PAD, SHIPPED, open_world, shipped
+from .world import SHIPPED, open_world, shipped
 
 SHOWN = 5  # columns that a species must show: the error of fewer is that of their noise
 FIELD = slice(PAD, -PAD)  # rows, and columns, of a world's grid that lie inside its field
