@@ -6,7 +6,7 @@ prints, for every world in the package and every detector that the fast renderer
 has, correlation, slope and peak-intensity error by species, as the table in
 docs/physics.md has them.  The measures are those of the calibration
 (``calibrate.quality``), but the specimens are none that it has seen, and the
-worlds are made with tiles of their own size.
+worlds of the oxides are made with tiles of another size.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ PHYSICS = Path(__file__).parents[2] / "docs" / "physics.md"
 
 @pytest.mark.parametrize("name", worlds())
 class TestShipped:
-    """No calibration has seen these specimens, and their tiles are of another size."""
+    """No calibration has seen these specimens; tiles of the oxides are of another size."""
 
     def test_both_annular_detectors_are_held_against_it(self, name):
         assert [of.detector for of in against_world(name)] == ["haadf", "maadf"]
