@@ -1,4 +1,4 @@
-"""The public checks catch what they are for: environments that break one promise each."""
+"""The public checks find what is broken."""
 
 from __future__ import annotations
 
@@ -9,85 +9,97 @@ from stemscout.envs import testing
 from stemscout.envs.mos2_defects import MoS2DefectsEnv
 
 
-class PaintsTheTruth(MoS2DefectsEnv):
+class Leaky(MoS2DefectsEnv):
+    def _info(self, request):
+        return {**super()._info(request), "truth": self.truth}
+
+
+class Painted(MoS2DefectsEnv):
     """Feature positions in the mosaic."""
 
     def step(self, action):
-        observation, *rest = super().step(action)
-        field, shape = self.source.field_yx_nm[0], observation["mosaic"].shape[1:]
-        cells = ((self.truth.feature_yx_nm / field + 0.5) * shape[0]).astype(int)
-        observation["mosaic"][0, cells[:, 0] % shape[0], cells[:, 1] % shape[1]] = 255
-        return observation, *rest
+        shown, *rest = super().step(action)
+        count = shown["mosaic"].shape[1]
+        cells = (self.truth.feature_yx_nm / self.source.field_yx_nm + 0.5) * count
+        shown["mosaic"][0, *cells.astype(int).T] = 255
+        return shown, *rest
 
 
-class TellsTheRecall(MoS2DefectsEnv):
+class Progress(MoS2DefectsEnv):
     def step(self, action):
         *rest, info = super().step(action)
         return *rest, {**info, "progress": self.episode.task.fraction}
 
 
-class TellsPositions(MoS2DefectsEnv):
+class Hint(MoS2DefectsEnv):
     def reset(self, **options):
-        observation, info = super().reset(**options)
-        return observation, {**info, "hint": self.truth.feature_yx_nm[:3].copy()}
+        shown, info = super().reset(**options)
+        return shown, {**info, "hint": self.truth.feature_yx_nm[:3].copy()}
 
 
-class MasksOthers(MoS2DefectsEnv):
+class Masked(MoS2DefectsEnv):
     def action_masks(self):
         mask = super().action_masks()
         mask[:5] = False
         return mask
 
 
-class AlwaysAtTheLimit(MoS2DefectsEnv):
+class Bounded(MoS2DefectsEnv):
     def step(self, action):
         *rest, info = super().step(action)
         return *rest, {**info, "at_limit": True} if "at_limit" in info else info
 
 
-class ShowsWhatItHas(MoS2DefectsEnv):
-    """The same array again and again."""
-
-    def step(self, action):
-        observation, *rest = super().step(action)
-        self._shown = getattr(self, "_shown", observation)
-        for key, value in observation.items():
-            self._shown[key][...] = value
-        return self._shown, *rest
-
+class Stale(MoS2DefectsEnv):
     def reset(self, **options):
-        observation, info = super().reset(**options)
-        self._shown = observation
-        return observation, info
+        self.last, info = super().reset(**options)
+        return self.last, info
 
-
-class PaysTwice(MoS2DefectsEnv):
     def step(self, action):
-        observation, reward, *rest = super().step(action)
-        return observation, 2.0 * reward, *rest
+        shown, *rest = super().step(action)
+        self.last["frame"][:] = shown["frame"]
+        return shown, *rest
 
 
-class HasMoods(MoS2DefectsEnv):
+class Moody(MoS2DefectsEnv):
     def step(self, action):
-        observation, *rest = super().step(action)
-        observation["frame"] = np.random.default_rng().permuted(observation["frame"])
-        return observation, *rest
+        shown, reward, *rest = super().step(action)
+        shown["position"] = np.random.default_rng().uniform(-1, 1, 2).astype(np.float32)
+        return shown, reward, *rest
+
+
+class Generous(MoS2DefectsEnv):
+    def step(self, action):
+        shown, reward, *rest = super().step(action)
+        return shown, reward + 0.01, *rest
+
+
+class Lenient(MoS2DefectsEnv):
+    def step(self, action):
+        try:
+            return super().step(action)
+        except ValueError:
+            return super().step(np.zeros(2))
 
 
 @pytest.mark.parametrize(
-    ("kind", "check", "sentence"),
+    ("broken", "check", "sentence"),
     [
-        (PaintsTheTruth, testing.check_secrecy, "observation 1 tells of the truth"),
-        (TellsTheRecall, testing.check_secrecy, "info\\['progress'\\] tells of the truth"),
-        (TellsPositions, testing.check_secrecy, "info\\['hint'\\] tells of the truth"),
-        (MasksOthers, testing.check_masks, "a wrong mask at step 0"),
-        (AlwaysAtTheLimit, testing.check_moves, "at_limit is True"),
-        (ShowsWhatItHas, testing.check_fresh, "a step changed an observation"),
-        (PaysTwice, testing.check_rewards, "rewards add up to"),
-        (HasMoods, testing.check_twins, "twin roll-outs differ"),
+        (Leaky, testing.check_secrecy, "is the truth"),
+        (Painted, testing.check_secrecy, "observation 1 tells of the truth"),
+        (Progress, testing.check_secrecy, r"info\['progress'\] tells of the truth"),
+        (Hint, testing.check_secrecy, r"info\['hint'\] tells of the truth"),
+        (Masked, testing.check_masks, "a wrong mask at step 0"),
+        (Bounded, testing.check_moves, "at_limit is True"),
+        (Stale, testing.check_fresh, "changed an observation given before"),
+        (Moody, testing.check_twins, "twin roll-outs differ"),
+        (Moody, testing.check_copies, "goes on differently"),
+        (Generous, testing.check_rewards, "rewards add up to"),
+        (Lenient, testing.check_bad_actions, "was taken"),
+        (Moody, testing.check_vectorised, "observations of step 0 differ"),
     ],
+    ids=lambda v: getattr(v, "__name__", None),
 )
-def test_a_broken_promise_is_noticed(kind, check, sentence):
-    check(MoS2DefectsEnv)
+def test_a_broken_environment_is_found(broken, check, sentence):
     with pytest.raises(AssertionError, match=sentence):
-        check(kind)
+        check(broken)
