@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -160,27 +159,12 @@ def making_way(yx: Floats, grains: list[Grain], angle: float) -> Floats:
         outline = grain.outline_yx_nm
         middle = outline.mean(axis=0)
         half = np.abs((outline - middle) @ turn.T).max(axis=0)
-        reach = np.sqrt(2) * half.max() + WAY_NM
-        near = _around(yx, middle[0], middle[1], reach)
-        if not len(near):
-            continue
-        away = from_borders(yx[near], [outline], WAY_NM)
-        left = np.minimum(1.0, (WAY_NM - away) / (WAY_NM - AT_BORDER_NM))
+        away = from_borders(yx, [outline], WAY_NM)
+        near = np.flatnonzero(away < WAY_NM)
+        left = np.minimum(1.0, (WAY_NM - away[near]) / (WAY_NM - AT_BORDER_NM))
         side = np.clip((yx[near] - middle) @ turn.T / half, -1.0, 1.0)
         moved[near] += (left[:, None] * side * grain.push_nm) @ turn
     return moved
-
-
-@numba.njit(cache=True, fastmath=False)
-def _around(yx, y, x, reach):
-    """Which points (n,) lie in a square about one."""
-    out = np.empty(yx.shape[0], np.int64)
-    count = 0
-    for n in range(yx.shape[0]):
-        if abs(yx[n, 0] - y) < reach and abs(yx[n, 1] - x) < reach:
-            out[count] = n
-            count += 1
-    return out[:count]
 
 
 def apart(nio: Floats, angle: float, origin: Floats, grains: list[Grain]) -> NDArray[np.bool_]:
