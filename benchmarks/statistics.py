@@ -15,6 +15,7 @@ kept (Kaplan & Meier, J. Am. Stat. Assoc. 53 (1958) 457).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,16 +71,12 @@ def interval(
     value = statistic(*([np.asarray(s) for s in a] for a in agents))
     found = np.asarray(statistic(*draws), dtype=np.float64)
     tails = (50 * (1 - level), 50 * (1 + level))
-    return Interval(value, *_percentiles(found, tails))
-
-
-def _percentiles(found: Floats, tails: tuple[float, float]) -> tuple[Any, Any]:
-    """Of the replicates (r, ...), but for those in which the statistic says nothing (NaN)."""
-    ordered = np.sort(found, axis=0)  # NaN last
-    count = (~np.isnan(ordered)).sum(axis=0)
-    places = [np.maximum(0, np.ceil(t / 100 * count).astype(int) - 1) for t in tails]
-    low, high = (np.take_along_axis(ordered, p[None], axis=0)[0] for p in places)
-    return low[()], high[()]
+    with warnings.catch_warnings():
+        # Replicates in which the statistic says nothing are left out; it may say nothing in all.
+        warnings.filterwarnings("ignore", "All-NaN")
+        # No interpolation: a replicate may be infinite.
+        low, high = np.nanpercentile(found, tails, axis=0, method="inverted_cdf")
+    return Interval(value, low, high)
 
 
 def _sizes(agents: Sequence[Strata]) -> list[int]:
