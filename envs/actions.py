@@ -60,6 +60,8 @@ class ActionCodec(ABC):
     ) -> None:
         self.field_yx_nm, self.reference = field_yx_nm, reference
         self.half_yx_nm = reference.half_range_yx_nm(field_yx_nm)
+        self._half = np.asarray(self.half_yx_nm)
+        self._never = np.empty(0, dtype=bool)
 
     @property
     def cheapest(self) -> ScanRequest:
@@ -96,11 +98,15 @@ class ActionCodec(ABC):
 
     def _reference_frames(self, centre_yx_nm: Floats, at_limit: Any = None) -> Requests:
         n = len(centre_yx_nm)
+        if len(self._never) != n:  # what never changes is made once
+            fov = np.asarray(self.reference.fov_yx_nm, dtype=np.float64)
+            self._fov, self._dwell = np.tile(fov, (n, 1)), np.full(n, self.reference.dwell_us)
+            self._never = np.zeros(n, dtype=bool)
+            for shared in (self._fov, self._dwell, self._never):
+                shared.setflags(write=False)
+        never = self._never
         return Requests(
-            centre_yx_nm,
-            np.broadcast_to(np.asarray(self.reference.fov_yx_nm, dtype=np.float64), (n, 2)),
-            np.full(n, self.reference.dwell_us),
-            np.zeros(n, dtype=bool) if at_limit is None else at_limit,
+            centre_yx_nm, self._fov, self._dwell, never if at_limit is None else at_limit
         )
 
     def _need_reference(self, request: ScanRequest) -> None:
@@ -120,18 +126,22 @@ class _BoxCodec(ActionCodec):
         self.space = gym.spaces.Box(-1.0, 1.0, (len(self.names),), np.float32)
 
     def check(self, actions: Any, n: int) -> NDArray[Any]:
-        said = f"it must be {len(self.names)} real numbers in [-1, 1]: {', '.join(self.names)}"
         try:
             values = np.asarray(actions)
         except ValueError as error:  # ragged
-            raise ValueError(f"the action {actions!r}; {said}") from error
+            raise ValueError(f"the action {actions!r}; {self._said}") from error
         if values.dtype.kind not in "fiu" or values.shape != (n, len(self.names)):
             raise ValueError(
-                f"an action of type {values.dtype} and shape {values.shape[1:]}; {said}"
+                f"an action of type {values.dtype} and shape {values.shape[1:]}; {self._said}"
             )
-        if not (np.abs(values) <= 1.0).all():  # NaN fails too
-            raise ValueError(f"the action {values.tolist()}; {said}")
-        return values.astype(np.float64)
+        checked = values.astype(np.float64)
+        if not np.abs(checked).max(initial=0.0) <= 1.0:  # NaN fails too
+            raise ValueError(f"the action {values.tolist()}; {self._said}")
+        return checked
+
+    @property
+    def _said(self) -> str:
+        return f"it must be {len(self.names)} real numbers in [-1, 1]: {', '.join(self.names)}"
 
     def _action(self, values: Any, what: str) -> NDArray[np.float32]:
         action = np.asarray(values, dtype=np.float32)
@@ -150,7 +160,7 @@ class PositionAction(_BoxCodec):
     names = ("y", "x")
 
     def decode_all(self, actions: NDArray[Any], from_yx_nm: Floats) -> Requests:
-        return self._reference_frames(actions * np.asarray(self.half_yx_nm))
+        return self._reference_frames(actions * self._half)
 
     def encode(self, request: ScanRequest, from_yx_nm: YX = (0.0, 0.0)) -> NDArray[np.float32]:
         self._need_reference(request)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..hardware.microscope import YX, ScanRequest
 from .grid import Grid
 from .imperfections.counting import EVERY_ELECTRON, Counting
-from .noise import draw, ladder
+from .noise import draw, key_of, ladder
 
 if TYPE_CHECKING:
     from .world import World
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 F32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Offsets = tuple[NDArray[np.float64], NDArray[np.float64]]
+STRAIGHT = np.empty((0, 2))  # nothing distorts
+TOO_MANY = "an expected count is above 1e9; take a shorter dwell"
 
 
 class Slots:
@@ -148,7 +150,7 @@ def scan_batch(
         off.by_column_nm,
         out,
     ):
-        raise ValueError("an expected count is above 1e9; take a shorter dwell")
+        raise ValueError(TOO_MANY)
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
@@ -156,29 +158,42 @@ def _scan_all(
     coefficients, origin, sampling, per_us, which, centre, fov, dwell, keys, efficiency,
     means, starts, bits, tables, turn, shift, by_row, by_column, out,
 ):  # fmt: skip
-    shape = out.shape[1], out.shape[2]
-    rows, columns = shape
-    expected = np.empty(shape)
+    expected = np.empty((out.shape[1], out.shape[2]))
+    straight = np.empty((0, 2))
     for m in range(which.shape[0]):
         n = which[m]
-        y0, x0, down_y, down_x, right_y, right_x = _nodes(
-            (centre[m, 0], centre[m, 1]), (fov[m, 0], fov[m, 1]), shape, turn[m],
-            (shift[m, 0], shift[m, 1]), (origin[n, 0], origin[n, 1]), sampling[n],
-        )  # fmt: skip
-        if by_row.shape[0] > 0:
-            _sample_displaced(
-                coefficients[n], y0, x0, down_y, down_x, right_y, right_x, 1.0 / sampling[n],
-                by_row[m], by_column[m], expected,
-            )  # fmt: skip
-        else:
-            _sample_upright(coefficients[n], y0, x0, down_y, right_x, expected)
-        electrons = per_us[n] * dwell[m]
-        for i in range(rows):
-            for j in range(columns):
-                expected[i, j] = efficiency * (expected[i, j] * electrons)
-        if not draw(expected.ravel(), keys[m], means, starts, bits, tables, out[m].ravel()):
+        if not _count(
+            coefficients[n], (origin[n, 0], origin[n, 1]), sampling[n], per_us[n] * dwell[m],
+            (centre[m, 0], centre[m, 1]), (fov[m, 0], fov[m, 1]), turn[m],
+            (shift[m, 0], shift[m, 1]), by_row[m] if by_row.shape[0] > 0 else straight,
+            by_column[m] if by_row.shape[0] > 0 else straight,
+            keys[m], efficiency, means, starts, bits, tables, expected, out[m],
+        ):  # fmt: skip
             return False
     return True
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def _count(
+    c, origin, sampling, electrons, centre, fov, turn, shift, by_row, by_column,
+    key, efficiency, means, starts, bits, tables, expected, out,
+):  # fmt: skip
+    """One frame of one world: what is expected at each pixel, and what is counted."""
+    y0, x0, down_y, down_x, right_y, right_x = _nodes(
+        centre, fov, out.shape, turn, shift, origin, sampling
+    )
+    if by_row.shape[0] > 0:
+        _sample_displaced(
+            c, y0, x0, down_y, down_x, right_y, right_x, 1.0 / sampling, by_row, by_column, expected
+        )
+    elif turn == 0.0:
+        _sample_upright(c, y0, x0, down_y, right_x, expected)
+    else:
+        _sample_turned(c, y0, x0, down_y, down_x, right_y, right_x, expected)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            expected[i, j] = efficiency * (expected[i, j] * electrons)
+    return draw(expected.ravel(), key, means, starts, bits, tables, out.ravel())
 
 
 def counts(
@@ -194,14 +209,32 @@ def counts(
     """One frame of counts by detector; without ``counting``, of what is expected."""
     electrons = electrons_per_us * request.dwell_us
     expected = np.empty(request.shape_yx, dtype=np.float64)
+    by_row, by_column = (STRAIGHT, STRAIGHT) if offsets is None else offsets
     frame = {}
     for name in request.detectors:
-        sample(coefficients[name], grid, request, shift_yx_nm, expected, offsets)
-        expected *= electrons
         if counting is None:
-            frame[name] = expected.astype(np.float32)
-        else:
-            frame[name] = counting.counts(expected, rng)
+            sample(coefficients[name], grid, request, shift_yx_nm, expected, offsets)
+            frame[name] = (expected * electrons).astype(np.float32)
+            continue
+        frame[name] = np.empty(request.shape_yx, dtype=np.float32)
+        if not _count(
+            coefficients[name],
+            grid.origin_yx_nm,
+            grid.sampling_nm,
+            electrons,
+            request.centre_yx_nm,
+            request.fov_yx_nm,
+            request.rotation_rad,
+            shift_yx_nm,
+            by_row,
+            by_column,
+            key_of(rng),
+            counting.efficiency,
+            *ladder(),
+            expected,
+            frame[name],
+        ):
+            raise ValueError(TOO_MANY)
     return frame
 
 
