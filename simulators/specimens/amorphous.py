@@ -132,6 +132,12 @@ class Patch:
         """Distance (n,) of the edge from the middle, in directions from +x towards +y."""
         return self._edge_nm(np.exp(1j * np.asarray(angle_rad)))
 
+    def outline_yx_nm(self, count: int = 96) -> Floats:
+        """The edge as a closed polygon of ``count`` points (count, 2)."""
+        angle = np.linspace(0.0, 2 * np.pi, count, endpoint=False)
+        ray = self.edge_nm(angle)[:, None] * np.column_stack([np.sin(angle), np.cos(angle)])
+        return np.asarray(np.asarray(self.centre_yx_nm) + ray)
+
     def _edge_nm(self, direction: NDArray[np.complex128]) -> Floats:
         """The same for directions as x + iy of length 1: waves are powers of them."""
         waves = np.zeros_like(direction)

@@ -115,6 +115,7 @@ def place(
     found: list[Placed] = []
     taken, radii = np.empty((len(wishes), 2)), np.empty(len(wishes))
     open_wishes = list(wishes)
+    outlines = [patch.outline_yx_nm() for patch in patches]
     for _ in range(80):
         if not open_wishes:
             return tuple(found)
@@ -131,11 +132,13 @@ def place(
                 if grain[k] < 0 or clear[k] < radius + 0.15 or edge[k] < wish.context_nm + 0.15:
                     continue
                 placed = _snapped(sheet, wish, points[k], grains, int(grain[k]), int(turns[k]))
-                # A site of the lattice may lie nearer to something than the point did.
+                # A site of the lattice may lie nearer to something than the point did, and the
+                # nearest of a lobed patch is not always in the direction of its middle.
                 at = np.array([placed.yx_nm])
                 if (
                     field_nm / 2 - np.abs(at).max() < wish.context_nm
                     or _clearance(at, barriers, patches)[0] < radius
+                    or any(distance_to_path(at, line, True)[0] < radius for line in outlines)
                 ):
                     continue
                 n = len(found)
