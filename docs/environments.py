@@ -1,14 +1,18 @@
 """Make docs/environments/: the manual of every id, with a picture, scores and a film.
 
-    python docs/environments.py
+    STEMSCOUT_IMAGES=... python docs/environments.py
 
 A page is the docstring of its class.  The scores are the stored ones
 (`python -m stemscout.benchmarks.reference` makes them); picture and film show the
-oracle on the first test specimen.
+oracle on the first test specimen, where truth is known, and another agent where it is
+not.  The recorded micrograph is read from the folder that STEMSCOUT_IMAGES names;
+without one the pictures of Recorded-v0 stay as they are.
 """
 
 import inspect
 import io
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +36,7 @@ GAMMA = {
     "StemScout/Nanoparticles-v0": 0.6,
     "StemScout/Composite-v0": 0.4,
 }
+IMAGE = Path(os.environ.get("STEMSCOUT_IMAGES", "")) / "NiO_LSMO_435px.png"
 WHOLE_PX = 900  # of the picture's overview
 FILM_FRAMES, FILM_MS, LAST_MS = 40, 6000, 2500
 GREYS = 64  # of a film's palette, besides the three colours
@@ -76,30 +81,72 @@ Every single score stands in `benchmarks/reference_scores.json`, made by
 gives the id a new version number."""
 
 
-def oracle(name):
-    """Its run on the first test specimen, and the environment's pictures along the way."""
+@dataclass
+class Show:
+    """What the pictures of a page are of.
+
+    Attributes:
+        options: of ``make_env``.
+        agent: by name.
+        whole: the title of the whole field.
+        about: the caption's first half: what was scanned, and by whom.
+    """
+
+    options: dict
+    agent: str
+    whole: str
+    about: str
+
+
+def shown(name):
+    """What the page of an id shows."""
     levels = [c.difficulty for c in CASES if c.environment == name]
-    level = "medium" if "medium" in levels else levels[0]
-    env = make_env(
-        name,
-        difficulty=level,
-        split="test",
-        budget=BUDGET,
-        terminate_when_done=False,
-        render_mode="rgb_array",
+    if levels:
+        level = "medium" if "medium" in levels else levels[0]
+        return Show(
+            {"difficulty": level, "split": "test", "terminate_when_done": False},
+            "oracle",
+            level,
+            f"Test specimen {SPECIMENS[0]} at {level}, as a frame of the whole field would show "
+            "it, and what `env.render()` shows while the oracle plans by the truth, which no other "
+            "has",
+        )
+    if name == "StemScout/Recorded-v0":
+        return Show(
+            {"image": IMAGE, "pixel_nm": 0.046},
+            "linear-bo",
+            "a recorded image",
+            "NiO in (La,Sr)MnO3, a micrograph from the notebooks of Creange et al. 2022 "
+            "([AE_Workflows](https://github.com/nccreang/AE_Workflows), MIT), and what "
+            "`env.render()` shows while `linear-bo` looks for what is unlike the rest",
+        )
+    address = "sim://nanoparticles?difficulty=easy"
+    dwell = make_env("StemScout/Nanoparticles-v0", difficulty="easy").source.reference.dwell_us
+    return Show(
+        {"microscope": address, "dwell_us": dwell},
+        "grid",
+        "a microscope",
+        f"The simulated microscope at `{address}`, whose whole field nobody has seen before, and "
+        "what `env.render()` shows while `grid` covers it",
     )
-    experiment = Experiment(env, make_agent("oracle"), seed=SPECIMENS[0])
+
+
+def run(name, show):
+    """An agent's run, and the environment's pictures along the way."""
+    env = make_env(name, **show.options, budget=BUDGET, render_mode="rgb_array")
+    experiment = Experiment(env, make_agent(show.agent), seed=SPECIMENS[0])
     with one_thread():
         shots = [(env.render(), step) for step in experiment]
-    return level, experiment, shots
+    return experiment, shots
 
 
 def overview(env):
     """The whole field as a frame of the reference dwell, at full scale."""
     episode = env.episode
     reference, side = episode.reference, min(episode.field_yx_nm)
+    px = min(WHOLE_PX, episode.capabilities.limits.shape_px[1])
     request = ScanRequest(
-        (0.0, 0.0), (side, side), (WHOLE_PX, WHOLE_PX), reference.dwell_us, 0.0, reference.detectors
+        (0.0, 0.0), (side, side), (px, px), reference.dwell_us, 0.0, reference.detectors
     )
     return episode.display(episode.microscope.acquire(request))
 
@@ -128,46 +175,49 @@ def panel(axes, image, side, gamma, title, limits):
     axes.set_title(title)
 
 
-def picture(name, level, experiment, path):
-    """The specimen with its truth, and what the oracle has seen of it half-way."""
+def picture(name, show, experiment, path):
+    """The whole field, with its truth where there is one, and what was seen of it half-way."""
     env, gamma = experiment.env, GAMMA.get(name, 1.0)
     side, steps = min(env.episode.field_yx_nm), experiment.steps
     half = len(steps) // 2
     whole = overview(env)
     limits = np.percentile(np.clip(whole, 0.0, None) ** gamma, [0.5, 99.7])
-    classes = len(np.unique(env.truth.feature_class))
-    said = f"{level}, {side:g} nm, with the truth" + (f"; gamma {gamma:g}" if gamma != 1.0 else "")
+    truth = env.truth
+    classes = 0 if truth is None else len(np.unique(truth.feature_class))
+    said = f"{show.whole}, {side:.3g} nm" + ("" if truth is None else ", with the truth")
+    said += f"; gamma {gamma:g}" if gamma != 1.0 else ""
     with style.figure(10.4, 5.5 + 0.19 * -(-classes // 4)) as fig:
         left, right = fig.subplots(1, 2)
         panel(left, whole, side, gamma, said, limits)
-        style.features(left, env.truth)
+        if truth is not None:
+            style.features(left, truth)
         step = steps[half - 1]
-        title = (
-            f"the oracle half-way: frame {half} of {len(steps)}, "
-            f"{step.spent:.2f} rasters, {step.fraction:.0%} seen"
-        )
+        title = f"{show.agent} half-way: frame {half} of {len(steps)}, {step.spent:.2f} rasters"
+        title += "" if truth is None else f", {step.fraction:.0%} seen"
         panel(right, mosaic(env.episode, half), side, gamma, title, limits)
         style.scale_bar(right, side)  # on the left it would lie over features
-        fig.legend(
-            *left.get_legend_handles_labels(),
-            loc="outside lower left",
-            ncols=4,
-            fontsize=8,
-            frameon=False,
-        )
+        if truth is not None:
+            fig.legend(
+                *left.get_legend_handles_labels(),
+                loc="outside lower left",
+                ncols=4,
+                fontsize=8,
+                frameon=False,
+            )
         image = Image.open(io.BytesIO(style.png(fig))).convert("RGB")
     image.thumbnail((1300, 1300))
     image.save(path, quality=82, optimize=True)
 
 
-def film(name, shots, side, path):
+def film(name, shots, side, path, known):
     """The environment's own pictures as a GIF, with what they cost and show below."""
     empty = np.broadcast_to(UNSEEN, shots[0][0].shape)
     chosen = np.unique(np.linspace(0, len(shots) - 1, FILM_FRAMES - 1).round().astype(int))
-    frames = [paletted(empty, f"a field of {side:g} nm, before the first frame", name)]
+    frames = [paletted(empty, f"a field of {side:.3g} nm, before the first frame", name)]
     for k in chosen:
         rgb, step = shots[k]
-        text = f"frame {k + 1:3d}    {step.spent:.3f} rasters    {step.fraction:4.0%} seen"
+        text = f"frame {k + 1:3d}    {step.spent:.3f} rasters"
+        text += f"    {step.fraction:4.0%} seen" if known else ""
         frames.append(paletted(rgb, text, name))
     each = FILM_MS // len(frames)
     durations = [3 * each] + [each] * (len(frames) - 2) + [LAST_MS]
@@ -201,26 +251,26 @@ def manual(name):
 
 
 def page(name):
-    """Write the page of an id, and its pictures where it has truth."""
+    """Write the page of an id, and its pictures."""
     short = name.split("/")[1]
     stem = short.rsplit("-", 1)[0]
     first, rest = manual(name)
     own = [c for c in CASES if c.environment == name]
     made = f'`gymnasium.make("{name}")`' if own else f'`gymnasium.make("{name}", ...)`'
     parts = [f"# {short}", first, made]
-    if own:
-        level, experiment, shots = oracle(name)
-        picture(name, level, experiment, PICTURES / f"{stem}.jpg")
-        film(name, shots, min(experiment.env.episode.field_yx_nm), PICTURES / f"{stem}.gif")
-        at = f"../pictures/environments/{stem}"
-        parts += [
-            f"![The specimen with its truth, and what the oracle has seen half-way]({at}.jpg)",
-            f"![The oracle at work]({at}.gif)",
-            f"*Test specimen {SPECIMENS[0]} at {level}, as a frame of the whole field would show "
-            "it, and what `env.render()` shows while the oracle plans by the truth, which no other "
-            f"has{f'; both at gamma {GAMMA[name]:g}' if name in GAMMA else ''}.*",
-        ]
-    parts.append(rest)
+    show, at = shown(name), f"../pictures/environments/{stem}"
+    if "image" not in show.options or IMAGE.exists():
+        experiment, shots = run(name, show)
+        picture(name, show, experiment, PICTURES / f"{stem}.jpg")
+        side = min(experiment.env.episode.field_yx_nm)
+        film(name, shots, side, PICTURES / f"{stem}.gif", experiment.env.truth is not None)
+        experiment.env.close()
+    parts += [
+        f"![The whole field, and what {show.agent} has seen half-way]({at}.jpg)",
+        f"![{show.agent} at work]({at}.gif)",
+        f"*{show.about}{f'; both at gamma {GAMMA[name]:g}' if name in GAMMA else ''}.*",
+        rest,
+    ]
     if own:
         parts += ["## Reference scores", NOTE, table(REFERENCE, own)]
     (PAGES / f"{stem}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
