@@ -30,13 +30,14 @@ from .optics import Optics
 from .rows import Rows
 from .schedulers import HERE as HERE  # the default, for those who call ``render``
 from .schedulers import check_scheduler, computed
-from .tile import FOCI, box_angstrom, gpts_of, tile_images
+from .tile import FINER, FOCI, box_nm, from_entrance, gpts_of, tile_images
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 Images = dict[str, NDArray[np.float32]]
 Report = Callable[[int, int, float | None], None]
+REVISION = 2  # of what an image depends on besides specimen, optics and settings
 GIB = 2**30
 BASELINE_GIB = 0.4  # of a process with abTEM loaded: 0.30 to 0.36 measured
 WAVES = 6  # complex64 arrays to a probe: 5 measured with abTEM 1.0.11, and one to spare
@@ -50,9 +51,9 @@ class Multislice:
         configurations: frozen-phonon configurations, averaged.
         thermal_sigma_nm: r.m.s. displacement along each axis, by symbol.
         phonon_seed: seed of the displacements.
-        slice_nm: slice thickness.
+        slice_nm: slice thickness; slices are centred on its multiples above height 0.
         tile_nodes: side of a tile in probe positions.
-        margin_nm: what the box exceeds its tile by on every side.
+        margin_nm: what the box exceeds its tile by on every side, at least.
         interpolation: 0 for multislice; from 1 on the interpolation factor of
             PRISM (Ophus, Adv. Struct. Chem. Imaging 3 (2017) 13).  PRISM pays
             only where a tile holds more probes than the probe-forming aperture
@@ -118,7 +119,7 @@ def render(
     The source size is applied at the end, on the grid of probe positions.
 
     Args:
-        atoms: in Å, with ``info["corner_yx_nm"]`` as ``Specimen.atoms`` sets it.
+        atoms: in Å, with ``info["corner_yxz_nm"]`` as ``Specimen.atoms`` sets it.
         grid: the probe positions.
         optics: probe and detectors.
         settings: the simulation's settings.
@@ -138,6 +139,7 @@ def render(
     from scipy.ndimage import gaussian_filter
 
     check_scheduler(scheduler)
+    atoms = from_entrance(atoms, settings.slice_nm)
     batch = _batch(atoms, grid, optics, settings, memory_gib)
     kept = None if folder is None else Rows(folder, _simulation(atoms, grid, optics, settings))
     height, width = grid.shape_yx
@@ -158,7 +160,8 @@ def render(
         columns = -(-width // settings.tile_nodes)
         left = _tile_seconds(moving[0], *arguments) * columns * len(missing) * len(moving)
     row_of: Any = delayed(_tile_row, pure=False)
-    tasks = ((r, row_of(_bands(moving, r, grid, settings), r, *arguments)) for r in missing)
+    side = box_nm(grid, optics, settings)
+    tasks = ((r, row_of(_bands(moving, r, grid, settings, side), r, *arguments)) for r in missing)
     done = len(rows) - len(missing)
     with computed(tasks, scheduler) as (workers, results):
         if report is not None:
@@ -222,11 +225,11 @@ def _batch(
     slices = max(1, round(float(atoms.cell[2, 2]) / (10.0 * settings.slice_nm)))
     fixed = BASELINE_GIB * GIB + _images_bytes(grid, optics)
     fixed += len(atoms) * 32 * (settings.configurations + 2)  # positions and numbers
-    fixed += pixels * (slices * 12 + 64)  # float32 potential, complex64 transmission; projection
+    fixed += pixels * (slices * 8 + FINER**2 * 24)  # complex64 gratings; one on the finer grid
     each = pixels * 8 * WAVES
     if settings.interpolation:  # PRISM takes one focus after the other
-        angle = optics.semiangle_mrad * 1e-3 / (10.0 * optics.wavelength_nm)
-        side = angle * box_angstrom(grid, settings) / settings.interpolation
+        angle = optics.semiangle_mrad * 1e-3 / optics.wavelength_nm
+        side = angle * box_nm(grid, optics, settings) / settings.interpolation
         beams = int(np.pi * side**2)
         fixed += beams * pixels * 8 * 2  # the matrix, and what is cropped of it
     elif optics.focal_spread_nm > 0:
@@ -252,18 +255,20 @@ def _configurations(atoms: Atoms, settings: Multislice) -> Iterator[Any]:
         atoms, settings.configurations, sigmas=sigmas, seed=settings.phonon_seed
     )
     for configuration in phonons.to_atoms_ensemble():
-        configuration.info["corner_yx_nm"] = atoms.info["corner_yx_nm"]
+        configuration.info["corner_yxz_nm"] = atoms.info["corner_yxz_nm"]
         yield configuration
 
 
-def _bands(moving: list[Any], row: int, grid: Grid, settings: Multislice) -> list[Any]:
+def _bands(
+    moving: list[Any], row: int, grid: Grid, settings: Multislice, side_nm: float
+) -> list[Any]:
     """Of each configuration what a row of tiles sees, so that a task carries no more."""
-    step = grid.sampling_nm
-    low = grid.origin_yx_nm[0] + row * step - settings.margin_nm
-    high = low + settings.tile_nodes * step + 2 * settings.margin_nm
+    tile = settings.tile_nodes * grid.sampling_nm
+    low = grid.origin_yx_nm[0] + row * grid.sampling_nm - (side_nm - tile) / 2
+    high = low + side_nm
     bands = []
     for atoms in moving:
-        y = atoms.positions[:, 1] / 10.0 + atoms.info["corner_yx_nm"][0]
+        y = atoms.positions[:, 1] / 10.0 + atoms.info["corner_yxz_nm"][0]
         bands.append(atoms[(y >= low) & (y < high)])
     return bands
 

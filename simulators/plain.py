@@ -13,7 +13,7 @@ import numpy as np
 from .grid import Grid
 from .multislice import Images, Multislice
 from .optics import Optics
-from .tile import illumination, potential_sampling_nm
+from .tile import from_entrance, illumination, potential_sampling_nm
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,12 +37,12 @@ def render(
     from scipy.ndimage import gaussian_filter
 
     phonons: Any = abtem.FrozenPhonons(
-        atoms,
+        from_entrance(atoms, settings.slice_nm),
         settings.configurations,
         sigmas={k: 10.0 * v for k, v in settings.thermal_sigma_nm.items()},
         seed=settings.phonon_seed,
     )
-    first = (np.asarray(grid.origin_yx_nm) - atoms.info["corner_yx_nm"]) * 10.0
+    first = (np.asarray(grid.origin_yx_nm) - atoms.info["corner_yxz_nm"][:2]) * 10.0
     last = first + np.asarray(grid.shape_yx) * grid.sampling_nm * 10.0
     scan = abtem.GridScan(
         (first[1], first[0]), (last[1], last[0]), gpts=grid.shape_yx[::-1], endpoint=False
@@ -55,7 +55,7 @@ def render(
         potential: Any = abtem.Potential(
             phonons,
             sampling=10.0 * potential_sampling_nm(optics) / finer,
-            slice_thickness=10.0 * settings.slice_nm,
+            slice_thickness=10.0 * settings.slice_nm * (1.0 + 1e-9),
         )
         probe.grid.match(potential)
         measured: Any = probe.scan(potential, scan=scan, detectors=detectors, max_batch=16)

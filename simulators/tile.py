@@ -6,6 +6,7 @@ abTEM is imported only inside the functions here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     from .multislice import Multislice
 
 FOCI = 5  # samples of the focal spread
+SIDES_PER_NM = 500  # of a box, to choose from: so boxes of about one size are of one size
+FINER = 3  # grid points of a grating to one of the waves, each way; 2 leave 1 % in HAADF
 
-# A real-space sampling of λ / (2 · angle) · 2/3 is the coarsest that keeps
-# ``angle`` inside abTEM's antialiasing cutoff, whose edge is soft; 6 % more
-# keep the outermost scattering clear of it.
-ANTIALIASING = 2.0 / 3.0 / 1.06
+# A real-space sampling of λ / (2 · angle) · 2/3 is the coarsest that keeps ``angle`` inside
+# abTEM's antialiasing cutoff.  Electrons must not be lost there that would be scattered back
+# onto the detector: with 1.1 times its outer angle the oxides lack a tenth of their HAADF, with
+# 1.3, beyond the second Laue zone, 1 %.
+ANTIALIASING = 2.0 / 3.0 / 1.3
 
 
 def potential_sampling_nm(optics: Optics) -> float:
@@ -51,15 +55,39 @@ def illumination(optics: Optics) -> dict[str, Any]:
     }
 
 
-def box_angstrom(grid: Grid, settings: Multislice) -> float:
-    """Side of the box around a tile."""
-    return 10.0 * (settings.tile_nodes * grid.sampling_nm + 2.0 * settings.margin_nm)
+def box_nm(grid: Grid, optics: Optics, settings: Multislice) -> float:
+    """Side of the box around a tile: its margin and up to an eighth more.
+
+    The side sets the angle from one point of the diffraction pattern to the next, and a
+    detector takes whole points.  Of the sides allowed, this is the one where circles at the
+    edges of the detectors hold as many as their areas say, to 1 % or so; in another
+    box, bright field and MAADF are up to 7 and 5 % off.
+    """
+    least = settings.tile_nodes * grid.sampling_nm + 2.0 * settings.margin_nm
+    return _fitting_side_nm(least, optics)
+
+
+@cache
+def _fitting_side_nm(least_nm: float, optics: Optics) -> float:
+    edges = {1e-3 * edge for d in optics.detectors for edge in (d.inner_mrad, d.outer_mrad)}
+    outer = max(edges)
+
+    def misfit(side_nm: float) -> float:
+        step = optics.wavelength_nm / side_nm
+        k = step * np.arange(-(outer // step) - 1, outer // step + 2)
+        angle = np.hypot(k[:, None], k)
+        held = {e: np.count_nonzero(angle < e) * step**2 / (np.pi * e**2) for e in edges if e}
+        return max(abs(share - 1.0) for share in held.values())
+
+    first = int(np.ceil(least_nm * SIDES_PER_NM))
+    last = int(first * 1.125)
+    return min((k / SIDES_PER_NM for k in range(first, last + 1)), key=misfit)
 
 
 def gpts_of(grid: Grid, optics: Optics, settings: Multislice) -> int:
     """Grid points to a side of the box; PRISM's interpolation must divide them."""
-    sampling = 10.0 * potential_sampling_nm(optics)
-    n = smooth_number(int(np.ceil(box_angstrom(grid, settings) / sampling)))
+    points = box_nm(grid, optics, settings) / potential_sampling_nm(optics)
+    n = smooth_number(int(np.ceil(points)))
     while n % max(1, settings.interpolation):
         n = smooth_number(n + 1)
     return n
@@ -78,6 +106,24 @@ def smooth_number(least: int) -> int:
         n += 2
 
 
+def from_entrance(atoms: Any, slice_nm: float) -> Any:
+    """The same with z, in Å, counted from where the first slice begins, in whole slices.
+
+    Slices are centred on the multiples of their thickness above the specimen's height 0,
+    whatever else there is, so that planes that stand there are never cut, and a sheet is
+    sliced alike with and without something on it.
+    """
+    y, x, foot = atoms.info["corner_yxz_nm"]
+    heights = atoms.positions[:, 2] / 10.0 + foot
+    first, last = (np.floor(h / slice_nm + 0.5) for h in (heights.min(), heights.max()))
+    entrance = (first - 0.5) * slice_nm
+    out = atoms.copy()
+    out.positions[:, 2] += 10.0 * (foot - entrance)
+    out.cell[2, 2] = 10.0 * slice_nm * (last - first + 1)
+    out.info = {**atoms.info, "corner_yxz_nm": (y, x, float(entrance))}
+    return out
+
+
 def tile_images(
     atoms: Any,
     corner: tuple[int, int],
@@ -89,7 +135,8 @@ def tile_images(
     """Fractions of the beam (detectors, nodes, nodes) of one tile and configuration.
 
     Args:
-        atoms: one phonon configuration, at least of the box; in Å.
+        atoms: one phonon configuration, at least of the box; in Å, from the first
+            slice on, as ``from_entrance`` has them.
         corner: (row, column) of the tile's first probe position in the grid.
         grid: the probe positions of the whole field.
         optics: probe and detectors.
@@ -99,13 +146,13 @@ def tile_images(
     import abtem
     import dask
 
-    from .projection import PhaseProjection
+    from .projection import gratings
 
     nodes = settings.tile_nodes
     step = grid.sampling_nm * 10.0
-    edge = 10.0 * settings.margin_nm
-    box = box_angstrom(grid, settings)
-    sheet = np.asarray(atoms.info["corner_yx_nm"]) * 10.0
+    box = 10.0 * box_nm(grid, optics, settings)
+    edge = (box - settings.tile_nodes * step) / 2
+    sheet = np.asarray(atoms.info["corner_yxz_nm"][:2]) * 10.0
     start = np.asarray(grid.origin_yx_nm) * 10.0 + np.asarray(corner) * step
     position = atoms.positions.copy()
     position[:, :2] += sheet[::-1] - start[::-1] + edge  # (x, y) into the box
@@ -114,11 +161,10 @@ def tile_images(
     cut.positions = position[inside]
     # Behind the last atom of the box there is nothing left to scatter: the beam's intensities
     # in the far field stay what they are, and its slices need not be gone through.
-    whole = float(atoms.cell[2, 2])
-    count = int(np.ceil(whole / (10.0 * settings.slice_nm)))
-    slice_ = whole / count
-    highest = float(cut.positions[:, 2].max(initial=0.0))
-    cut.set_cell([box, box, slice_ * min(count, int(highest / slice_) + 1)])
+    slice_ = 10.0 * settings.slice_nm
+    heights = np.maximum(cut.positions[:, 2], 0.0)  # one that moves out stays in the first slice
+    cut.positions[:, 2] = heights
+    cut.set_cell([box, box, slice_ * (int(heights.max(initial=0.0) / slice_) + 1)])
     cut.pbc = True
     gpts = gpts_of(grid, optics, settings)
     nodes_xy = np.indices((nodes, nodes)).reshape(2, -1)[::-1].T
@@ -128,12 +174,7 @@ def tile_images(
         dask.config.set(scheduler="synchronous"),
         abtem.config.set({"fft": "fftw", "fftw.threads": 1}),
     ):
-        potential: Any = abtem.Potential(
-            cut,
-            gpts=(gpts, gpts),
-            slice_thickness=slice_ * (1.0 + 1e-9),
-            integrator=PhaseProjection(),
-        ).build(lazy=False)
+        potential = gratings(cut, gpts, FINER, slice_, optics.energy_kev * 1e3)
         scan = _scanner(potential, optics, settings, batch)
         # abTEM itself would propagate all probes of an eager scan at once.
         parts = [scan(probes_xy[k : k + batch]) for k in range(0, nodes**2, batch)]

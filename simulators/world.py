@@ -127,14 +127,14 @@ def circumstances(recipe: Recipe, specimen: Specimen | None = None) -> dict[str,
     """All that determines the world of a recipe, as JSON; the specimen is made where not given."""
     shown = generate(recipe) if specimen is None else specimen
     module = specimen_module(recipe.specimen)
-    versions = {"format": FORMAT, "stemscout": version("stemscout")}
+    versions: dict[str, Any] = {"format": FORMAT, "stemscout": version("stemscout")}
     if recipe.renderer == "fast":
         settings = {"calibration": fast.calibration_digest(recipe.specimen)}
         sampling = module.SAMPLING_NM
     else:
         settings = asdict(multislice_settings(recipe.specimen))
         sampling = module.EXACT_SAMPLING_NM
-        versions["abtem"] = version("abtem")
+        versions |= {"renderer": multislice.REVISION, "abtem": version("abtem")}
     return {
         "recipe": asdict(recipe),
         "specimen": shown.digest,

@@ -75,7 +75,7 @@ FIELD_NM, LEAST_FIELD_NM = 28.8, 10.0
 FRAME_NM, FRAME_PX = 1.8, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.03125
 THICKNESS_NM = 4.0
-SLICE_NM = CELL_NM / 2  # two slices to a cell
+SLICE_NM = CELL_NM / 2  # two slices to a cell, each plane of atoms in the middle of one
 TILE_NODES = 5
 CONFIGURATIONS = 3
 # R.m.s. displacement along each axis at 298 K, from U_iso of 0.0054, 0.0047 and 0.0081 Å²

@@ -40,7 +40,7 @@ FIELD_NM, LEAST_FIELD_NM = 96.0, 96.0
 FRAME_NM, FRAME_PX = 6.0, 192
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.04
 THICKNESS_NM = 4.0
-SLICE_NM = 0.2
+SLICE_NM = 0.08  # no plane of any crystal far from the middle of one
 TILE_NODES = 5
 CONFIGURATIONS = 2
 
@@ -112,6 +112,7 @@ def _kinds() -> tuple[tuple[Kind, ...], list[list[int]]]:
 
 
 KINDS, KIND_PLACES = _kinds()
+PAIRED = mos2.PAIRED
 
 CALIBRATED = {f"gold {name}": count for name, count in nanoparticles.CALIBRATED.items()}
 
@@ -127,15 +128,15 @@ NEED_E_PER_A2: dict[str, float] = {
     "graphene stone-wales": 30900.0,
     "graphene hole": 6150.0,
     "graphene boundary": 10500.0,
-    "MoS2 vs": 17100.0,
-    "MoS2 vs2": 6120.0,
+    "MoS2 vs": 15700.0,
+    "MoS2 vs2": 6150.0,
     "MoS2 vmo": 1820.0,
     "MoS2 w_mo": 1080.0,
-    "MoS2 v_mo": 5020.0,
-    "MoS2 se_s": 1990.0,
-    "MoS2 mo_s": 1850.0,
+    "MoS2 v_mo": 5000.0,
+    "MoS2 se_s": 2010.0,
+    "MoS2 mo_s": 1960.0,
     "MoS2 s_mo": 4560.0,
-    "MoS2 boundary": 1400.0,
+    "MoS2 boundary": 1630.0,
     "LSMO pillar": 6.59,
     "LSMO inclusion": 15.0,
     "BiFeO3 wall 90°": 202.0,

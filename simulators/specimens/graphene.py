@@ -71,7 +71,7 @@ FIELD_NM, LEAST_FIELD_NM = 24.0, 6.0
 FRAME_NM, FRAME_PX = 1.5, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.04
 THICKNESS_NM = 0.0
-SLICE_NM = 0.5
+SLICE_NM = 0.2  # for what lies on the sheet
 TILE_NODES = 10
 CONFIGURATIONS = 8
 # In-plane r.m.s. thermal displacement at 300 K: a Debye temperature of 1500 K

@@ -62,7 +62,8 @@ FIELD_NM = 24.0
 FRAME_NM, FRAME_PX = 1.5, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.04
 THICKNESS_NM = 0.0
-SLICE_NM = 0.35  # the whole sheet: phases of 60 kV electrons turn little within it
+HALF_NM = 0.1585  # of the sheet: chalcogens stand so far above and below the metal
+SLICE_NM = HALF_NM  # each layer of atoms in the middle of its own
 TILE_NODES = 10
 CONFIGURATIONS = 8
 # R.m.s. displacement along each axis at 300 K: U of about 0.004 Å² for Mo and 0.006 Å² for S
@@ -89,18 +90,19 @@ FULL_SCALE = {"haadf": 1.6e-2, "maadf": 1.4e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility mos2`.
 NEED_E_PER_A2 = {
-    "vs": 14000.0,
-    "vs2": 5390.0,
-    "vmo": 1470.0,
-    "w_mo": 1330.0,
-    "v_mo": 4100.0,
-    "se_s": 1970.0,
-    "mo_s": 1230.0,
-    "s_mo": 3310.0,
-    "boundary": 1180.0,
+    "vs": 15500.0,
+    "vs2": 5220.0,
+    "vmo": 1700.0,
+    "w_mo": 2150.0,
+    "v_mo": 5350.0,
+    "se_s": 2680.0,
+    "mo_s": 1720.0,
+    "s_mo": 4620.0,
+    "boundary": 1130.0,
 }
-MATERIAL = Material(NAME, "Mo", "S", ("W", "V", "Se"), 0.316, 0.1585, NEED_E_PER_A2)
+MATERIAL = Material(NAME, "Mo", "S", ("W", "V", "Se"), 0.316, HALF_NM, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds
+PAIRED = (MATERIAL.chalcogen,)  # in 2H; in 1T, and beside a vacancy, each stands alone
 __all__ = ["LEAST_FIELD_NM", "LEVELS"]
 
 

@@ -72,7 +72,7 @@ FIELD_NM, LEAST_FIELD_NM = 28.8, 7.0
 FRAME_NM, FRAME_PX = 1.8, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.03125
 THICKNESS_NM = 4.0
-SLICE_NM = LSMO_NM / 2  # two slices to a cell
+SLICE_NM = LSMO_NM / 4  # with two to a cell, some hold two of the planes of NiO, some none
 TILE_NODES = 5
 CONFIGURATIONS = 3
 # R.m.s. displacement along each axis at 300 K: from U_iso of 0.006, 0.004 and 0.011 Å² for

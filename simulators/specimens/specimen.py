@@ -61,7 +61,8 @@ class Kind:
         stack: (symbol, height above the column's base in nm), bottom first.
         period_nm: distance of the repeats; 0 where the stack stands once.
         substitute: symbol that takes the place of the first of the stack in
-            the column's ``share`` of repeats; empty for none.
+            the column's ``share`` of repeats; empty for none.  Pairs need none: the
+            fast renderer sees them by where their atoms stand (``PAIRED``).
     """
 
     name: str
@@ -228,8 +229,9 @@ class Specimen:
         """The same specimen as ASE ``Atoms``, in Å, x and y as in the image.
 
         The cell encloses every atom and the vacuum above and below; its corner
-        is at the least x and y of the atoms.  Which atoms of a mixed column are
-        the substitute follows from the specimen's seed.
+        is at the least x and y of the atoms, and ``info["corner_yxz_nm"]`` tells
+        where that is in the specimen: (y, x, height).  Which atoms of a mixed
+        column are the substitute follows from the specimen's seed.
         """
         from ase import Atoms
 
@@ -260,14 +262,15 @@ class Specimen:
             symbols += ["C"] * len(blocks[-1])
         all_yxz = 10.0 * np.vstack(blocks)  # in Å
         low = all_yxz.min(axis=0)
-        z = all_yxz[:, 2] - low[2] + 10.0 * vacuum_nm
+        low[2] -= 10.0 * vacuum_nm
+        z = all_yxz[:, 2] - low[2]
         span = all_yxz.max(axis=0) - low
         return Atoms(
             symbols=symbols,
             positions=np.column_stack([all_yxz[:, 1] - low[1], all_yxz[:, 0] - low[0], z]),
             cell=[span[1], span[0], float(z.max()) + 10.0 * vacuum_nm],
             pbc=False,
-            info={"corner_yx_nm": (float(low[0] / 10), float(low[1] / 10))},
+            info={"corner_yxz_nm": tuple(float(v / 10) for v in low)},
         )
 
     def window(self, centre_yx_nm: Floats, side_nm: float, margin_nm: float = 1.0) -> Specimen:

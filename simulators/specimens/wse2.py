@@ -72,7 +72,8 @@ FIELD_NM = 24.0
 FRAME_NM, FRAME_PX = 1.5, 64
 SAMPLING_NM, EXACT_SAMPLING_NM = 0.04, 0.04
 THICKNESS_NM = 0.0
-SLICE_NM = 0.35  # the whole sheet: phases of 60 kV electrons turn little within it
+HALF_NM = 0.1672  # of the sheet: chalcogens stand so far above and below the metal
+SLICE_NM = HALF_NM  # each layer of atoms in the middle of its own
 TILE_NODES = 10
 CONFIGURATIONS = 8
 # R.m.s. displacement along each axis at 300 K: those of MoS2, by mass.
@@ -108,8 +109,9 @@ NEED_E_PER_A2 = {
     "se_w": 1350.0,
     "boundary": 199.0,
 }
-MATERIAL = Material(NAME, "W", "Se", ("Mo", "V", "S"), 0.328, 0.1672, NEED_E_PER_A2)
+MATERIAL = Material(NAME, "W", "Se", ("Mo", "V", "S"), 0.328, HALF_NM, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds
+PAIRED = (MATERIAL.chalcogen,)  # in 2H; in 1T, and beside a vacancy, each stands alone
 __all__ = ["LEAST_FIELD_NM", "LEVELS"]
 
 

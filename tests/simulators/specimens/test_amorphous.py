@@ -65,7 +65,7 @@ def test_films_of_two_seeds_differ_and_one_film_is_the_same_in_both_descriptions
         images.append(fast.render(bare, grid, "haadf"))
         # The film's atoms in ``atoms()`` are those that the fast renderer adds up.
         atoms = bare.atoms()
-        corner = np.asarray(atoms.info["corner_yx_nm"])
+        corner = np.asarray(atoms.info["corner_yxz_nm"][:2])
         yx = atoms.positions[:, [1, 0]] / 10 + corner
         nodes = np.rint((yx - grid.origin_yx_nm) / grid.sampling_nm).astype(int)
         inside = ((nodes >= 8) & (nodes < 67)).all(axis=1)

@@ -148,7 +148,7 @@ def test_atoms_describe_the_same_specimen(case):
     _, _, s = case
     window = s.window(np.array([1.0, -2.0]), 4.0, 0.0)
     atoms = window.atoms()
-    corner = np.asarray(atoms.info["corner_yx_nm"])
+    corner = np.asarray(atoms.info["corner_yxz_nm"][:2])
     yx = atoms.positions[:, [1, 0]] / 10 + corner
     wanted = sum(
         (window.kind == k).sum() * window.repeats(k) * len(kind.stack)
@@ -248,3 +248,18 @@ def test_pairs_differ_by_the_feature_alone(name):
                 for s in (with_it, without)
             )
             assert a == pytest.approx(b, abs=0.08)
+
+
+@pytest.mark.parametrize("name", ["graphene", "mos2", "wse2"])
+def test_no_contamination_reaches_into_the_disc_of_a_defect(name):
+    """However lobed the patch."""
+    carbon_on_it = 0
+    for seed in range(12):
+        s = specimen_module(name).generate(seed, "hard")
+        carbon = np.array([k.name == "C" for k in s.kinds])[s.kind] & (s.height_nm > 0.3)
+        carbon_on_it += carbon.sum()
+        tree = cKDTree(s.positions_yx_nm[carbon])
+        for of, yx in zip(s.feature_class, s.feature_yx_nm, strict=True):
+            if s.classes[of].shape == "point":
+                assert tree.query(yx)[0] > s.classes[of].context_radius_nm, s.classes[of].name
+    assert carbon_on_it > 5000
