@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from . import fast
 from .calibrate import columns_inside, quality
-from .fast import species_of
 from .grid import PAD
+from .species import species_of
 from .spline import image_of
 from .world import SHIPPED, open_world, shipped
 
@@ -58,7 +58,7 @@ def against_world(name: str) -> list[Agreement]:
     cell = (world.specimen, world.grid)
     images = {d: image_of(world.coefficients[d]) for d in kernels.weights}
     found = quality([cell], [images], kernels, FIELD)
-    names = species_of(world.specimen.kinds)
+    names = species_of(world.specimen)
     count = Counter(names[k] for _, _, k in columns_inside(*cell, FIELD))
     return [
         Agreement(
@@ -83,8 +83,10 @@ def rows(name: str) -> Iterator[str]:
 
 def _told(species: str) -> str:
     """A species by name; a mixed column that holds more of its substitute is rich in it."""
-    kind, _, substitute = species.partition(":")
-    return f"{substitute}-rich {kind}" if substitute else kind
+    kind, _, second = species.partition(":")
+    if second == kind:
+        return f"{kind} in long columns" if kind == "Au" else f"{kind} in pairs"
+    return f"{second}-rich {kind}" if second else kind
 
 
 def main() -> None:

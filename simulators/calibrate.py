@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import fast
-from .fast import REACH_NM, Kernels, contributions, first_species, species_of
+from .fast import REACH_NM, Kernels
 from .grid import Grid
 from .multislice import Images, Multislice, render
 from .optics import Optics
+from .species import contributions, first_species, shares, species_of
 from .specimens import Specimen, amorphous, specimen_module
 from .world import multislice_settings, specimen_seed
 
@@ -97,7 +98,7 @@ def unseen_windows(name: str) -> list[Window]:
     kept = inner(specimen_module(name).OPTICS, SAMPLING_NM)
     whole = windows(name, "validation")
     chosen = windows(name, "validation", HELD_OUT)
-    names = species_of(whole[0][0].kinds)
+    names = species_of(whole[0][0])
 
     def shown(cells: list[Window]) -> set[str]:
         return {names[k] for cell in cells for _, _, k in columns_inside(*cell, kept)}
@@ -156,7 +157,7 @@ def design_matrix(specimen: Specimen, grid: Grid) -> Floats:
     x = grid.origin_yx_nm[1] + np.arange(grid.shape_yx[1]) * grid.sampling_nm
     positions, species, amplitude = contributions(specimen)
     columns = []
-    for index in range(len(species_of(specimen.kinds))):
+    for index in range(len(species_of(specimen))):
         here = np.flatnonzero(species == index)
         for sigma in SIGMAS_NM:
             total = np.zeros(grid.shape_yx)
@@ -191,7 +192,7 @@ def fit(
     """
     from scipy.optimize import nnls
 
-    names = species_of(cells[0][0].kinds)
+    names = species_of(cells[0][0])
     matrix = np.vstack([_cropped(design_matrix(*cell), cell[1], kept) for cell in cells])
     scale = np.linalg.norm(matrix, axis=0)
     unseen = [n for k, n in enumerate(names) if not scale[k * len(SIGMAS_NM)]]
@@ -249,7 +250,7 @@ def _peak_errors(
     kept: slice,
 ) -> Iterator[tuple[str, float]]:
     """Relative error of the intensity at every column inside what is kept of the window."""
-    names = species_of(specimen.kinds)
+    names = species_of(specimen)
     for i, j, k in columns_inside(specimen, grid, kept):
         yield names[k], float(model[i, j] / image[i, j] - 1.0)
 
@@ -259,10 +260,7 @@ def columns_inside(specimen: Specimen, grid: Grid, kept: slice) -> Iterator[tupl
 
     A mixed column counts for the species of which it holds more.
     """
-    species = first_species(specimen.kinds)[specimen.kind]
-    if len(specimen.share):
-        mixed = np.array([bool(k.substitute) for k in specimen.kinds])[specimen.kind]
-        species = species + (mixed & (specimen.share > 0.5))
+    species = first_species(specimen)[specimen.kind] + (shares(specimen) > 0.5)
     nodes = (specimen.positions_yx_nm - np.asarray(grid.origin_yx_nm)) / grid.sampling_nm
     nodes = np.rint(nodes).astype(int)
     low, high, _ = kept.indices(min(grid.shape_yx))
@@ -322,7 +320,7 @@ def calibrate(name: str, folder: Path | None = None, scheduler: str = "1") -> di
     kept = inner(optics, SAMPLING_NM)
     fitted = fit(cells, images, incoherent(optics), kept)
     kernels = Kernels(
-        species=tuple(species_of(cells[0][0].kinds)),
+        species=tuple(species_of(cells[0][0])),
         sigmas_nm=np.asarray(SIGMAS_NM),
         weights=fitted["weights"],
         background=fitted["background"],

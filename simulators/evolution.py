@@ -91,11 +91,11 @@ class Evolution:
 
     def leave(self) -> tuple[int, ...]:
         """Take away the atoms that are leaving; the features that are destroyed by that."""
-        columns = self.fragile[self.fate == LEAVING]
+        columns, gone = self.fragile[self.fate == LEAVING], self.lost
         self.fate[self.fate == LEAVING] = GONE
         specimen, grid = self.world.specimen, self.world.grid
         for name, image in self.own().items():
-            fast.remove(specimen, columns, grid, name, image)
+            fast.remove(specimen, columns, grid, name, image, gone)
         near = [
             n
             for n, (k, yx) in enumerate(

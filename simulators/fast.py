@@ -2,9 +2,10 @@
 
 For HAADF and MAADF an image is, to a good approximation, the sum over columns
 of one radial profile for each kind (Pennycook & Jesson, Phys. Rev. Lett. 64
-(1990) 938).  The profiles are sums of Gaussians fitted to the abtem renderer,
-at the specimen's thickness and optics, by ``stemscout.simulators.calibrate``
-and kept in ``calibration/``.
+(1990) 938).  Where atoms above each other do not simply add up, a kind has a second
+profile (``species.py``): gold in long columns, chalcogens in pairs.  The profiles
+are sums of Gaussians fitted to the abtem renderer, at the specimen's thickness and
+optics, by ``stemscout.simulators.calibrate`` and kept in ``calibration/``.
 
 A world is kept as spline coefficients, and the transform from images to them
 is linear: it is applied once to the tabulated kernels, and columns are added up
@@ -26,15 +27,15 @@ from numpy.typing import NDArray
 from ..hardware.errors import Unsupported
 from .grid import Grid
 from .optics import Optics
+from .species import contributions, in_line_with, species_of
 from .specimens import specimen_module
 from .specimens.amorphous import BLOCK_NM, DENSITY_PER_NM3, block, shift_yx_nm
-from .specimens.specimen import Floats, Kind, Specimen
+from .specimens.specimen import Floats, Specimen
 from .spline import coefficients_of, image_of
 
 REACH_NM = 0.5  # a kernel ends here; the calibration takes the rest into the background
 PHASES = 16  # sub-node positions at which kernels are tabulated: 1/16 of a node
 SETTLED = 4  # nodes after which the spline transform of a kernel has died out (0.27^4)
-ABOVE_NM = 1e-6  # nearer to each other, columns lie one above the other
 WIDTH = 8  # rows of a table are padded to this many floats, the width of a vector
 F32 = NDArray[np.float32]
 
@@ -44,7 +45,7 @@ class Kernels:
     """Calibrated profiles of one specimen under one optics.
 
     Attributes:
-        species: what has a profile: ``species_of`` the specimen's kinds.
+        species: what has a profile: ``species_of`` the specimen.
         sigmas_nm: (g,) widths of the Gaussians.
         weights: by detector, (species, g) peak heights as fractions of the beam.
         background: by detector, what remains between the columns.
@@ -56,71 +57,6 @@ class Kernels:
     weights: dict[str, NDArray[np.float64]]
     background: dict[str, float]
     provenance: dict[str, object]
-
-
-def species_of(kinds: tuple[Kind, ...]) -> list[str]:
-    """What can stand at a column, by name; mixed columns count once pure and once replaced."""
-    return [
-        name
-        for kind in kinds
-        for name in (
-            [kind.name, f"{kind.name}:{kind.substitute}"] if kind.substitute else [kind.name]
-        )
-    ]
-
-
-def first_species(kinds: tuple[Kind, ...]) -> NDArray[np.int64]:
-    """Where each kind's own is among ``species_of``; its substitute follows."""
-    return np.cumsum([0, *(2 if k.substitute else 1 for k in kinds)])[:-1]
-
-
-def contributions(
-    specimen: Specimen, columns: NDArray[np.int64] | None = None
-) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """What adds to the image: positions (n, 2), species (n,) and amplitudes (n,).
-
-    A mixed column contributes as much of each of its two species as it holds;
-    atoms that are listed one after the other and lie one above the other
-    contribute as one.  ``columns`` are all by default.
-    """
-    chosen = slice(None) if columns is None else columns
-    positions, kind = specimen.positions_yx_nm[chosen], specimen.kind[chosen]
-    share = specimen.share[chosen] if len(specimen.share) else np.zeros(len(kind))
-    lowest = _lowest(positions, kind, share)
-    amplitude = np.diff(lowest, append=len(kind)).astype(np.float64)
-    if len(lowest) < len(kind):  # else nothing lies above anything, and copies are saved
-        positions, kind, share = positions[lowest], kind[lowest], share[lowest]
-    species = first_species(specimen.kinds)[kind]
-    if not any(k.substitute for k in specimen.kinds):
-        return positions, species, amplitude
-    mixed = np.array([bool(k.substitute) for k in specimen.kinds])[kind] & (share > 0)
-    if not mixed.any():
-        return positions, species, amplitude
-    share = amplitude[mixed] * share[mixed]
-    amplitude[mixed] -= share
-    return (
-        np.vstack([positions, positions[mixed]]),
-        np.concatenate([species, species[mixed] + 1]),
-        np.concatenate([amplitude, share]),
-    )
-
-
-@numba.njit(cache=True, fastmath=False, nogil=True)
-def _lowest(positions, kind, share):
-    """The first of each run of columns that are alike and lie one above the other."""
-    out = np.empty(len(kind), np.int64)
-    n = 0
-    for k in range(len(kind)):
-        if (
-            k == 0
-            or kind[k] != kind[k - 1]
-            or share[k] != share[k - 1]
-            or abs(positions[k, 0] - positions[k - 1, 0]) > ABOVE_NM
-            or abs(positions[k, 1] - positions[k - 1, 1]) > ABOVE_NM
-        ):
-            out[n] = k
-            n += 1
-    return out[:n]
 
 
 @cache
@@ -222,9 +158,18 @@ def coefficients(
 
 
 def remove(
-    specimen: Specimen, columns: NDArray[np.int64], grid: Grid, detector: str, out: F32
+    specimen: Specimen,
+    columns: NDArray[np.int64],
+    grid: Grid,
+    detector: str,
+    out: F32,
+    gone: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Take ``columns`` out of coefficients that were rendered with them, in place."""
+    """Take ``columns`` out of coefficients that were rendered with them, in place.
+
+    Those of all columns (n,) that are ``gone`` were taken out before.  What stood in
+    line with one that leaves is rendered anew: half of a pair is left as a single atom.
+    """
     if not len(columns):
         return
     kernels = load_kernels(specimen.name)
@@ -239,8 +184,11 @@ def remove(
     shape = high - low
     local = Grid((corner[0], corner[1]), (int(shape[0]), int(shape[1])), grid.sampling_nm)
     padded = np.zeros(shape + 2 * halo, dtype=np.float32)
-    positions, species, amplitude = contributions(specimen, columns)
+    there = in_line_with(specimen, columns, gone)
+    positions, species, amplitude = contributions(specimen, there)
     _add(specimen, (positions, species, -amplitude), local, detector, kernels, padded, halo)
+    left = contributions(specimen, np.setdiff1d(there, columns))
+    _add(specimen, left, local, detector, kernels, padded, halo)
     out[low[0] : high[0], low[1] : high[1]] += padded[halo:-halo, halo:-halo]
 
 
@@ -259,7 +207,7 @@ def _add(
     halo: int,
 ) -> None:
     positions, species, amplitude = added
-    order = np.array([kernels.species.index(s) for s in species_of(specimen.kinds)])
+    order = np.array([kernels.species.index(s) for s in species_of(specimen)])
     _add_columns(
         positions,
         order[species],

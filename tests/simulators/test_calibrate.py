@@ -23,14 +23,15 @@ from stemscout.simulators.calibrate import (
     unseen_windows,
     windows,
 )
-from stemscout.simulators.fast import Kernels, contributions, species_of
+from stemscout.simulators.fast import Kernels
 from stemscout.simulators.grid import Grid
+from stemscout.simulators.species import contributions, species_of
 from stemscout.simulators.specimens import SPECIMENS, specimen_module
 
 
 def test_an_image_made_of_kernels_gives_back_the_kernels():
     cells = windows("nio_lsmo", "train", only=3)
-    names = species_of(cells[0][0].kinds)
+    names = species_of(cells[0][0])
     wanted = np.zeros((len(names), len(SIGMAS_NM)))
     wanted[:, 2] = np.linspace(1e-3, 6e-3, len(names))
     wanted[0, 4] = 2e-4
@@ -68,7 +69,7 @@ def test_training_and_held_out_windows_differ(name):
 @pytest.mark.parametrize("name", SPECIMENS)
 def test_held_out_windows_show_every_species(name):
     cells = unseen_windows(name)
-    names = species_of(cells[0][0].kinds)
+    names = species_of(cells[0][0])
     inside = inner(specimen_module(name).OPTICS, SAMPLING_NM)
     grid = Grid.over((WINDOW_NM, WINDOW_NM), SAMPLING_NM)
     reach = -grid.origin_yx_nm[0] - grid.sampling_nm * inside.start
