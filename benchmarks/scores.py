@@ -70,11 +70,19 @@ def seen_curve(episode: Episode, specimen: Specimen) -> Curve:
 
 @dataclass(frozen=True)
 class Flagged:
-    """How well an agent's target tells frames that show a feature from frames that do not."""
+    """How well an agent's target tells frames that show a feature from frames that do not.
+
+    Attributes:
+        average_precision: of the target.
+        prevalence: share of the frames that show one: what a coin would reach.
+        frames: how many.
+        target: the agent's, of each of them.
+    """
 
     average_precision: float
     prevalence: float
     frames: int
+    target: tuple[float, ...] = ()
 
 
 def flagged(
@@ -88,8 +96,6 @@ def flagged(
     None for an agent without a target, and where fewer than 4 frames of either
     kind exist.  The frames depend on the specimen and the seed alone.
     """
-    from sklearn.metrics import average_precision_score
-
     centres, labels = flagged_frames(microscope.world.specimen, reference, seed)
     if len(centres) == 0:
         return None
@@ -106,9 +112,21 @@ def flagged(
     target = agent.target(frames)
     if target is None:
         return None
-    return Flagged(
-        float(average_precision_score(labels, target)), float(np.mean(labels)), len(frames)
-    )
+    return graded(np.asarray(target, dtype=np.float64), labels)
+
+
+def graded(target: Floats, labels: Bools) -> Flagged:
+    """The score of a target (n,) for frames that show a feature (n,), or none.
+
+    Raises:
+        ValueError: not one finite number for each frame.
+    """
+    from sklearn.metrics import average_precision_score
+
+    if target.shape != labels.shape or not np.isfinite(target).all():
+        raise ValueError(f"a target of shape {target.shape}; it must be {len(labels)} numbers")
+    precision = float(average_precision_score(labels, target))
+    return Flagged(precision, float(np.mean(labels)), len(labels), tuple(target.tolist()))
 
 
 def flagged_frames(

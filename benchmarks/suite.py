@@ -1,58 +1,157 @@
-"""Suites: small declarative files that say what is compared."""
+"""Suites: small declarative files that say what is compared, and with what.
+
+A suite is a YAML file with these keys (those with a default may be left out):
+
+| key            | meaning                                                         | default       |
+|----------------|-----------------------------------------------------------------|---------------|
+| `version`      | raised when what it compares changes                            |               |
+| `about`        | one line                                                        |               |
+| `environments` | ids                                                             |               |
+| `difficulties` | levels that every one of them has                               |               |
+| `specimens`    | a number of them, from 0 on, or a list; all agents get the same |               |
+| `agents`       | `name`, the agent's options, and `label`, its name in tables    |               |
+| `split`        | which specimens: `train`, `validation`, `test`                  | `test`        |
+| `budget`       | charge, in rasters                                              | 0.4           |
+| `readings`     | smaller budgets at which the same runs are read                 | none          |
+| `track`        | `fixed-frame` or `free-frame`; never ranked together            | `fixed-frame` |
+| `survey`       | `none` or `low`, for all agents                                 | `none`        |
+| `variants`     | named sets of environment options, each its own condition       | one, `as is`  |
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..agents.catalogue import make_agent
-from ..agents.experiment import Experiment
+from ..envs.numbers import is_number
 from ..envs.registration import ENVIRONMENTS, make_env
-from ..simulators.simulated import SimulatedMicroscope
-from .scores import flagged, seen_curve
-from .threads import one_thread
+from ..simulators.world import split_index
 
 FOLDER = Path(__file__).parent / "suites"
-KEYS = {"environment", "difficulty", "split", "budget", "seeds", "agents"}
+TRACKS = ("fixed-frame", "free-frame")
+FREE = "operator"  # the action of the free-frame track
+RASTER = "raster"  # run to budget 1.0 besides: what acceleration is over
+NEEDED = ("version", "about", "environments", "difficulties", "specimens", "agents")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode, as plain data: all that decides what happens in it.
+
+    Attributes:
+        environment, difficulty, variant: the condition.
+        options: of the environment, by the variant.
+        agent: its name and options.
+        label: its name in tables.
+        specimen: of the split; it seeds the agent too.
+        split, budget, readings, survey: as in the suite.
+        yardstick: no contestant, but the raster that acceleration is over.
+    """
+
+    environment: str
+    difficulty: str
+    variant: str
+    options: Mapping[str, Any]
+    agent: Mapping[str, Any]
+    label: str
+    specimen: int
+    split: str
+    budget: float
+    readings: tuple[float, ...]
+    survey: str
+    yardstick: bool = False
+
+    @property
+    def key(self) -> str:
+        """A name for its file, by content."""
+        return _digest(asdict(self))
+
+    @property
+    def condition(self) -> tuple[str, str, str]:
+        """What is averaged over separately: a stratum."""
+        return self.environment, self.difficulty, self.variant
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What is compared: every agent gets the same specimens."""
+    """What is compared; the module's table tells what each entry means."""
 
-    environment: str
-    difficulty: str
-    split: str
-    budget: float
-    seeds: tuple[int, ...]
+    name: str
+    version: int
+    about: str
+    environments: tuple[str, ...]
+    difficulties: tuple[str, ...]
+    specimens: tuple[int, ...]
     agents: tuple[dict[str, Any], ...]
+    split: str = "test"
+    budget: float = 0.4
+    readings: tuple[float, ...] = ()
+    track: str = TRACKS[0]
+    survey: str = "none"
+    variants: tuple[tuple[str, dict[str, Any]], ...] = field(default=(("as is", {}),))
+
+    @property
+    def digest(self) -> str:
+        """A hash of what it compares; results of different ones are never mixed."""
+        return _digest({k: v for k, v in asdict(self).items() if k not in ("name", "about")})
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The agents' names in tables, in order."""
+        return tuple(label_of(a) for a in self.agents)
+
+    def jobs(self) -> list[Job]:
+        """Every episode of it, each condition's yardstick first."""
+        raster: dict[str, Any] = {"name": RASTER}
+        contestants = [(a, label_of(a), False) for a in self.agents]
+        return [
+            Job(
+                environment,
+                difficulty,
+                variant,
+                options,
+                {k: v for k, v in agent.items() if k != "label"},
+                label,
+                specimen,
+                self.split,
+                1.0 if yardstick else self.budget,
+                () if yardstick else self.readings,
+                "none" if yardstick else self.survey,
+                yardstick,
+            )
+            for environment in self.environments
+            for difficulty in self.difficulties
+            for variant, options in self.variants
+            for agent, label, yardstick in [(raster, RASTER, True), *contestants]
+            for specimen in self.specimens
+        ]
 
 
-@dataclass(frozen=True)
-class Row:
-    """One episode's scores; charges in rasters, None where it never happened."""
+def label_of(agent: Mapping[str, Any]) -> str:
+    """An agent's name in tables: its label, or its name with the options given."""
+    if "label" in agent:
+        return str(agent["label"])
+    options = ",".join(f"{k}={v}" for k, v in sorted(agent.items()) if k != "name")
+    return str(agent["name"]) + (f"({options})" if options else "")
 
-    agent: str
-    seed: int
-    frames: int
-    seen: float
-    seen_area: float
-    charge_to_half: float | None
-    flagged: float | None
-    latency_ms_median: float
-    seconds: float
+
+def suites() -> list[str]:
+    """Those of the package, by name."""
+    return sorted(p.stem for p in FOLDER.glob("*.yaml"))
 
 
 def load_suite(name: str) -> Suite:
     """A suite of the package by its name, or a YAML file by its path.
 
     Raises:
-        ValueError: an unknown suite, key, environment or agent, or a name twice.
+        ValueError: an unknown suite, key, environment, difficulty or agent, a name twice, or
+            anything else that could not be run; the message says what is allowed.
     """
     import yaml
 
@@ -60,78 +159,119 @@ def load_suite(name: str) -> Suite:
     if not path.exists():
         path = Path(name)
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
-        raise ValueError(f"unknown suite {name!r}; there are: {known}; or name a YAML file")
+        raise ValueError(
+            f"unknown suite {name!r}; there are: {', '.join(suites())}; or name a YAML file"
+        )
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"suite {name!r} is not readable YAML: {error}") from error
-    if not isinstance(data, dict) or set(data) != KEYS:
-        given = sorted(data) if isinstance(data, dict) else type(data).__name__
-        raise ValueError(f"suite {name!r} holds {given}; it must hold {sorted(KEYS)}")
-    if not isinstance(data["agents"], list) or not all(
-        isinstance(a, dict) and isinstance(a.get("name"), str) for a in data["agents"]
+    try:
+        return suite_of(path.stem, data)
+    except ValueError as error:
+        raise ValueError(f"suite {name!r}: {error}") from error
+
+
+def suite_of(name: str, data: Any) -> Suite:
+    """A suite from the content of its file; ValueError tells what is wrong with it."""
+    known = [k for k in Suite.__dataclass_fields__ if k != "name"]
+    if not isinstance(data, dict):
+        raise ValueError(f"it holds a {type(data).__name__}; it must hold {', '.join(known)}")
+    for wrong, what in (
+        ([str(k) for k in data if k not in known], "unknown"),
+        ([k for k in NEEDED if k not in data], "missing"),
     ):
-        raise ValueError(f"suite {name!r}: agents must be a list of entries with a name")
-    if not data["agents"] or not isinstance(data["seeds"], list) or not data["seeds"]:
-        raise ValueError(f"suite {name!r}: there must be at least one agent and one seed, in lists")
-    if not all(isinstance(s, int) and s >= 0 for s in data["seeds"]):
-        raise ValueError(f"suite {name!r}: seeds {data['seeds']}; they must be integers >= 0")
-    if data["environment"] not in list(ENVIRONMENTS):
-        known = ", ".join(ENVIRONMENTS)
-        raise ValueError(f"unknown environment {data['environment']!r}; there are: {known}")
-    agents = tuple(dict(a) for a in data["agents"])
-    names = [_label(a) for a in agents]
-    if len(set(names)) != len(names):
-        raise ValueError(f"suite {name!r} names an agent twice: {', '.join(names)}")
-    for agent in agents:
-        make_agent(**agent)
-    return Suite(**{**data, "agents": agents, "seeds": tuple(data["seeds"])})
+        if wrong:
+            raise ValueError(f"{what}: {', '.join(wrong)}; it must hold {', '.join(known)}")
+    given = dict(data)
+    given["specimens"] = _specimens(given["specimens"])
+    given["agents"] = _agents(given["agents"])
+    given["variants"] = _variants(given.get("variants", [{"name": "as is"}]))
+    given["readings"] = _listed("readings", given.get("readings", ()), is_number)
+    for key in ("environments", "difficulties"):
+        given[key] = _listed(key, given[key], lambda v: isinstance(v, str))
+        if not given[key] or len(set(given[key])) != len(given[key]):
+            raise ValueError(f"{key} {list(given[key])}; there must be at least one, none twice")
+    suite = Suite(name, **given)
+    _check(suite)
+    return suite
 
 
-def run_suite(suite: Suite, on_row: Callable[[Row], None] = lambda row: None) -> list[Row]:
-    """Every agent on every seed, one after the other, with one thread for BLAS."""
-    rows = []
-    with one_thread():
-        for agent in suite.agents:
-            for seed in suite.seeds:
-                rows.append(_episode(suite, agent, seed))
-                on_row(rows[-1])
-    return rows
+def _listed(key: str, values: Any, fits: Any) -> tuple[Any, ...]:
+    if not isinstance(values, (list, tuple)) or not all(fits(v) for v in values):
+        raise ValueError(f"{key} is {values!r}; it must be a list, each entry as described")
+    return tuple(values)
 
 
-def _episode(suite: Suite, agent_spec: dict[str, Any], seed: int) -> Row:
-    agent = make_agent(**agent_spec)
-    env = make_env(
-        suite.environment,
-        difficulty=suite.difficulty,
-        split=suite.split,
-        budget=suite.budget,
-        action=agent.needs.action,
-        observation=agent.needs.observation,
-        terminate_when_done=False,
-    )
-    began = time.perf_counter()
-    experiment = Experiment(env, agent, seed)
-    steps = experiment.run()
-    seconds = time.perf_counter() - began
-    if env.truth is None or not isinstance(env.episode.microscope, SimulatedMicroscope):
-        raise ValueError(f"{suite.environment} has no truth to score by")
-    curve = seen_curve(env.episode, env.truth)
-    marks = flagged(agent, env.episode.microscope, env.episode.reference)
-    return Row(
-        agent=_label(agent_spec),
-        seed=seed,
-        frames=len(steps),
-        seen=float(curve.recall[-1]) if len(steps) else 0.0,
-        seen_area=curve.area(),
-        charge_to_half=curve.charge_to(0.5),
-        flagged=None if marks is None else marks.average_precision,
-        latency_ms_median=float(np.median([s.latency_s * 1e3 for s in steps] or [0.0])),
-        seconds=seconds,
-    )
+def _specimens(value: Any) -> tuple[int, ...]:
+    numbers = list(range(value)) if is_number(value, Integral) and value > 0 else value
+    sound = isinstance(numbers, list) and numbers and len(set(map(str, numbers))) == len(numbers)
+    if not sound or not all(is_number(n, Integral) and n >= 0 for n in numbers):
+        raise ValueError(
+            f"specimens is {value!r}; it must be a number above 0, or a list of integers >= 0"
+        )
+    return tuple(int(n) for n in numbers)
 
 
-def _label(agent: dict[str, Any]) -> str:
-    options = ",".join(f"{k}={v}" for k, v in sorted(agent.items()) if k != "name")
-    return str(agent["name"]) + (f"({options})" if options else "")
+def _agents(entries: Any) -> tuple[dict[str, Any], ...]:
+    if not isinstance(entries, list) or not entries:
+        raise ValueError("there must be at least one agent, in a list")
+    if not all(isinstance(a, dict) and isinstance(a.get("name"), str) for a in entries):
+        raise ValueError("agents must be a list of entries with a name")
+    labels = [label_of(a) for a in entries]
+    twice = sorted({n for n in labels if labels.count(n) > 1})
+    if twice:
+        raise ValueError(f"agents named twice: {', '.join(twice)}; give them a label")
+    return tuple(dict(a) for a in entries)
+
+
+def _variants(entries: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
+    if not isinstance(entries, list) or not all(
+        isinstance(v, dict) and isinstance(v.get("name"), str) for v in entries
+    ):
+        raise ValueError("variants must be a list of entries with a name")
+    names = [v["name"] for v in entries]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"variants {names}; there must be at least one, and none twice")
+    return tuple((v["name"], {k: o for k, o in v.items() if k != "name"}) for v in entries)
+
+
+def _check(suite: Suite) -> None:
+    """Refuse what could not be run, before anything is: environments and agents are made once."""
+    if suite.track not in TRACKS:
+        raise ValueError(f"unknown track {suite.track!r}; there are: {', '.join(TRACKS)}")
+    if not is_number(suite.version, Integral) or suite.version < 1:
+        raise ValueError(f"version is {suite.version!r}; it must be an integer, at least 1")
+    if not is_number(suite.budget):
+        raise ValueError(f"budget is {suite.budget!r}; it must be a number in (0, 1]")
+    if not all(0 < r < suite.budget for r in suite.readings):
+        raise ValueError(
+            f"readings {list(suite.readings)}; each must lie between 0 and the budget, "
+            f"{suite.budget:g}"
+        )
+    split_index(suite.split)
+    unknown = [e for e in suite.environments if e not in list(ENVIRONMENTS)]
+    if unknown:
+        raise ValueError(
+            f"unknown environment {unknown[0]!r}; there are: {', '.join(ENVIRONMENTS)}"
+        )
+    for agent in suite.agents:
+        made = make_agent(**{k: v for k, v in agent.items() if k != "label"})
+        if made.needs.action == FREE and suite.track != "free-frame":
+            raise ValueError(f"{made.name} chooses its own frames, and the track is {suite.track}")
+    for environment in suite.environments:
+        for difficulty in suite.difficulties:
+            for _, options in suite.variants:
+                env = make_env(
+                    environment,
+                    difficulty=difficulty,
+                    split=suite.split,
+                    budget=suite.budget,
+                    survey=suite.survey,
+                    **options,
+                )
+                env.close()
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,30 +3,87 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from ..views import terminal
-from .options import AsJson, Seed, group
+from .options import AsJson, Number, Seed, group, whole
 
 app = group("Measure and compare agents.")
 
 
-@app.command("run", epilog="Example: stemscout bench run smoke")
+@app.command(
+    "run",
+    epilog="Examples: stemscout bench run smoke --out results/smoke   |   stemscout bench run "
+    "mine.yaml --out results/mine --scheduler tcp://host:8786",
+)
 def bench_run(
     suite: Annotated[str, typer.Argument(help="smoke, half, or a YAML file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; by default results/ and its name.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="A number of workers, or the address of a Dask scheduler."),
+    ] = None,
+    patience: Annotated[float, Number("Seconds for a decision; then the agent hangs.")] = 300.0,
     as_json: AsJson = False,
 ) -> None:
-    """Every agent of a suite on the same specimens."""
-    from ..benchmarks.suite import load_suite, run_suite
+    """Every agent of a suite on the same specimens; given again, it finishes the rest."""
+    from ..benchmarks.leaderboard import Scores, leaderboard
+    from ..benchmarks.results import Results, row_of
+    from ..benchmarks.runner import run_suite
+    from ..benchmarks.suite import load_suite
+    from ..simulators.schedulers import check_scheduler
 
-    console = terminal.console()
-    rows = run_suite(
-        load_suite(suite),
-        lambda r: console.print(f"{r.agent} on {r.seed}: seen {r.seen:.2f} in {r.seconds:.0f} s"),
-    )
-    terminal.table([asdict(r) for r in rows], as_json)
+    if scheduler is not None:
+        check_scheduler(scheduler)
+    if not 0 < patience < inf:
+        raise ValueError(f"a patience of {patience:g} s; it must be above 0, and finite")
+    wanted = load_suite(suite)
+    results = Results(out or Path("results") / wanted.name, wanted)
+    with terminal.episodes() as report:
+        run_suite(wanted, results, scheduler, patience, report)
+    table = results.write_table()
+    entries = leaderboard(Scores([row_of(r) for r in results.records()]))
+    terminal.console().print(f"{len(results.records())} episodes in {table}")
+    terminal.table([_line(e) for e in entries], as_json)
+
+
+def _line(entry: Any) -> dict[str, Any]:
+    """An entry of a leaderboard as a row of figures, intervals as text."""
+    shown: dict[str, Any] = {"agent": entry.agent + (" (knows the truth)" * entry.privileged)}
+    for name in ("area", "area_in_time", "seen", "position", "found", "flagged", "half"):
+        of = getattr(entry, name)
+        shown[name] = None if of is None else f"{of.value:.2f} ({of.low:.2f} to {of.high:.2f})"
+    return shown | {
+        "latency_ms": round(entry.latency_ms[0], 2),
+        "failed": f"{entry.failed} of {entry.episodes}",
+    }
+
+
+@app.command(
+    epilog="Examples: stemscout bench verify results/smoke   |   stemscout bench verify "
+    "results/smoke --sample 5"
+)
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A folder that `bench run` has filled.")],
+    sample: Annotated[
+        int | None, typer.Option(parser=whole, metavar="INTEGER", help="Only so many, by chance.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Replay recorded episodes: do their frames and findings give their scores?"""
+    from ..benchmarks.replay import verify_folder
+
+    found = verify_folder(folder, sample, seed)
+    terminal.listing(asdict(found), as_json)
+    if found.differ:
+        raise typer.Exit(1)
 
 
 @app.command(

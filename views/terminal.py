@@ -53,6 +53,47 @@ def progress(configuration: dict[str, Any]) -> Iterator[Any]:
 
 
 @contextmanager
+def episodes() -> Iterator[Callable[[Any], None]]:
+    """A bar on standard error for a suite: episodes, failures, time left, Dask's dashboard."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("episodes"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(), transient=True) as bar:
+        task = bar.add_task("", total=None, failed=0)
+
+        def report(progress: Any) -> None:
+            if progress.latest is None:
+                if progress.dashboard:
+                    bar.console.print(f"Dask's dashboard: {progress.dashboard}")
+                if progress.done:
+                    bar.console.print(f"{progress.done} of {progress.total} episodes were there")
+            elif progress.latest["failed"]:
+                job = progress.latest["job"]
+                bar.console.print(
+                    f"{job['label']} on specimen {job['specimen']} of {job['environment']}: "
+                    f"{progress.latest['ended']}"
+                )
+            bar.update(task, total=progress.total, completed=progress.done, failed=progress.failed)
+
+        yield report
+
+
+@contextmanager
 def rows_of_tiles() -> Iterator[Callable[[int, int, float | None], None]]:
     """A bar on standard error for a simulation: rows done, rows, seconds left."""
     from rich.progress import BarColumn, Progress, TextColumn

@@ -9,7 +9,6 @@ from stemscout.agents.agent import Agent
 from stemscout.agents.catalogue import make_agent
 from stemscout.agents.experiment import Experiment
 from stemscout.benchmarks.scores import Curve, flagged, flagged_frames, seen_curve
-from stemscout.benchmarks.suite import load_suite, run_suite
 from stemscout.envs import seen
 from stemscout.envs.registration import make_env
 
@@ -106,66 +105,3 @@ def test_linear_bo_flags_better_than_chance():
     env = experiment.env
     result = flagged(experiment.agent, env.episode.microscope, env.source.reference)
     assert result.average_precision > result.prevalence + 0.1
-
-
-@pytest.mark.parametrize("name", ["smoke", "half"])
-def test_suites_of_the_package_are_valid(name):
-    assert {a["name"] for a in load_suite(name).agents} >= {"linear-bo", "grid", "random", "raster"}
-
-
-def test_a_suite_runs_and_the_oracle_wins(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text(
-        "environment: StemScout/GrapheneDefects-v0\ndifficulty: easy\nsplit: validation\n"
-        "budget: 0.1\nseeds: [0]\nagents:\n  - name: random\n  - name: oracle\n"
-    )
-    rows = run_suite(load_suite(str(path)))
-    assert [r.agent for r in rows] == ["random", "oracle"]
-    assert rows[1].seen_area > rows[0].seen_area
-
-
-GOOD = {
-    "environment": "StemScout/GrapheneDefects-v0",
-    "difficulty": "easy",
-    "split": "test",
-    "budget": 0.1,
-    "seeds": [0],
-    "agents": [{"name": "grid"}],
-}
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"colour": "red"}, "it must hold"),
-        ({"environment": "Go-v0"}, "unknown environment 'Go-v0'"),
-        ({"agents": [{"name": "chess"}]}, "unknown agent 'chess'"),
-        ({"agents": [{"name": "grid"}, {"name": "grid"}]}, "names an agent twice"),
-        ({"agents": [{"name": "grid", "speed": 3}]}, "grid has no option speed"),
-        ({"agents": []}, "at least one agent"),
-        ({"agents": [{"speed": 3}]}, "entries with a name"),
-        ({"agents": "grid"}, "entries with a name"),
-        ({"seeds": 3}, "at least one agent and one seed"),
-        ({"seeds": []}, "at least one agent and one seed"),
-        ({"seeds": ["a"]}, "integers >= 0"),
-        ({"environment": [1]}, "unknown environment"),
-    ],
-)
-def test_bad_suites(tmp_path, change, sentence):
-    import yaml
-
-    path = tmp_path / "bad.yaml"
-    path.write_text(yaml.safe_dump({**GOOD, **change}))
-    with pytest.raises(ValueError, match=sentence):
-        load_suite(str(path))
-
-
-def test_broken_yaml(tmp_path):
-    (tmp_path / "bad.yaml").write_text("agents: [")
-    with pytest.raises(ValueError, match="is not readable YAML"):
-        load_suite(str(tmp_path / "bad.yaml"))
-
-
-def test_unknown_suites_list_the_known():
-    with pytest.raises(ValueError, match="unknown suite 'all'; there are: half, smoke"):
-        load_suite("all")

@@ -1,0 +1,269 @@
+"""One episode of a suite: run, scored, recorded so that anybody can replay it.
+
+A record is plain data, as JSON holds it.  Scores follow from the trace alone: from the
+frames that were asked for, the findings after each of them and the time the agent took
+over it.  So ``replayed`` needs no agent: it takes the same frames on the same specimen
+and scores them again.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..agents.agent import Agent, Finding
+from ..agents.catalogue import make_agent
+from ..agents.experiment import Experiment, Step
+from ..envs.registration import make_env
+from ..envs.scan_env import ScanEnv
+from ..hardware.microscope import ScanRequest
+from ..simulators.simulated import SimulatedMicroscope
+from .grades import grades
+from .scores import flagged
+from .suite import Job
+from .threads import one_thread
+
+Record = dict[str, Any]
+PATIENCE_S = 300.0  # for one decision: then the agent hangs
+ALLOWANCE = 20  # frames, in those that the budget pays for, and then it is enough
+
+
+@dataclass
+class Trace:
+    """What happened, step by step.
+
+    Attributes:
+        requests: every frame asked for, as the fields of ``ScanRequest``.
+        latency_s: the agent's time for each.
+        findings: all that were ever claimed, each once.
+        claimed: after each frame the indices of those that stood; None where they had not
+            changed.
+        target: the agent's target of the frames that ``flagged`` shows it; None without one.
+    """
+
+    requests: list[dict[str, Any]]
+    latency_s: list[float]
+    findings: list[dict[str, Any]]
+    claimed: list[list[int] | None]
+    target: list[float] | None = None
+
+    @classmethod
+    def empty(cls) -> Trace:
+        return cls([], [], [], [])
+
+    def add(self, step: Step, known: dict[str, int]) -> None:
+        """Take note of a step; ``known`` has the index of every finding by its content."""
+        self.requests.append(asdict(step.request))
+        self.latency_s.append(step.latency_s)
+        standing = []
+        for finding in step.findings:
+            entry = {
+                "frame": int(finding.frame),
+                "points_px": np.asarray(finding.points_px, dtype=np.float64).tolist(),
+                "label": str(finding.label),
+                "confidence": float(finding.confidence),
+            }
+            index = known.setdefault(repr(entry), len(self.findings))
+            if index == len(self.findings):
+                self.findings.append(entry)
+            standing.append(index)
+        before = next((c for c in reversed(self.claimed) if c is not None), [])
+        self.claimed.append(None if standing == before else standing)
+
+    def standing(self) -> Iterator[list[Finding]]:
+        """The findings after each frame."""
+        all_of_them = [
+            Finding(f["frame"], np.array(f["points_px"]), f["label"], f["confidence"])
+            for f in self.findings
+        ]
+        now: list[Finding] = []
+        for indices in self.claimed:
+            if indices is not None:
+                now = [all_of_them[k] for k in indices]
+            yield now
+
+
+def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
+    """Run an episode and score it.
+
+    An agent that raises, returns rubbish, hangs or goes on for ever scores what it had by
+    then, and ``ended`` says so.
+    """
+    began, cpu = time.perf_counter(), time.process_time()
+    trace, ended = Trace.empty(), "the budget was spent"
+    with one_thread():
+        agent = make_agent(**job.agent)
+        env = environment_of(job, agent)
+        experiment = Experiment(env, agent, job.specimen)
+        known: dict[str, int] = {}
+        steps = _patiently(experiment, patience_s)
+        try:
+            for step in steps:
+                trace.add(step, known)
+                if len(trace.requests) >= ALLOWANCE * experiment.context().frames:
+                    ended = f"failed: more than {len(trace.requests)} frames"
+                    break
+            else:
+                if not env.episode.exhausted and not env.episode.task.done:
+                    ended = "the agent had nothing left to do"
+            if not ended.startswith("failed"):
+                _flag(trace, agent, env)
+        except Hangs as error:
+            ended = f"failed: {error}"
+        except Exception as error:
+            ended = f"failed: {_said(error)}"
+        scores = grades(env.episode, env.truth, trace, job, claims=_claims(agent))
+    seconds = time.perf_counter() - began, time.process_time() - cpu
+    return _record(job, env, agent, trace, scores, ended, seconds)
+
+
+def given_up(job: Job, reason: str) -> Record:
+    """The record of an episode that nothing came back from."""
+    agent, trace = make_agent(**job.agent), Trace.empty()
+    env = environment_of(job, agent)
+    env.reset(seed=job.specimen)
+    scores = grades(env.episode, env.truth, trace, job, claims=_claims(agent))
+    return _record(job, env, agent, trace, scores, f"failed: {reason}", (0.0, 0.0))
+
+
+def _record(
+    job: Job,
+    env: ScanEnv,
+    agent: Agent,
+    trace: Trace,
+    scores: dict[str, Any],
+    ended: str,
+    seconds: tuple[float, float],
+) -> Record:
+    shown = env.episode.microscope
+    assert isinstance(shown, SimulatedMicroscope)
+    return {
+        "job": asdict(job),
+        "ended": ended,
+        "failed": ended.startswith("failed"),
+        "privileged": agent.privileged,
+        "specimen_digest": shown.world.specimen.digest,
+        "scores": scores,
+        "trace": asdict(trace),
+        "wall_s": seconds[0],
+        "cpu_s": seconds[1],
+    }
+
+
+def replayed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of a record, from its trace alone.
+
+    Raises:
+        ValueError: its specimen is not the one that these versions make.
+    """
+    job, trace = job_of(record["job"]), Trace(**record["trace"])
+    with one_thread():
+        env = environment_of(job, None)
+        env.reset(seed=job.specimen)
+        episode = env.episode
+        assert isinstance(episode.microscope, SimulatedMicroscope)
+        found = episode.microscope.world.specimen.digest
+        if found != record["specimen_digest"]:
+            raise ValueError(
+                f"specimen {job.specimen} of {job.environment} is {found} here, and was "
+                f"{record['specimen_digest']}; it was made by another version"
+            )
+        for request in trace.requests:
+            episode.take(_request(request))
+        return grades(episode, env.truth, trace, job, claims=record["scores"]["found"] is not None)
+
+
+def job_of(data: Mapping[str, Any]) -> Job:
+    """A job from its plain data, lists for tuples included."""
+    return Job(**{**data, "readings": tuple(data["readings"])})
+
+
+def environment_of(job: Job, agent: Agent | None) -> ScanEnv:
+    """The environment of a job, built for what an agent needs."""
+    needs = {} if agent is None else asdict(agent.needs)
+    return make_env(
+        job.environment,
+        difficulty=job.difficulty,
+        split=job.split,
+        budget=job.budget,
+        survey=job.survey,
+        terminate_when_done=False,
+        **needs,
+        **job.options,
+    )
+
+
+class Hangs(RuntimeError):
+    """An agent has taken longer over a decision than anybody waits."""
+
+
+def _patiently(experiment: Experiment, patience_s: float) -> Iterator[Step]:
+    """The steps of an experiment, each awaited for so long and no longer.
+
+    The agent works in a thread of its own, one step at a time: one that hangs cannot be
+    stopped, and is left behind.  What it raises is raised here.
+    """
+    steps: queue.Queue[Step | BaseException | None] = queue.Queue()
+    turn, over = threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        try:
+            with one_thread():
+                turn.acquire()
+                for step in experiment:
+                    steps.put(step)
+                    turn.acquire()
+                    if over.is_set():
+                        return
+            steps.put(None)
+        except BaseException as error:
+            steps.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while True:
+            turn.release()
+            try:
+                step = steps.get(timeout=patience_s)
+            except queue.Empty:
+                raise Hangs(f"no decision within {patience_s:g} s") from None
+            if step is None:
+                return
+            if isinstance(step, BaseException):
+                raise step
+            yield step
+    finally:
+        over.set()
+        turn.release()
+
+
+def _flag(trace: Trace, agent: Agent, env: ScanEnv) -> None:
+    """Ask the agent what it thinks of the frames that all are asked about."""
+    microscope = env.episode.microscope
+    assert isinstance(microscope, SimulatedMicroscope)
+    result = flagged(agent, microscope, env.episode.reference)
+    trace.target = None if result is None else list(result.target)
+
+
+def _claims(agent: Agent) -> bool:
+    """Whether an agent claims features at all."""
+    return type(agent).findings is not Agent.findings
+
+
+def _request(data: Mapping[str, Any]) -> ScanRequest:
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return ScanRequest(**tuples)
+
+
+def _said(error: BaseException) -> str:
+    """An error in one line, with where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{at}".replace("\n", " ")[:400]

@@ -1,0 +1,141 @@
+"""From rows of results to what is said of every agent, with intervals over specimens.
+
+Only specimens that every agent has a result for are counted, so that all are compared
+on the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import statistics
+from .statistics import Interval
+
+Floats = NDArray[np.float64]
+Row = Mapping[str, Any]
+Condition = tuple[str, str, str]
+LOWEST, HIGHEST = "random", "oracle"  # by their labels: from 0 to 1 of a position
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is said of an agent over all conditions.
+
+    Attributes:
+        agent: its label.
+        privileged: it knows the truth.
+        episodes: counted.
+        failed: episodes in which it failed; they score what it had by then.
+        area: interquartile mean of the area under seen recall against charge.
+        area_in_time: the same against time, with the agent's own thinking.
+        seen: interquartile mean of the final share seen.
+        position: between random and oracle; None where the suite lacks one of them, NaN
+            where they do not differ.
+        found: interquartile mean of the area under the F1 of its findings; None where it
+            claims nothing.
+        flagged: mean average precision, over the specimens where it is applicable.
+        half: charge by which half of the specimens had half of their features seen.
+        latency_ms: median, and 95th percentile, of its decisions: means over episodes.
+    """
+
+    agent: str
+    privileged: bool
+    episodes: int
+    failed: int
+    area: Interval
+    area_in_time: Interval
+    seen: Interval
+    position: Interval | None
+    found: Interval | None
+    flagged: Interval | None
+    half: Interval
+    latency_ms: tuple[float, float]
+
+
+class Scores:
+    """The rows of a suite, by agent and condition, on the specimens that all agents have.
+
+    Args:
+        rows: as ``results.row_of`` makes them.
+
+    Raises:
+        ValueError: no specimen has results of all agents.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        contest = [r for r in rows if not r["yardstick"]]
+        self.agents = tuple(dict.fromkeys(str(r["agent"]) for r in contest))
+        self._by = {
+            (r["agent"], (r["environment"], r["difficulty"], r["variant"]), r["specimen"]): r
+            for r in contest
+        }
+        places = sorted({(c, s) for _, c, s in self._by})
+        whole = [p for p in places if all((a, *p) in self._by for a in self.agents)]
+        self.conditions = tuple(dict.fromkeys(c for c, _ in whole))
+        self.specimens = {c: [s for d, s in whole if d == c] for c in self.conditions}
+        if not whole:
+            raise ValueError("no specimen has results of all agents yet; run the suite further")
+
+    def rows_of(self, agent: str) -> list[Row]:
+        """Those counted of an agent, by condition and specimen."""
+        return [self._by[agent, c, s] for c in self.conditions for s in self.specimens[c]]
+
+    def strata(self, agent: str, score: str) -> list[Floats]:
+        """A score of an agent, an array (n,) for each condition."""
+        return [
+            np.array([self._by[agent, c, s][score] for s in self.specimens[c]], dtype=np.float64)
+            for c in self.conditions
+        ]
+
+
+def leaderboard(scores: Scores, seed: int = 0) -> list[Entry]:
+    """An entry for every agent, best area first."""
+    entries = [_entry(scores, agent, seed) for agent in scores.agents]
+    return sorted(entries, key=lambda e: -float(e.area.value))
+
+
+def _entry(scores: Scores, agent: str, seed: int) -> Entry:
+    rows = scores.rows_of(agent)
+
+    def middle(score: str) -> Interval:
+        values = scores.strata(agent, score)
+        return statistics.interval(statistics.interquartile_mean, values, seed=seed)
+
+    position = None
+    if {LOWEST, HIGHEST} <= set(scores.agents):
+        three = [scores.strata(a, "seen_area") for a in (agent, LOWEST, HIGHEST)]
+        position = statistics.interval(statistics.position, *three, seed=seed)
+    claims = any(r["found_area"] is not None for r in rows)
+    at = scores.strata(agent, "charge_to_0.5")  # NaN where it never came to that
+    spent = scores.strata(agent, "charge")
+    charges = [np.where(np.isfinite(a), a, s) for a, s in zip(at, spent, strict=True)]
+    reached = [np.isfinite(a).astype(np.float64) for a in at]
+    return Entry(
+        agent=agent,
+        privileged=any(r["privileged"] for r in rows),
+        episodes=len(rows),
+        failed=sum(bool(r["failed"]) for r in rows),
+        area=middle("seen_area"),
+        area_in_time=middle("seen_area_in_time"),
+        seen=middle("seen"),
+        position=position,
+        found=middle("found_area") if claims else None,
+        flagged=_flagged(scores, agent, seed),
+        half=statistics.interval(statistics.charge_to(), charges, reached, seed=seed),
+        latency_ms=(
+            float(np.mean([r["latency_ms_median"] for r in rows])),
+            float(np.mean([r["latency_ms_p95"] for r in rows])),
+        ),
+    )
+
+
+def _flagged(scores: Scores, agent: str, seed: int) -> Interval | None:
+    """Over the specimens where the score is applicable; None where it is on none."""
+    strata = [s[np.isfinite(s)] for s in scores.strata(agent, "flagged_average_precision")]
+    told = [s for s in strata if len(s)]
+    return statistics.interval(statistics.mean, told, seed=seed) if told else None

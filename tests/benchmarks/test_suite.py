@@ -1,0 +1,139 @@
+"""What a suite may hold, and what its episodes are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from stemscout.benchmarks.suite import load_suite, suite_of, suites
+
+GOOD = {
+    "version": 1,
+    "about": "a test",
+    "environments": ["StemScout/GrapheneDefects-v0"],
+    "difficulties": ["easy"],
+    "specimens": 2,
+    "agents": [{"name": "grid"}],
+}
+
+
+@pytest.mark.parametrize("name", suites())
+def test_suites_of_the_package_are_valid(name):
+    suite = load_suite(name)
+    assert set(suite.labels) >= {"linear-bo", "grid", "random", "raster", "oracle"}
+    assert suite.split == "test"
+    assert suite.about
+
+
+def test_a_suite_from_a_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, "readings": [0.1, 0.2]}))
+    suite = load_suite(str(path))
+    assert (suite.name, suite.budget, suite.readings) == ("mine", 0.4, (0.1, 0.2))
+    assert suite.specimens == (0, 1)
+    assert suite.labels == ("grid",)
+
+
+def test_every_agent_gets_every_specimen_of_every_condition():
+    suite = suite_of(
+        "x",
+        {
+            **GOOD,
+            "difficulties": ["easy", "hard"],
+            "specimens": [3, 5],
+            "variants": [{"name": "as is"}, {"name": "worn", "imperfections": "realistic"}],
+            "agents": [{"name": "grid"}, {"name": "random", "label": "chance"}],
+        },
+    )
+    jobs = suite.jobs()
+    contest = [j for j in jobs if not j.yardstick]
+    assert len(contest) == 2 * 2 * 2 * 2
+    assert {(j.label, j.specimen) for j in contest} == {
+        (label, n) for label in ("grid", "chance") for n in (3, 5)
+    }
+    assert len({j.condition for j in contest}) == 4
+    assert {j.options.get("imperfections") for j in contest} == {None, "realistic"}
+
+
+def test_a_raster_of_the_whole_field_is_the_yardstick():
+    jobs = [j for j in suite_of("x", GOOD).jobs() if j.yardstick]
+    assert [(j.agent["name"], j.budget, j.specimen) for j in jobs] == [
+        ("raster", 1.0, 0),
+        ("raster", 1.0, 1),
+    ]
+
+
+def test_keys_of_episodes_follow_from_their_content():
+    suite = suite_of("x", GOOD)
+    keys = [j.key for j in suite.jobs()]
+    assert len(set(keys)) == len(keys)
+    assert [j.key for j in suite_of("y", GOOD).jobs()] == keys
+    assert not set(keys) & {j.key for j in replace(suite, budget=0.3).jobs() if not j.yardstick}
+
+
+def test_the_hash_is_of_what_is_compared():
+    suite = suite_of("x", GOOD)
+    assert suite_of("other", {**GOOD, "about": "said otherwise"}).digest == suite.digest
+    for change in ({"version": 2}, {"budget": 0.3}, {"specimens": 3}, {"survey": "low"}):
+        assert suite_of("x", {**GOOD, **change}).digest != suite.digest, change
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"colour": "red"}, "unknown: colour; it must hold version, about"),
+        ({"environments": ["Go-v0"]}, "unknown environment 'Go-v0'; there are: StemScout/"),
+        ({"environments": []}, "there must be at least one, none twice"),
+        ({"environments": "StemScout/GrapheneDefects-v0"}, "it must be a list"),
+        ({"environments": GOOD["environments"] * 2}, "none twice"),
+        ({"difficulties": ["brutal"]}, "brutal"),
+        ({"environments": ["StemScout/Composite-v0"]}, "hard"),
+        ({"environments": ["StemScout/Recorded-v0"]}, "image"),
+        ({"agents": [{"name": "chess"}]}, "unknown agent 'chess'; there are: raster"),
+        ({"agents": [{"name": "grid"}, {"name": "grid"}]}, "named twice: grid; give them a label"),
+        ({"agents": [{"name": "grid", "speed": 3}]}, "grid has no option speed"),
+        ({"agents": []}, "at least one agent"),
+        ({"agents": [{"speed": 3}]}, "entries with a name"),
+        ({"agents": "grid"}, "at least one agent, in a list"),
+        ({"specimens": 0}, "a number above 0, or a list of integers"),
+        ({"specimens": []}, "a number above 0, or a list of integers"),
+        ({"specimens": [1, 1]}, "a number above 0, or a list of integers"),
+        ({"specimens": ["a"]}, "a number above 0, or a list of integers"),
+        ({"specimens": True}, "a number above 0, or a list of integers"),
+        ({"budget": 2.0}, "at most 1"),
+        ({"budget": "much"}, "a number in"),
+        ({"readings": [0.5]}, "between 0 and the budget, 0.4"),
+        ({"readings": 0.1}, "it must be a list"),
+        ({"split": "exam"}, "exam"),
+        ({"track": "race"}, "unknown track 'race'; there are: fixed-frame, free-frame"),
+        ({"survey": "high"}, "unknown survey 'high'"),
+        ({"version": 0}, "an integer, at least 1"),
+        ({"variants": [{"name": "a"}, {"name": "a"}]}, "none twice"),
+        ({"variants": [{"imperfections": "realistic"}]}, "entries with a name"),
+        ({"variants": [{"name": "a", "weather": "bad"}]}, "unknown option weather"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        suite_of("x", {**GOOD, **change})
+
+
+@pytest.mark.parametrize("key", ["version", "about", "environments", "specimens", "agents"])
+def test_what_is_missing_is_named(key):
+    with pytest.raises(ValueError, match=f"missing: {key}"):
+        suite_of("x", {k: v for k, v in GOOD.items() if k != key})
+
+
+@pytest.mark.parametrize("content", ["agents: [", "- 1", "", "\xff\xfe"])
+def test_broken_files(tmp_path, content):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"bad\.yaml"):
+        load_suite(str(path))
+
+
+def test_unknown_suites_list_the_known():
+    with pytest.raises(ValueError, match="unknown suite 'all'; there are: half, smoke"):
+        load_suite("all")
