@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from .agent import Agent
@@ -56,16 +59,40 @@ AGENTS: dict[str, Entry] = {
 
 
 def make_agent(name: str, **options: Any) -> Agent:
-    """An agent by its name.
+    """An agent by its name, or one's own as ``module:Class``.
+
+    Modules are looked for where Python looks, and in the working folder.
 
     Raises:
         ValueError: an unknown name or option; the message lists the known ones.
     """
+    if ":" in name:
+        return _own(name, options)
     if name not in AGENTS:
-        raise ValueError(f"unknown agent {name!r}; there are: {', '.join(AGENTS)}")
+        raise ValueError(
+            f"unknown agent {name!r}; there are: {', '.join(AGENTS)}; or name a class of your own "
+            "as module:Class"
+        )
     entry = AGENTS[name]
     unknown = set(options) - set(entry.options)
     if unknown:
         known = ", ".join(entry.options) or "none"
         raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; it has: {known}")
     return entry.make(**options)
+
+
+def _own(name: str, options: dict[str, Any]) -> Agent:
+    """An agent of a class that somebody else wrote."""
+    module, _, kind = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found = getattr(import_module(module), kind)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"no agent {name!r}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Agent)):
+        raise ValueError(f"{name!r} is no agent; it must be a class that extends stemscout.Agent")
+    try:
+        return found(**options)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error

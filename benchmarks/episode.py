@@ -258,7 +258,7 @@ def _claims(agent: Agent) -> bool:
 
 
 def _request(data: Mapping[str, Any]) -> ScanRequest:
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     return ScanRequest(**tuples)
 
 

@@ -55,7 +55,8 @@ def grades(
     started = 0.0 if episode.survey is None else episode.survey.time_s
     clock = started + np.cumsum([f.time_s for f in frames]) + np.cumsum(trace.latency_s)
     tally = seen.Tally(seen.targets(specimen, episode.reference.side_nm))
-    recall, first = [], {}
+    recall: list[float] = []
+    first: dict[str, int] = {}
     for n, exposure in enumerate(exposures):
         tally.add(exposure)
         recall.append(tally.recall)
@@ -118,7 +119,7 @@ def _points_of(exposure: Exposure) -> Floats:
     (y, x), (h, w) = exposure.region.centre_yx_nm, exposure.region.fov_yx_nm
     part = (np.arange(ACROSS) + 0.5) / ACROSS - 0.5
     grid = np.stack(np.meshgrid(y + part * h, x + part * w, indexing="ij"), axis=-1)
-    return grid.reshape(-1, 2) + np.asarray(exposure.shift_yx_nm)
+    return np.asarray(grid.reshape(-1, 2) + np.asarray(exposure.shift_yx_nm))
 
 
 def _read(curve: Curve, budget: float) -> dict[str, float]:

@@ -21,7 +21,9 @@ app = group("Measure and compare agents.")
     "mine.yaml --out results/mine --scheduler tcp://host:8786",
 )
 def bench_run(
-    suite: Annotated[str, typer.Argument(help="smoke, half, or a YAML file.")],
+    suite: Annotated[
+        str, typer.Argument(help="smoke, half, standard, slow, exact, or a YAML file.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; by default results/ and its name.")
     ] = None,
@@ -51,6 +53,19 @@ def bench_run(
     entries = leaderboard(Scores([row_of(r) for r in results.records()]))
     terminal.console().print(f"{len(results.records())} episodes in {table}")
     terminal.table([_line(e) for e in entries], as_json)
+
+
+@app.command(epilog="Example: stemscout bench report results/smoke")
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that `bench run` has filled.")],
+) -> None:
+    """A page about the results, and its figures and tables for a paper."""
+    from ..benchmarks.report import write_report
+    from ..benchmarks.results import Results
+
+    suite = Results(folder).suite["name"]
+    command = f"stemscout bench run {suite} --out {folder}\nstemscout bench report {folder}"
+    terminal.console().print(f"report    {write_report(folder, command)}")
 
 
 def _line(entry: Any) -> dict[str, Any]:

@@ -391,7 +391,10 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("simulate", "diamond"), "unknown specimen 'diamond'; there are: graphene"),
         (("simulate", "graphene", "--fov-nm", "2"), "a field of 2.0 nm"),
         (("simulate", "graphene", "--out", "w.png"), "must end in one of .npz, .hspy, .tif"),
-        (("bench", "run", "nothing"), "unknown suite 'nothing'; there are: half, smoke"),
+        (
+            ("bench", "run", "nothing"),
+            "unknown suite 'nothing'; there are: exact, half, slow, smoke",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, arguments, sentence):

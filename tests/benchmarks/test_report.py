@@ -1,0 +1,184 @@
+"""The benchmark's page: everything on it, sorted by click, readable on a phone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from stemscout.benchmarks.curves import Runs, reached
+from stemscout.benchmarks.leaderboard import Scores
+from stemscout.benchmarks.report import Cell, csv_of, latex, markdown, write_report
+from stemscout.benchmarks.results import Results, row_of
+from stemscout.benchmarks.runner import run_suite
+from stemscout.benchmarks.scores import Curve
+from stemscout.benchmarks.statistics import Interval
+from stemscout.benchmarks.suite import suite_of
+
+SUITE = {
+    "version": 1,
+    "about": "a test <of> what is said",
+    "environments": ["StemScout/GrapheneDefects-v0", "StemScout/NiOPillars-v0"],
+    "difficulties": ["easy"],
+    "specimens": 2,
+    "budget": 0.1,
+    "agents": [{"name": "random"}, {"name": "grid", "label": "g & h_1"}, {"name": "oracle"}],
+}
+PLATES = ("positions", "discovery", "profiles", "improvement", "acceleration", "latency")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Results with their report."""
+    suite = suite_of("mine", SUITE)
+    results = Results(tmp_path_factory.mktemp("report") / "mine", suite)
+    run_suite(suite, results, "1")
+    write_report(results.folder, "stemscout bench run mine.yaml --out mine")
+    return results.folder
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "report.html").read_text()
+
+
+def test_the_page_needs_nothing_else(page):
+    assert not re.search(r"""(src|href)=["']?https?:""", page)
+    assert "a test &lt;of&gt; what is said" in page
+    assert "stemscout bench run mine.yaml --out mine" in page
+    for agent in ("random", "g &amp; h_1", "oracle"):
+        assert page.count(f">{agent}</td>") == 1, "a row of the leaderboard"
+    assert "GrapheneDefects, easy" in page
+    assert "NiOPillars, easy" in page
+
+
+@pytest.mark.parametrize("name", PLATES)
+def test_every_figure_has_its_data_and_its_files(folder, page, name):
+    assert f'<section id="{name}">' in page
+    assert f'download="{name}.csv"' in page
+    parts = folder / "report"
+    assert (parts / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (parts / f"{name}.svg").read_text()
+    rows = list(csv.DictReader(io.StringIO((parts / f"{name}.csv").read_text())))
+    assert {"random", "g & h_1", "oracle"} <= {r["agent"] for r in rows}
+
+
+def test_the_leaderboard_as_text(folder):
+    parts = folder / "report"
+    lines = (parts / "leaderboard.md").read_text().splitlines()
+    assert lines[0].startswith("| agent | area | in time | seen | position |")
+    assert lines[2].startswith("| oracle (knows the truth) | ")
+    tex = (parts / "leaderboard.tex").read_text()
+    assert r"g \& h\_1 & " in tex
+    assert tex.count(r"\\") == 4
+
+
+def test_special_characters_in_tables():
+    rows = [{"agent": "a|b", "score": "50 %"}]
+    assert markdown(rows).splitlines()[2] == r"| a\|b | 50 % |"
+    assert r"50 \%" in latex(rows)
+    assert csv_of([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "text", "whole"),
+    [
+        (None, "n/a", "n/a"),
+        (Interval(np.nan, np.nan, np.nan), "n/a", "n/a"),
+        (Interval(0.123, 0.1, 0.2), "0.12", "0.12 (0.10 to 0.20)"),
+        (Interval(-0.001, -0.001, 0.0), "0.00", "0.00 (0.00 to 0.00)"),
+        (Interval(0.3, 0.2, np.inf), "0.30", "0.30 (0.20 to never)"),
+        (Interval(np.inf, np.inf, np.inf), "never", "never"),
+        (Interval(np.inf, 0.3, np.inf), "never", "never (0.30 to never)"),
+    ],
+)
+def test_numbers_as_people_read_them(found, text, whole):
+    cell = Cell.of(found)
+    assert (cell.text, cell.whole) == (text, whole)
+
+
+def test_curves_are_steps():
+    curve = Curve(np.array([0.1, 0.2]), np.array([0.0, 0.5]), 0.4)
+    assert reached(curve, np.array([0.0, 0.1, 0.19, 0.2, 0.4])).tolist() == [0, 0, 0, 0.5, 0.5]
+    nothing = Curve(np.empty(0), np.empty(0), 0.4)
+    assert reached(nothing, np.array([0.0, 0.4])).tolist() == [0, 0]
+
+
+def test_a_raster_that_sees_as_much_with_four_times_the_charge_is_an_acceleration_of_4(folder):
+    records = Results(folder).records()
+    runs = Runs(records, Scores([row_of(r) for r in records]))
+    faster = runs.acceleration("oracle")
+    assert len(faster) == 4
+    rasters = {
+        (r["job"]["environment"], r["job"]["specimen"]): r["scores"]["curve"]
+        for r in records
+        if r["job"]["yardstick"]
+    }
+    own = next(
+        r
+        for r in records
+        if r["job"]["label"] == "oracle"
+        and (r["job"]["environment"], r["job"]["specimen"]) == ("StemScout/GrapheneDefects-v0", 0)
+    )["scores"]["curve"]
+    raster = rasters["StemScout/GrapheneDefects-v0", 0]
+    share = own["seen"][-1]
+    paid = own["charge"][np.flatnonzero(np.array(own["seen"]) >= share - 1e-9)[0]]
+    would = raster["charge"][np.flatnonzero(np.array(raster["seen"]) >= share - 1e-9)[0]]
+    assert faster[0] == pytest.approx(would / paid)
+    assert (faster > 1.0).all()
+
+
+PROBE = """
+<script>
+window.addEventListener("load", () => {
+  const errors = window.errors || [];
+  const table = document.querySelector("table.sortable");
+  const first = () => table.tBodies[0].rows[0].cells[0].dataset.key;
+  const found = {plates: document.querySelectorAll(".plate svg").length, before: first()};
+  table.tHead.rows[0].cells[1].querySelector("button").click();
+  found.ascending = first();
+  table.tHead.rows[0].cells[0].querySelector("button").click();
+  table.tHead.rows[0].cells[0].querySelector("button").click();
+  found.byName = first();
+  found.wider = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  found.errors = errors;
+  document.title = JSON.stringify(found);
+});
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [1200, 500])
+def test_in_a_browser(folder, page, tmp_path, width):
+    """No error, all figures, sorted by click, and no wider than a narrow window."""
+    watched = page.replace(
+        "<head>",
+        "<head><script>window.errors = []; "
+        "window.onerror = (message) => { window.errors.push(message); };</script>",
+    ).replace("</body>", PROBE)
+    path = tmp_path / "watched.html"
+    path.write_text(watched)
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"]
+    command += ["--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += [f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
+    done = subprocess.run(
+        [*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL).group(1)
+    found = json.loads(title.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    assert found == {
+        "plates": len(PLATES),
+        "before": "oracle",
+        "ascending": found["ascending"],
+        "byName": "g & h_1",
+        "wider": 0,
+        "errors": [],
+    }
+    assert found["ascending"] != "oracle"
