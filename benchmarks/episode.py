@@ -12,9 +12,9 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from .suite import Job
 from .threads import one_thread
 
 Record = dict[str, Any]
+Given = TypeVar("Given")
 PATIENCE_S = 300.0  # for one decision: then the agent hangs
 ALLOWANCE = 20  # frames, in those that the budget pays for, and then it is enough
 
@@ -60,13 +61,14 @@ class Trace:
 
     def add(self, step: Step, known: dict[str, int]) -> None:
         """Take note of a step; ``known`` has the index of every finding by its content."""
-        self.requests.append(asdict(step.request))
-        self.latency_s.append(step.latency_s)
         standing = []
         for finding in step.findings:
+            points = np.asarray(finding.points_px, dtype=np.float64)
+            if not (np.isfinite(points).all() and np.isfinite(finding.confidence)):
+                raise ValueError(f"a finding that holds no numbers: {finding!r}")
             entry = {
                 "frame": int(finding.frame),
-                "points_px": np.asarray(finding.points_px, dtype=np.float64).tolist(),
+                "points_px": points.tolist(),
                 "label": str(finding.label),
                 "confidence": float(finding.confidence),
             }
@@ -74,6 +76,8 @@ class Trace:
             if index == len(self.findings):
                 self.findings.append(entry)
             standing.append(index)
+        self.requests.append(asdict(step.request))
+        self.latency_s.append(step.latency_s)
         before = next((c for c in reversed(self.claimed) if c is not None), [])
         self.claimed.append(None if standing == before else standing)
 
@@ -99,13 +103,15 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
     began, cpu = time.perf_counter(), time.process_time()
     trace, ended = Trace.empty(), "the budget was spent"
     with one_thread():
-        agent = make_agent(**job.agent)
-        env = environment_of(job, agent)
+        try:
+            (agent,) = _patiently(iter([job]), patience_s, lambda of: make_agent(**of.agent))
+            env = environment_of(job, agent)
+        except Exception as error:
+            return given_up(job, _said(error))
         experiment = Experiment(env, agent, job.specimen)
         known: dict[str, int] = {}
-        steps = _patiently(experiment, patience_s)
         try:
-            for step in steps:
+            for step in _patiently(experiment, patience_s):
                 trace.add(step, known)
                 if len(trace.requests) >= ALLOWANCE * experiment.context().frames:
                     ended = f"failed: more than {len(trace.requests)} frames"
@@ -114,29 +120,28 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
                 if not env.episode.exhausted and not env.episode.task.done:
                     ended = "the agent had nothing left to do"
             if not ended.startswith("failed"):
-                _flag(trace, agent, env)
-        except Hangs as error:
-            ended = f"failed: {error}"
+                (trace.target,) = _patiently(iter([agent]), patience_s, lambda of: _asked(of, env))
         except Exception as error:
             ended = f"failed: {_said(error)}"
+        if not trace.requests:  # it may have failed before there was an episode
+            env.reset(seed=job.specimen)
         scores = grades(env.episode, env.truth, trace, job, claims=_claims(agent))
     seconds = time.perf_counter() - began, time.process_time() - cpu
     return _record(job, env, agent, trace, scores, ended, seconds)
 
 
 def given_up(job: Job, reason: str) -> Record:
-    """The record of an episode that nothing came back from."""
-    agent, trace = make_agent(**job.agent), Trace.empty()
-    env = environment_of(job, agent)
+    """The record of an episode that nothing came back from, not even an agent."""
+    trace, env = Trace.empty(), environment_of(job, None)
     env.reset(seed=job.specimen)
-    scores = grades(env.episode, env.truth, trace, job, claims=_claims(agent))
-    return _record(job, env, agent, trace, scores, f"failed: {reason}", (0.0, 0.0))
+    scores = grades(env.episode, env.truth, trace, job, claims=False)
+    return _record(job, env, None, trace, scores, f"failed: {reason}", (0.0, 0.0))
 
 
 def _record(
     job: Job,
     env: ScanEnv,
-    agent: Agent,
+    agent: Agent | None,
     trace: Trace,
     scores: dict[str, Any],
     ended: str,
@@ -148,7 +153,7 @@ def _record(
         "job": asdict(job),
         "ended": ended,
         "failed": ended.startswith("failed"),
-        "privileged": agent.privileged,
+        "privileged": agent is not None and agent.privileged,
         "specimen_digest": shown.world.specimen.digest,
         "scores": scores,
         "trace": asdict(trace),
@@ -163,7 +168,7 @@ def replayed(record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: its specimen is not the one that these versions make.
     """
-    job, trace = job_of(record["job"]), Trace(**record["trace"])
+    job, trace = Job.of(record["job"]), Trace(**record["trace"])
     with one_thread():
         env = environment_of(job, None)
         env.reset(seed=job.specimen)
@@ -178,11 +183,6 @@ def replayed(record: Mapping[str, Any]) -> dict[str, Any]:
         for request in trace.requests:
             episode.take(_request(request))
         return grades(episode, env.truth, trace, job, claims=record["scores"]["found"] is not None)
-
-
-def job_of(data: Mapping[str, Any]) -> Job:
-    """A job from its plain data, lists for tuples included."""
-    return Job(**{**data, "readings": tuple(data["readings"])})
 
 
 def environment_of(job: Job, agent: Agent | None) -> ScanEnv:
@@ -204,27 +204,29 @@ class Hangs(RuntimeError):
     """An agent has taken longer over a decision than anybody waits."""
 
 
-def _patiently(experiment: Experiment, patience_s: float) -> Iterator[Step]:
-    """The steps of an experiment, each awaited for so long and no longer.
+def _patiently(
+    things: Iterable[Given], patience_s: float, do: Callable[[Given], Any] = lambda thing: thing
+) -> Iterator[Any]:
+    """What is done with each of some things, each awaited for so long and no longer.
 
     The agent works in a thread of its own, one step at a time: one that hangs cannot be
     stopped, and is left behind.  What it raises is raised here.
     """
-    steps: queue.Queue[Step | BaseException | None] = queue.Queue()
+    steps: queue.Queue[tuple[Any, BaseException | None] | None] = queue.Queue()
     turn, over = threading.Semaphore(0), threading.Event()
 
     def work() -> None:
         try:
             with one_thread():
                 turn.acquire()
-                for step in experiment:
-                    steps.put(step)
+                for thing in things:
+                    steps.put((do(thing), None))
                     turn.acquire()
                     if over.is_set():
                         return
             steps.put(None)
         except BaseException as error:
-            steps.put(error)
+            steps.put((None, error))
 
     threading.Thread(target=work, daemon=True).start()
     try:
@@ -236,20 +238,21 @@ def _patiently(experiment: Experiment, patience_s: float) -> Iterator[Step]:
                 raise Hangs(f"no decision within {patience_s:g} s") from None
             if step is None:
                 return
-            if isinstance(step, BaseException):
-                raise step
-            yield step
+            done, error = step
+            if error is not None:
+                raise error
+            yield done
     finally:
         over.set()
         turn.release()
 
 
-def _flag(trace: Trace, agent: Agent, env: ScanEnv) -> None:
-    """Ask the agent what it thinks of the frames that all are asked about."""
+def _asked(agent: Agent, env: ScanEnv) -> list[float] | None:
+    """What the agent thinks of the frames that all are asked about."""
     microscope = env.episode.microscope
     assert isinstance(microscope, SimulatedMicroscope)
     result = flagged(agent, microscope, env.episode.reference)
-    trace.target = None if result is None else list(result.target)
+    return None if result is None else list(result.target)
 
 
 def _claims(agent: Agent) -> bool:
@@ -264,6 +267,8 @@ def _request(data: Mapping[str, Any]) -> ScanRequest:
 
 def _said(error: BaseException) -> str:
     """An error in one line, with where it was raised."""
+    if isinstance(error, Hangs):
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     at = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{at}".replace("\n", " ")[:400]

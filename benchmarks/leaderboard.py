@@ -112,8 +112,9 @@ def _entry(scores: Scores, agent: str, seed: int) -> Entry:
         position = statistics.interval(statistics.position, *three, seed=seed)
     claims = any(r["found_area"] is not None for r in rows)
     at = scores.strata(agent, "charge_to_0.5")  # NaN where it never came to that
-    spent = scores.strata(agent, "charge")
-    charges = [np.where(np.isfinite(a), a, s) for a, s in zip(at, spent, strict=True)]
+    # A curve stays flat beyond the end of its run: what was not reached was not until the budget.
+    budget = scores.strata(agent, "budget")
+    charges = [np.where(np.isfinite(a), a, b) for a, b in zip(at, budget, strict=True)]
     reached = [np.isfinite(a).astype(np.float64) for a in at]
     return Entry(
         agent=agent,

@@ -36,8 +36,10 @@ def verify_folder(folder: Path, sample: int | None = None, seed: int = 0) -> Ver
     """Replay the episodes of a folder, or a sample of them.
 
     Raises:
-        ValueError: the folder holds no results.
+        ValueError: the folder holds no results, or the sample is none.
     """
+    if sample is not None and sample < 1:
+        raise ValueError(f"a sample of {sample} episodes; it must be at least 1")
     records = Results(folder).records()
     if not records:
         raise ValueError(f"{str(folder)!r} holds no finished episode")
@@ -50,8 +52,8 @@ def verify_folder(folder: Path, sample: int | None = None, seed: int = 0) -> Ver
         said = f"{record['job']['label']} on specimen {record['job']['specimen']}"
         try:
             again = replayed(record)
-        except ValueError as error:
-            differ.append(f"{said}: {error}")
+        except (ValueError, KeyError, TypeError) as error:
+            differ.append(f"{said}: {type(error).__name__}: {error}")
             continue
         wrong = list(differences(record["scores"], again))
         if again == record["scores"]:

@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
+from uuid import uuid4
 
 from .suite import Job, Suite
 
@@ -32,33 +32,37 @@ class Results:
     Args:
         folder: of this suite, or new or empty.
         suite: whose results these are; None reads what is there.
+        given: by what name or path the suite was given, for those who repeat it.
 
     Raises:
         ValueError: the folder holds results of another suite, or something else, or none.
         OSError: it cannot be written.
     """
 
-    def __init__(self, folder: str | Path, suite: Suite | None = None) -> None:
+    def __init__(self, folder: str | Path, suite: Suite | None = None, given: str = "") -> None:
         self.folder = Path(folder)
         mark = self.folder / "suite.json"
         held = _read(mark) if mark.is_file() else None
+        if held is not None and not (isinstance(held, dict) and "digest" in held):
+            raise ValueError(f"{str(mark)!r} is no suite's; name another folder")
         if suite is None:
             if held is None:
                 raise ValueError(f"{str(self.folder)!r} holds no results of a suite")
             self.suite: dict[str, Any] = held
             return
-        self.suite = {**asdict(suite), "digest": suite.digest}
+        self.suite = {**asdict(suite), "digest": suite.digest, "given": given or suite.name}
         if held is None:
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            if self.folder.exists() and (not self.folder.is_dir() or _others(self.folder)):
                 raise ValueError(f"{str(self.folder)!r} holds other things; name a new folder")
-            (self.folder / "episodes").mkdir(parents=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             write(mark, self.suite)
-        elif held["digest"] != suite.digest:
+        elif held.get("digest") != suite.digest:
             raise ValueError(
-                f"{str(self.folder)!r} holds results of suite {held['name']!r}, version "
-                f"{held['version']}, hash {held['digest']}; this one is {suite.name!r}, version "
-                f"{suite.version}, hash {suite.digest}; name another folder"
+                f"{str(self.folder)!r} holds results of suite {held.get('name')!r}, version "
+                f"{held.get('version')}, hash {held.get('digest')}; this one is {suite.name!r}, "
+                f"version {suite.version}, hash {suite.digest}; name another folder"
             )
+        (self.folder / "episodes").mkdir(exist_ok=True)
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """Those that have no whole record yet."""
@@ -78,7 +82,9 @@ class Results:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.Table.from_pylist([row_of(r) for r in self.records()])
+        rows = [row_of(r) for r in self.records()]
+        names = dict.fromkeys(name for row in rows for name in row)  # a row may lack some
+        table = pa.table({name: [row.get(name) for row in rows] for name in names})
         path = self.folder / TABLE
         whole = path.with_suffix(".part")
         pq.write_table(table.replace_schema_metadata({"suite": json.dumps(self.suite)}), whole)
@@ -94,7 +100,10 @@ class Results:
             record = _read(self._path(key))
         except (OSError, ValueError):
             return None
-        own = isinstance(record, dict) and record.get("suite") == self.suite["digest"]
+        try:
+            own = record["suite"] == self.suite["digest"] and Job.of(record["job"]).key == key
+        except (KeyError, TypeError):
+            return None
         return record if own else None
 
 
@@ -107,6 +116,7 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "variant": job["variant"],
         "agent": job["label"],
         "specimen": job["specimen"],
+        "budget": job["budget"],
         "yardstick": job["yardstick"],
         "privileged": record["privileged"],
         "ended": record["ended"],
@@ -156,15 +166,21 @@ def write(path: Path, data: Any) -> None:
     Raises:
         OSError: a full disk, or no leave; what was begun is removed.
     """
-    with NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as part:
-        try:
+    whole = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        with whole.open("x", encoding="utf-8") as part:
             json.dump(data, part, allow_nan=False)
             part.flush()
             os.fsync(part.fileno())
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
-    Path(part.name).replace(path)
+    except BaseException:
+        whole.unlink(missing_ok=True)
+        raise
+    whole.replace(path)
+
+
+def _others(folder: Path) -> list[Path]:
+    """What is in a folder besides what a run that was killed at once leaves."""
+    return [p for p in folder.iterdir() if p.suffix != ".part"]
 
 
 def _read(path: Path) -> Any:

@@ -19,7 +19,8 @@ from .results import Results
 from .suite import Job, Suite
 
 AHEAD = 4  # tasks for each worker that are given out at once
-LIVES = 3  # workers that an episode may bring down before it counts as failed
+LIVES = 3  # workers that an episode may outlive
+JOIN_S = 60  # for the first worker of a cluster
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -85,8 +86,11 @@ def _computed(client: Any, jobs: list[Job], patience_s: float) -> Iterator[tuple
     from distributed import as_completed
 
     waiting = iter(jobs)
-    first = AHEAD * max(1, sum(client.nthreads().values()))
-    given = {}
+    given: dict[str, Job] = {}
+
+    def room() -> int:
+        """How many more may be given out; a cluster may have grown since."""
+        return int(AHEAD * max(1, sum(client.nthreads().values())) - len(given))
 
     def give(job: Job) -> Any:
         future = client.submit(
@@ -95,15 +99,14 @@ def _computed(client: Any, jobs: list[Job], patience_s: float) -> Iterator[tuple
         given[future.key] = job
         return future
 
-    pool = as_completed([give(job) for job in islice(waiting, first)])
+    pool = as_completed([give(job) for job in islice(waiting, room())])
     for future in pool:
         job = given.pop(future.key)
         record, worker = _result(future, job)
         yield job, record
         if worker is not None:  # it has an agent that hangs in it
             client.restart_workers([worker], timeout=30, raise_for_error=False)
-        following = next(waiting, None)
-        if following is not None:
+        for following in islice(waiting, max(0, room())):
             pool.add(give(following))
 
 
@@ -123,7 +126,9 @@ def _result(future: Any, job: Job) -> tuple[Record, str | None]:
     try:
         record, worker = future.result()
     except KilledWorker:
-        return given_up(job, f"it has brought down {LIVES} workers"), None
+        return given_up(job, "its workers died, again and again"), None
+    except Exception as error:  # of a worker that lacks something, say
+        return given_up(job, f"{type(error).__name__}: {error}"[:400]), None
     return record, worker
 
 
@@ -136,6 +141,12 @@ def _client(scheduler: str | None) -> Iterator[Any]:
     dask.config.set({"distributed.scheduler.allowed-failures": LIVES})
     if scheduler is not None and not scheduler.isdecimal():
         with Client(scheduler, timeout="10s") as client:
+            try:
+                client.wait_for_workers(1, timeout=JOIN_S)
+            except TimeoutError as error:
+                raise ValueError(
+                    f"no worker has joined the scheduler at {scheduler} within {JOIN_S} s"
+                ) from error
             yield client
         return
     os.environ.update(dict.fromkeys(THREADS, "1"))  # workers are started anew and inherit it

@@ -37,6 +37,10 @@ FOLDER = Path(__file__).parent / "suites"
 TRACKS = ("fixed-frame", "free-frame")
 FREE = "operator"  # the action of the free-frame track
 RASTER = "raster"  # run to budget 1.0 besides: what acceleration is over
+RESERVED = {"difficulty", "split", "budget", "survey", "action", "observation"} | {
+    "terminate_when_done",
+    "privileged",
+}  # options of the environment that no variant may set
 NEEDED = ("version", "about", "environments", "difficulties", "specimens", "agents")
 
 
@@ -66,6 +70,11 @@ class Job:
     readings: tuple[float, ...]
     survey: str
     yardstick: bool = False
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Job:
+        """A job from its plain data, lists for tuples included."""
+        return cls(**{**data, "readings": tuple(data["readings"])})
 
     @property
     def key(self) -> str:
@@ -218,6 +227,8 @@ def _agents(entries: Any) -> tuple[dict[str, Any], ...]:
         raise ValueError("there must be at least one agent, in a list")
     if not all(isinstance(a, dict) and isinstance(a.get("name"), str) for a in entries):
         raise ValueError("agents must be a list of entries with a name")
+    for agent in entries:
+        _check_plain(f"agent {agent['name']}", agent)
     labels = [label_of(a) for a in entries]
     twice = sorted({n for n in labels if labels.count(n) > 1})
     if twice:
@@ -230,10 +241,28 @@ def _variants(entries: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
         isinstance(v, dict) and isinstance(v.get("name"), str) for v in entries
     ):
         raise ValueError("variants must be a list of entries with a name")
+    for entry in entries:
+        _check_plain(f"variant {entry['name']}", entry)
+        taken = sorted(RESERVED & set(entry))
+        if taken:
+            raise ValueError(
+                f"variant {entry['name']} sets {', '.join(taken)}; the suite itself or the agent "
+                "decides that"
+            )
     names = [v["name"] for v in entries]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"variants {names}; there must be at least one, and none twice")
     return tuple((v["name"], {k: o for k, o in v.items() if k != "name"}) for v in entries)
+
+
+def _check_plain(what: str, entry: dict[Any, Any]) -> None:
+    """Refuse keys that are no words, and values that JSON does not hold."""
+    try:
+        json.dumps(entry, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: {error}") from error
+    if not all(isinstance(k, str) for k in entry):
+        raise ValueError(f"{what} has keys {list(entry)}; each must be a word")
 
 
 def _check(suite: Suite) -> None:

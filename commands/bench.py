@@ -46,7 +46,7 @@ def bench_run(
     if not 0 < patience < inf:
         raise ValueError(f"a patience of {patience:g} s; it must be above 0, and finite")
     wanted = load_suite(suite)
-    results = Results(out or Path("results") / wanted.name, wanted)
+    results = Results(out or Path("results") / wanted.name, wanted, suite)
     with terminal.episodes() as report:
         run_suite(wanted, results, scheduler, patience, report)
     table = results.write_table()
@@ -63,17 +63,19 @@ def report(
     from ..benchmarks.report import write_report
     from ..benchmarks.results import Results
 
-    suite = Results(folder).suite["name"]
+    held = Results(folder).suite
+    suite = held.get("given", held["name"])
     command = f"stemscout bench run {suite} --out {folder}\nstemscout bench report {folder}"
     terminal.console().print(f"report    {write_report(folder, command)}")
 
 
 def _line(entry: Any) -> dict[str, Any]:
     """An entry of a leaderboard as a row of figures, intervals as text."""
+    from ..benchmarks.report import Cell
+
     shown: dict[str, Any] = {"agent": entry.agent + (" (knows the truth)" * entry.privileged)}
     for name in ("area", "area_in_time", "seen", "position", "found", "flagged", "half"):
-        of = getattr(entry, name)
-        shown[name] = None if of is None else f"{of.value:.2f} ({of.low:.2f} to {of.high:.2f})"
+        shown[name] = Cell.of(getattr(entry, name)).whole
     return shown | {
         "latency_ms": round(entry.latency_ms[0], 2),
         "failed": f"{entry.failed} of {entry.episodes}",

@@ -137,6 +137,49 @@ def test_an_agent_that_fails_scores_what_it_had_by_then(agent, how, said):
     assert replayed(json.loads(json.dumps(record))) == json.loads(json.dumps(record["scores"]))
 
 
+class NoNumbers(Cells):
+    def findings(self):
+        return [Finding(0, np.array([[1.0, np.nan]]), "si3", 0.5)] if self.count > 2 else []
+
+
+def test_findings_that_hold_no_numbers_are_a_failure(agent):
+    record = run_job(job(agent(NoNumbers)))
+    assert record["failed"]
+    assert "a finding that holds no numbers" in record["ended"]
+    json.dumps(record, allow_nan=False)
+
+
+class SlowToSay(Cells):
+    def target(self, frames):
+        if len(frames) > 1:
+            time.sleep(3.0)
+        return np.zeros(len(frames))
+
+
+def test_an_agent_that_hangs_over_the_frames_that_all_are_asked_about(agent):
+    wanted = job(agent(SlowToSay), environments=["StemScout/NiOPillars-v0"])
+    agent(Cells)
+    run_job(wanted)  # compiles what is compiled, so that patience is the agent's
+    agent(SlowToSay)
+    record = run_job(wanted, patience_s=1.0)
+    assert record["ended"] == "failed: no decision within 1 s"
+    assert record["scores"]["frames"] > 10
+    assert record["scores"]["flagged"] is None
+
+
+class Unmade(Cells):
+    def __init__(self):
+        raise RuntimeError("no GPU on this worker")
+
+
+def test_an_agent_that_cannot_be_made_leaves_a_record(agent):
+    wanted = job(agent(Cells))  # it could be made when the suite was checked
+    agent(Unmade)
+    record = run_job(wanted)
+    assert record["ended"].startswith("failed: RuntimeError: no GPU on this worker")
+    assert record["scores"]["seen"] == 0.0
+
+
 def test_an_agent_that_stops_is_no_failure(agent):
     record = run_job(job(agent(Cells, 6, lambda: None)))
     assert (record["failed"], record["ended"]) == (False, "the agent had nothing left to do")

@@ -19,7 +19,7 @@ from stemscout.benchmarks.leaderboard import Scores, leaderboard
 from stemscout.benchmarks.replay import verify_folder
 from stemscout.benchmarks.results import Results, row_of
 from stemscout.benchmarks.runner import run_suite
-from stemscout.benchmarks.suite import suite_of
+from stemscout.benchmarks.suite import Job, suite_of
 
 SUITE = {
     "version": 1,
@@ -72,12 +72,17 @@ def test_all_of_it_replays_to_the_bit(finished):
     found = verify_folder(finished[0].folder)
     assert (found.replayed, found.to_the_bit, found.differ) == (12, 12, [])
     assert verify_folder(finished[0].folder, sample=2).replayed == 2
+    with pytest.raises(ValueError, match="it must be at least 1"):
+        verify_folder(finished[0].folder, sample=0)
 
 
 def test_a_score_that_was_changed_is_found_out(finished, tmp_path):
     results = Results(tmp_path / "forged", SMALL)
     record = next(r for r in finished[0].records() if r["job"]["label"] == "grid")
-    results.keep("0" * 16, {**record, "scores": {**record["scores"], "seen": 0.99}})
+    forged = {**record, "scores": {**record["scores"], "seen": 0.99}}
+    results.keep(Job.of(record["job"]).key, forged)
+    results.keep("0" * 16, forged)
+    assert len(results.records()) == 1, "a record under another's name is none"
     found = verify_folder(tmp_path / "forged")
     assert found.to_the_bit == found.close == 0
     assert "grid on specimen" in found.differ[0]
@@ -132,6 +137,24 @@ def test_folders_of_others_are_refused(finished, tmp_path):
         Results(tmp_path, SMALL)
     with pytest.raises(ValueError, match="holds no results of a suite"):
         Results(tmp_path)
+    (tmp_path / "suite.json").write_text("[]")
+    with pytest.raises(ValueError, match="is no suite's"):
+        Results(tmp_path, SMALL)
+
+
+def test_a_folder_that_was_only_begun_is_gone_on_with(tmp_path):
+    (tmp_path / "suite.json.0123abcd.part").write_text("{")
+    assert len(Results(tmp_path, SMALL).missing(SMALL.jobs())) == 12
+
+
+def test_readings_are_in_the_table_whatever_row_comes_first(finished, tmp_path):
+    """Yardsticks have none, and rows are sorted by their hash."""
+    results = Results(tmp_path / "few", SMALL)
+    for record in finished[0].records():
+        if record["job"]["yardstick"] or record["job"]["label"] == "oracle":
+            results.keep(Job.of(record["job"]).key, record)
+    rows = pq.read_table(results.write_table()).to_pylist()
+    assert {r["agent"] for r in rows if r["seen_at_0.05"] is not None} == {"oracle"}
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):

@@ -113,6 +113,9 @@ def test_the_hash_is_of_what_is_compared():
         ({"variants": [{"name": "a"}, {"name": "a"}]}, "none twice"),
         ({"variants": [{"imperfections": "realistic"}]}, "entries with a name"),
         ({"variants": [{"name": "a", "weather": "bad"}]}, "unknown option weather"),
+        ({"variants": [{"name": "a", "budget": 0.1}]}, "variant a sets budget; the suite itself"),
+        ({"agents": [{"name": "grid", 3: 4}]}, "each must be a word"),
+        ({"agents": [{"name": "grid", "label": {1, 2}}]}, "not JSON serializable"),
     ],
 )
 def test_what_cannot_be_run_is_refused(change, sentence):
