@@ -280,3 +280,16 @@ def test_ones_own_agent_needs_three_methods(run):
 
     experiment = run(Corner())
     assert centres(experiment) == [(11.25, 11.25), (-11.25, -11.25)]
+
+
+@pytest.mark.parametrize("survey", ["none", "low"])
+def test_an_agent_is_given_the_survey_that_it_pays_for(survey):
+    env = make_env("StemScout/GrapheneDefects-v0", survey=survey, budget=0.1)
+    agent = make_agent("grid")
+    experiment = Experiment(env, agent, 0)
+    next(iter(experiment))
+    if survey == "none":
+        assert agent.context.survey is None
+    else:
+        assert agent.context.survey is env.episode.survey
+        assert agent.context.survey.image.shape == (128, 128)
