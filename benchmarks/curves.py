@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .leaderboard import Condition, Scores
 from .scores import Curve
+from .suite import Job
 
 Floats = NDArray[np.float64]
 Place = tuple[str, Condition, int]
@@ -31,7 +32,7 @@ class Runs:
         self.budget = 0.0
         for record in records:
             job, curve = record["job"], record["scores"]["curve"]
-            condition = (job["environment"], job["difficulty"], job["variant"])
+            condition = Job.of(job).condition
             own = Curve(np.array(curve["charge"]), np.array(curve["seen"]), job["budget"])
             if job["yardstick"]:
                 self._rasters[condition, job["specimen"]] = own

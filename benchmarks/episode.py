@@ -110,10 +110,13 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
             return given_up(job, _said(error))
         experiment = Experiment(env, agent, job.specimen)
         known: dict[str, int] = {}
+        most = 0
         try:
             for step in _patiently(experiment, patience_s):
                 trace.add(step, known)
-                if len(trace.requests) >= ALLOWANCE * experiment.context().frames:
+                if step.index == 0:  # what the budget pays for is known once there is an episode
+                    most = ALLOWANCE * experiment.context().frames
+                if len(trace.requests) >= most:
                     ended = f"failed: more than {len(trace.requests)} frames"
                     break
             else:
