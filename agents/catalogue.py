@@ -1,4 +1,9 @@
-"""Every agent by its name: the one table."""
+"""Every agent by its name: the one table.
+
+A navigator alone goes by its own name, ``grid``; with a perception it is
+``<perception>-<navigator>``, any of the one with any of the other: ``linear-bo``,
+``true-grid``.
+"""
 
 from __future__ import annotations
 
@@ -7,54 +12,78 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from .agent import Agent
 from .navigation.bayesian import SkoptGP
+from .navigation.navigator import Navigator
 from .navigation.oracle import Oracle
 from .navigation.scripted import Grid, Random, Raster
 from .perception.linear import LinearPerception
-from .workflow import Component, Navigated, Workflow
-
-
-def _linear_bo(
-    component: int | None = None,
-    decomposition: str = "pca",
-    seed_frames: int | None = None,
-    exploration: float = 0.01,
-) -> Agent:
-    perception = LinearPerception(decomposition)
-    if component is not None and component >= perception.n_components:
-        raise ValueError(
-            f"component {component}; linear-bo has components 0 to {perception.n_components - 1}"
-        )
-    return Workflow(
-        perception, Component(component), SkoptGP(seed_frames, exploration), "linear-bo"
-    )
+from .perception.perception import Perception
+from .perception.true import TruePerception
+from .workflow import Component, Finder, Navigated, Workflow
 
 
 @dataclass(frozen=True)
 class Entry:
-    """How an agent is made, and a line about it."""
+    """How an agent, or a part of one, is made, and a line about it."""
 
-    make: Callable[..., Agent]
+    make: Callable[..., Any]
     about: str
     options: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, kind: Callable[..., Any], about: str) -> Entry:
+        """Its options are the arguments it is made with."""
+        return cls(kind, about, tuple(signature(kind).parameters))
 
-AGENTS: dict[str, Entry] = {
-    "raster": Entry(lambda: Navigated(Raster()), "contiguous frames, row by row"),
-    "grid": Entry(lambda: Navigated(Grid()), "a coarse grid over the whole field, spread first"),
-    "random": Entry(lambda: Navigated(Random()), "random frames, none twice"),
-    "oracle": Entry(
-        lambda: Navigated(Oracle(), privileged=True),
-        "knows the truth and plans by it; an upper bound, not a competitor",
-    ),
-    "linear-bo": Entry(
-        _linear_bo,
-        "Creange et al. 2022, linear: windowed FFT, linear components, GP expected improvement",
-        ("component", "decomposition", "seed_frames", "exploration"),
-    ),
+
+PERCEPTIONS: dict[str, Entry] = {
+    "linear": Entry.of(LinearPerception, "windowed FFT, linear components"),
+    "true": Entry.of(TruePerception, "told what a frame shows"),
+}
+NAVIGATORS: dict[str, Entry] = {
+    "raster": Entry.of(Raster, "contiguous frames, row by row"),
+    "grid": Entry.of(Grid, "a coarse grid over the whole field, spread first"),
+    "random": Entry.of(Random, "random frames, none twice"),
+    "oracle": Entry.of(Oracle, "knows the truth and plans by it; an upper bound, not a competitor"),
+    "bo": Entry.of(SkoptGP, "Gaussian process, expected improvement (scikit-optimize)"),
+}
+NEEDS_TARGET = ("bo",)  # navigators that are nothing without a perception
+ABOUT = {
+    "linear-bo": "Creange et al. 2022, linear: windowed FFT, linear components, GP expected "
+    "improvement",
+    "true-bo": "told what a frame shows; GP expected improvement: the bound of linear-bo",
+}
+
+
+def _workflow(perception: str, navigator: str) -> Entry:
+    """A perception, a component of what it says, and a navigator after it."""
+    sees, goes = PERCEPTIONS[perception], NAVIGATORS[navigator]
+    name = f"{perception}-{navigator}"
+
+    def make(component: int | None = None, **options: Any) -> Agent:
+        saw: Perception = sees.make(**{k: v for k, v in options.items() if k in sees.options})
+        went: Navigator = goes.make(**{k: v for k, v in options.items() if k in goes.options})
+        most = getattr(saw, "n_components", None)
+        if component is not None and most is not None and component >= most:
+            raise ValueError(f"component {component}; {name} has components 0 to {most - 1}")
+        kind = Finder if hasattr(saw, "findings") else Workflow
+        return kind(saw, Component(component), went, name)
+
+    about = ABOUT.get(name, f"{sees.about}; then as {navigator}")
+    return Entry(make, about, ("component", *sees.options, *goes.options))
+
+
+def _navigated(navigator: str) -> Entry:
+    goes = NAVIGATORS[navigator]
+    return Entry(lambda **options: Navigated(goes.make(**options)), goes.about, goes.options)
+
+
+AGENTS: dict[str, Entry] = {n: _navigated(n) for n in NAVIGATORS if n not in NEEDS_TARGET} | {
+    f"{p}-{n}": _workflow(p, n) for p in PERCEPTIONS for n in NAVIGATORS
 }
 
 
@@ -78,7 +107,11 @@ def make_agent(name: str, **options: Any) -> Agent:
     if unknown:
         known = ", ".join(entry.options) or "none"
         raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; it has: {known}")
-    return entry.make(**options)
+    try:
+        agent: Agent = entry.make(**options)
+    except TypeError as error:  # an option of the wrong kind
+        raise ValueError(f"{name}: {error}") from error
+    return agent
 
 
 def _own(name: str, options: dict[str, Any]) -> Agent:

@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..hardware.coordinates import specimen_from_scan
 from ..hardware.microscope import YX, Frame
-from .agent import Agent, Context, Explanation, Floats, touches
+from .agent import Agent, Context, Explanation, Finding, Floats, touches
 from .navigation.navigator import Decision, Navigator
-
-
-class Perception(Protocol):
-    """What is in this frame?  Descriptors are learned from the frames so far."""
-
-    name: str
-
-    def reset(self, seed: int) -> None: ...
-
-    def features(self, images: Floats) -> Floats:
-        """What of images (n, rows, columns) is kept, computed once for each: (n, ...)."""
-        ...
-
-    def fit(self, features: Floats, shares: Floats) -> None:
-        """Learn from frames that stand for ``shares`` (n,) of the field."""
-        ...
-
-    def describe(self, features: Floats) -> Floats:
-        """Descriptors (n, d)."""
-        ...
-
-    @property
-    def largest(self) -> int:
-        """The descriptor that varies most over the field."""
-        ...
-
-    @property
-    def rare(self) -> float:
-        """The sign under which the longer tail of that descriptor is positive."""
-        ...
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All that was chosen before the run, as JSON."""
-        ...
-
-    @property
-    def components(self) -> Floats | None:
-        """Pictures of the descriptors (d, rows, columns)."""
-        ...
-
-    def reach(self, pixel_nm: float) -> tuple[float, str]:
-        """Half the width of those pictures, and its unit."""
-        ...
+from .perception.perception import Classifier, Perception
 
 
 class Component:
@@ -93,13 +50,12 @@ class Navigated(Agent):
 
     Args:
         navigator: where next.
-        privileged: it is told the truth.
     """
 
-    def __init__(self, navigator: Navigator, name: str = "", privileged: bool = False) -> None:
+    def __init__(self, navigator: Navigator, name: str = "") -> None:
         self.navigator = navigator
         self.name = name or navigator.name
-        self.privileged = privileged
+        self.privileged = navigator.privileged
 
     def reset(self, context: Context, seed: int) -> None:
         self.context = context
@@ -194,12 +150,13 @@ class Workflow(Navigated):
         self, perception: Perception, scalarizer: Component, navigator: Navigator, name: str = ""
     ) -> None:
         super().__init__(navigator, name or f"{perception.name}-{navigator.name}")
+        self.privileged = navigator.privileged or perception.privileged
         self.perception = perception
         self.scalarizer = scalarizer
 
     def reset(self, context: Context, seed: int) -> None:
         super().reset(context, seed)
-        self.perception.reset(seed)
+        self.perception.reset(context, seed)
         self.seen: list[Floats] = []
         self._fitted = 0
 
@@ -210,7 +167,7 @@ class Workflow(Navigated):
                 f"{self.context.reference.shape_yx} px"
             )
         super().observe(frame)
-        self.seen.append(self.perception.features(self._images([frame]))[0])
+        self.seen.append(self.perception.features([frame])[0])
 
     def target(self, frames: Sequence[Frame]) -> Floats | None:
         if not self._learned() or not frames:
@@ -277,9 +234,13 @@ class Workflow(Navigated):
         known = {id(f): k for k, f in enumerate(self.frames)}
         if all(id(f) in known for f in frames):
             return np.array([self.seen[known[id(f)]] for f in frames])
-        return self.perception.features(self._images(frames))
+        return self.perception.features(frames)
 
-    def _images(self, frames: Sequence[Frame]) -> Floats:
-        black, white = self.context.full_scale[frames[0].request.detectors[0]]
-        images = np.array([f.image for f in frames], dtype=np.float64)
-        return (images - black) / (white - black)
+
+class Finder(Workflow):
+    """A workflow whose perception claims features."""
+
+    perception: Classifier
+
+    def findings(self) -> list[Finding]:
+        return self.perception.findings(self.frames)

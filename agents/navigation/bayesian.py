@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import inf
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...envs.numbers import is_number
 from ..agent import Context
 from .navigator import PITCH, Candidates, Decision, Floats
 
 SEED_FRAMES, FEW_SEED_FRAMES = 5, 2
 WIDE_FRAMES = 16  # reference frames side by side in a field of default size
 LENGTH_STEPS = (1.0, 20.0)  # bounds of the length scale in candidate steps, as the paper has them
+SEEDINGS = ("sobol", "random", "corner", "middle")
+ACQUISITIONS = {  # by scikit-optimize's name: in words, and how curious it is by default
+    "EI": ("expected improvement", 0.01),
+    "PI": ("probability of improvement", 0.01),
+    "LCB": ("upper confidence bound", 1.96),
+}
 
 
 def seed_frames_for(context: Context) -> int:
@@ -36,55 +45,94 @@ class SkoptGP:
     negative target, since it minimises.  Its acquisition is evaluated on every
     candidate, so that no spot is taken twice and the belief can be shown.
 
-    The first frames are seeds: the points of a scrambled Sobol sequence, snapped
-    to candidates.
-
     Args:
         seed_frames: frames taken before the first fit; None for what suits the
             field (``seed_frames_for``).
-        exploration: ξ of the expected improvement, in standard deviations of
-            the targets.
+        exploration: ξ of ``EI`` and ``PI``, κ of ``LCB``, in standard deviations of the
+            targets; None for 0.01 and 1.96, scikit-optimize's own.
+        acquisition: what is maximised: ``EI``, ``PI`` or ``LCB``, by scikit-optimize's
+            names; a lower bound of the negative target is an upper one of the target.
+        seeding: where the seed frames lie: at the points of a scrambled ``sobol``
+            sequence, snapped to candidates, at ``random`` ones, or as near as can be to
+            the first ``corner`` or to the ``middle`` of the field.
+        length_scale_nm: bounds of the kernel's length scale; None for 1 and 20 steps
+            between candidates.
+        noise: variance of the targets' noise, as a share of their own; None fits it.
     """
 
     name = "bo"
+    privileged = False
 
-    def __init__(self, seed_frames: int | None = None, exploration: float = 0.01) -> None:
-        if seed_frames is not None and seed_frames < 2:
+    def __init__(
+        self,
+        seed_frames: int | None = None,
+        exploration: float | None = None,
+        acquisition: str = "EI",
+        seeding: str = "sobol",
+        length_scale_nm: Sequence[float] | None = None,
+        noise: float | None = None,
+    ) -> None:
+        if seed_frames is not None and not (is_number(seed_frames, Integral) and seed_frames >= 2):
             raise ValueError(f"{seed_frames} seed frames; a fit needs at least 2")
-        if not exploration >= 0:
-            raise ValueError(f"an exploration of {exploration}; it must be at least 0")
+        for what, value, known in (
+            ("acquisition", acquisition, tuple(ACQUISITIONS)),
+            ("seeding", seeding, SEEDINGS),
+        ):
+            if value not in known:
+                raise ValueError(f"unknown {what} {value!r}; there are: {', '.join(known)}")
+        if noise is not None and not (is_number(noise) and 0 < noise < inf):
+            raise ValueError(f"a noise of {noise!r}; it must be above 0 and finite, or left out")
         self.chosen = seed_frames
         self.seed_frames = SEED_FRAMES if seed_frames is None else seed_frames
-        self.exploration = exploration
+        self.acquisition, self.seeding, self.noise = acquisition, seeding, noise
+        self.length_scale_nm = None if length_scale_nm is None else _bounds(length_scale_nm)
+        self.steer(ACQUISITIONS[acquisition][1] if exploration is None else exploration)
 
     @property
     def settings(self) -> dict[str, Any]:
         return {
             "engine": "scikit-optimize",
-            "acquisition": "EI",
+            "acquisition": self.acquisition,
             "exploration": self.exploration,
             "seed_frames": self.seed_frames,
+            "seeding": self.seeding,
             "kernel": "Matern 5/2",
-            "length_steps": LENGTH_STEPS,
+            "length_steps": LENGTH_STEPS if self.length_scale_nm is None else None,
+            "length_scale_nm": self.length_scale_nm,
+            "noise": self.noise,
             "pitch_frames": PITCH,
         }
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
-        from scipy.stats import qmc
-
         self.candidates = Candidates.of(context)
         if self.chosen is None:
             self.seed_frames = seed_frames_for(context)
         self.step_nm = PITCH * min(context.reference.fov_yx_nm)
-        half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
-        sobol = qmc.Sobol(2, rng=rng)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a seed count that is no power of two is fine here
-            points = sobol.random(4 * self.seed_frames)
-        order = self.candidates.nearest((points * 2 - 1) * half)
-        _, first = np.unique(order, return_index=True)
-        self.seeds = [int(k) for k in order[np.sort(first)]]
+        self.seeds = self._seeds(context, rng)
         self.rng = rng
+
+    def _seeds(self, context: Context, rng: np.random.Generator) -> list[int]:
+        """Candidates to begin with, more than are needed, since some may be forbidden."""
+        from scipy.stats import qmc
+
+        half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
+        count = 4 * self.seed_frames
+        centres = self.candidates.centres_yx_nm
+        if self.seeding == "sobol":
+            sobol = qmc.Sobol(2, rng=rng)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a count that is no power of two is fine here
+                points = sobol.random(count)
+            order = self.candidates.nearest((points * 2 - 1) * half)
+            _, first = np.unique(order, return_index=True)
+            chosen = order[np.sort(first)]
+        elif self.seeding == "random":
+            chosen = rng.permutation(len(centres))[:count]
+        else:
+            place = centres.min(axis=0) if self.seeding == "corner" else np.zeros(2)
+            away = np.hypot(*(centres - place).T)
+            chosen = np.argsort(away, kind="stable")[:count]
+        return [int(k) for k in chosen]
 
     def decide(
         self, measured_yx_nm: Floats, targets: Floats, allowed: NDArray[np.bool_]
@@ -105,27 +153,26 @@ class SkoptGP:
         mean, sigma, gain, best = self._belief(measured_yx_nm[known], targets[known])
         gain = np.where(free, gain, np.nan)
         index = int(np.nanargmax(gain))
-        if gain[index] <= 0.0:
+        if self.acquisition != "LCB" and gain[index] <= 0.0:
             index = int(np.where(free, sigma, -np.inf).argmax())
             reason = "no improvement is expected anywhere, so it goes where it knows least"
         else:
             reason = (
-                f"expected improvement is highest there (mean {mean[index]:.3g} ± "
+                f"{ACQUISITIONS[self.acquisition][0]} is highest there (mean {mean[index]:.3g} ± "
                 f"{sigma[index]:.2g}, best mean so far {best:.3g})"
             )
         maps = {
             "posterior mean": (mean, "target"),
             "uncertainty": (sigma, "target"),
-            "acquisition": (gain, "expected improvement"),
+            "acquisition": (gain, ACQUISITIONS[self.acquisition][0]),
         }
         return Decision(index, reason, maps)
 
     def _belief(
         self, measured_yx_nm: Floats, targets: Floats
     ) -> tuple[Floats, Floats, Floats, float]:
-        """Mean, standard deviation, expected improvement at the candidates; the incumbent."""
-        from skopt import Optimizer
-        from skopt.acquisition import gaussian_ei
+        """Mean, standard deviation and acquisition at the candidates; the incumbent."""
+        from skopt import Optimizer, acquisition
         from skopt.learning import GaussianProcessRegressor
         from skopt.learning.gaussian_process.kernels import ConstantKernel, Matern
         from skopt.space import Real
@@ -133,8 +180,8 @@ class SkoptGP:
         low = self.candidates.centres_yx_nm.min(axis=0)
         # A square space keeps nm alike along y and x, and with it one length scale.
         span = float(np.ptp(self.candidates.centres_yx_nm, axis=0).max()) or 1.0
-        step = self.step_nm / span
-        least, most = (n * step for n in LENGTH_STEPS)
+        bounds_nm = self.length_scale_nm or tuple(n * self.step_nm for n in LENGTH_STEPS)
+        least, most = (nm / span for nm in bounds_nm)
         kernel = ConstantKernel(1.0, (0.01, 100.0)) * Matern(
             length_scale=float(np.sqrt(least * most)), length_scale_bounds=(least, most), nu=2.5
         )
@@ -144,12 +191,12 @@ class SkoptGP:
             base_estimator=GaussianProcessRegressor(
                 kernel=kernel,
                 normalize_y=True,
-                noise="gaussian",
+                noise="gaussian" if self.noise is None else self.noise,
                 n_restarts_optimizer=1,
                 random_state=seed,  # skopt seeds only estimators that it makes itself
             ),
             n_initial_points=min(self.seed_frames, len(targets)),
-            acq_func="EI",
+            acq_func=self.acquisition,
             acq_optimizer="sampling",
             acq_optimizer_kwargs={"n_points": 1},
             random_state=seed,
@@ -167,11 +214,16 @@ class SkoptGP:
             # arXiv 1406.7758).
             measured = optimizer.space.transform(inside.tolist())
             incumbent = float(model.predict(measured).min())
-            gain = gaussian_ei(points, model, incumbent, xi=self.exploration)
-        return -mean * scale, sigma * scale, np.asarray(gain) * scale, -incumbent * scale
+            if self.acquisition == "EI":
+                gain = acquisition.gaussian_ei(points, model, incumbent, self.exploration) * scale
+            elif self.acquisition == "PI":
+                gain = acquisition.gaussian_pi(points, model, incumbent, self.exploration)
+            else:
+                gain = -acquisition.gaussian_lcb(points, model, self.exploration) * scale
+        return -mean * scale, sigma * scale, np.asarray(gain), -incumbent * scale
 
     def steer(self, exploration: float) -> None:
-        if not exploration >= 0:
+        if not (is_number(exploration) and 0 <= exploration < inf):
             raise ValueError(f"an exploration of {exploration}; it must be at least 0")
         self.exploration = exploration
 
@@ -186,3 +238,18 @@ class SkoptGP:
         self.rng.bit_generator.state = state["rng"]
         self.seeds = list(state["seeds"])
         self.exploration = float(state["exploration"])
+
+
+def _bounds(length_scale_nm: Sequence[float]) -> tuple[float, float]:
+    """The two bounds of a length scale; ValueError where they are none."""
+    try:
+        least, most = length_scale_nm
+        sound = is_number(least) and is_number(most) and 0 < least < most < inf
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise ValueError(
+            f"length_scale_nm is {length_scale_nm!r}; it must be two lengths in nm above 0, the "
+            "smaller one first"
+        )
+    return float(least), float(most)

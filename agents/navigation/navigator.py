@@ -68,6 +68,7 @@ class Navigator(Protocol):
     """Given what has been measured, where next?"""
 
     name: str
+    privileged: bool  # it is told the truth
     candidates: Candidates
 
     @property

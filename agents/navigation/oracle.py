@@ -26,6 +26,7 @@ class Oracle(Scripted):
     """
 
     name = "oracle"
+    privileged = True
     reason = "the greatest gain in features seen"
 
     def plan(

@@ -19,6 +19,7 @@ class Scripted:
     """Visits candidates in an order that is fixed before the first frame."""
 
     name = "scripted"
+    privileged = False
     settings: Mapping[str, Any] = {}
     reason = "the plan says so"
     candidates: Candidates

@@ -8,11 +8,14 @@ so far and on nothing else.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hardware.microscope import Frame
+from ..agent import Context
 from .windows import fourier_magnitude, windows
 
 Floats = NDArray[np.float64]
@@ -32,6 +35,7 @@ class LinearPerception:
     """
 
     name = "linear"
+    privileged = False
 
     def __init__(
         self,
@@ -54,7 +58,8 @@ class LinearPerception:
         self.window = window
         self.overlap = overlap
 
-    def reset(self, seed: int) -> None:
+    def reset(self, context: Context, seed: int) -> None:
+        self.full_scale = context.full_scale
         self.seed = seed % 2**32
         self.model: Any = None
         self.largest = 0
@@ -72,8 +77,14 @@ class LinearPerception:
             "overlap": self.overlap,
         }
 
-    def features(self, images: Floats) -> Floats:
-        """Fourier magnitudes (n, k, s, s) of the k windows of each image (n, rows, columns)."""
+    def features(self, frames: Sequence[Frame]) -> Floats:
+        """Fourier magnitudes (n, k, s, s) of the k windows of each of n frames."""
+        black, white = self.full_scale[frames[0].request.detectors[0]]
+        images = np.array([f.image for f in frames], dtype=np.float64)
+        return self.magnitudes((images - black) / (white - black))
+
+    def magnitudes(self, images: Floats) -> Floats:
+        """The same of images (n, rows, columns), 0 at black and 1 at white."""
         side = max(4, round(self.window * min(images.shape[1:])))
         side += side % 2
         side = min(side, min(images.shape[1:]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stemscout.agents.agent import Agent
-from stemscout.agents.catalogue import AGENTS, make_agent
+from stemscout.agents.catalogue import AGENTS, NAVIGATORS, PERCEPTIONS, make_agent
 from stemscout.agents.experiment import Experiment
 from stemscout.agents.navigation.bayesian import seed_frames_for
 from stemscout.benchmarks.scores import seen_curve
@@ -41,7 +41,7 @@ def centres(experiment):
 
 def test_spends_its_budget_and_no_more(run, name):
     experiment = run(name)
-    assert len(experiment.steps) == 15 or name == "oracle"
+    assert len(experiment.steps) == 15 or name.endswith("oracle")
     assert experiment.steps[-1].spent <= BUDGET * (1 + 1e-9)
     assert [s.index for s in experiment.steps] == list(range(len(experiment.steps)))
 
@@ -65,7 +65,7 @@ def test_only_the_privileged_are_told_the_truth(graphene, name):
     env.reset(seed=0)
     context = Experiment(env, agent).context()
     assert (context.truth is not None) == agent.privileged
-    assert agent.privileged == (name == "oracle")
+    assert agent.privileged == ("oracle" in name or "true" in name)
 
 
 def test_explains_itself_in_one_sentence(run, name):
@@ -113,18 +113,22 @@ def test_curiosity_and_targets_are_refused_by_those_that_have_none(graphene, nam
     env = graphene(budget=BUDGET)
     env.reset(seed=0)
     agent.reset(Experiment(env, agent).context(), 0)
-    if name == "linear-bo":
-        agent.steer(target=1, exploration=0.5)
-    else:
-        for wish in ({"target": 1}, {"exploration": 0.5}):
-            with pytest.raises(ValueError, match=name):
+    perception, _, navigator = name.rpartition("-")
+    for wish, has in (
+        ({"target": 1}, bool(perception)),
+        ({"exploration": 0.5}, navigator == "bo"),
+    ):
+        if has:
+            agent.steer(**wish)
+        else:
+            with pytest.raises(ValueError, match=navigator):
                 agent.steer(**wish)
 
 
 def test_runs_on_a_recording(recorded, name):
     experiment = Experiment(recorded(budget=0.05), make_agent(name), seed=0)
-    if name == "oracle":
-        with pytest.raises(ValueError, match="the oracle needs the truth"):
+    if experiment.agent.privileged:
+        with pytest.raises(ValueError, match="needs the truth"):
             experiment.run()
         return
     steps = experiment.run()
@@ -139,6 +143,21 @@ def test_unknown_agents_and_options_list_the_known():
         make_agent("grid", component=1)
     with pytest.raises(ValueError, match="component 4; linear-bo has components 0 to 3"):
         make_agent("linear-bo", component=4)
+    with pytest.raises(ValueError, match="true-bo has no option window; it has: component, seed_"):
+        make_agent("true-bo", window=0.5)
+    with pytest.raises(ValueError, match="unknown agent 'bo'"):  # it pursues what nobody tells
+        make_agent("bo")
+    with pytest.raises(ValueError, match="linear-bo: "):
+        make_agent("linear-bo", window="half")
+
+
+def test_any_perception_goes_with_any_navigator():
+    assert set(AGENTS) >= {f"{p}-{n}" for p in PERCEPTIONS for n in NAVIGATORS}
+    agent = make_agent("linear-bo", decomposition="nmf", window=0.25, seeding="corner", noise=0.1)
+    assert agent.settings["perception"]["decomposition"] == "nmf"
+    assert agent.settings["perception"]["window"] == 0.25
+    assert agent.settings["navigator"]["seeding"] == "corner"
+    assert agent.settings["navigator"]["noise"] == 0.1
 
 
 def test_the_oracle_is_the_upper_bound(run):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from stemscout.agents.perception.linear import DECOMPOSITIONS, LinearPerception
 from stemscout.agents.perception.windows import fourier_magnitude, windows
+
+SHOWN = SimpleNamespace(full_scale={"haadf": (0.0, 1.0)})  # all that it asks of a context
 
 
 def lattice(period, count, seed, size=32, bright=1.0):
@@ -50,7 +54,7 @@ def test_fourier_magnitude_shows_the_lattice_and_forgets_its_phase():
 @pytest.fixture(params=DECOMPOSITIONS)
 def perception(request):
     made = LinearPerception(request.param)
-    made.reset(seed=3)
+    made.reset(SHOWN, seed=3)
     return made
 
 
@@ -70,7 +74,7 @@ def pursued(perception, scores):
 
 
 def fitted(perception, frames, shares=None):
-    features = perception.features(frames)
+    features = perception.magnitudes(frames)
     perception.fit(features, even(len(frames)) if shares is None else shares)
     return perception.describe(features)
 
@@ -107,26 +111,26 @@ def test_components_come_in_the_order_of_variance(perception, frames):
 def test_same_seed_same_scores(frames):
     first, second = LinearPerception("nmf"), LinearPerception("nmf")
     for p in (first, second):
-        p.reset(seed=7)
+        p.reset(SHOWN, seed=7)
     assert np.array_equal(fitted(first, frames), fitted(second, frames))
 
 
 def test_fewer_frames_than_components(perception):
-    features = perception.features(lattice(8.0, 1, 0, size=8))
+    features = perception.magnitudes(lattice(8.0, 1, 0, size=8))
     perception.fit(features, even(len(features)))
     assert np.isfinite(perception.describe(features)).all()
     assert len(perception.components) <= 4
 
 
 def test_constant_frames_do_no_harm(perception):
-    features = perception.features(np.ones((3, 16, 16)))
+    features = perception.magnitudes(np.ones((3, 16, 16)))
     perception.fit(features, even(len(features)))
     assert np.isfinite(perception.describe(features)).all()
 
 
 def test_odd_frames_of_a_recording(perception):
     """27 px, as of a 435 px image: windows of 14 px at 75 % overlap."""
-    features = perception.features(np.random.default_rng(0).random((2, 27, 27)))
+    features = perception.magnitudes(np.random.default_rng(0).random((2, 27, 27)))
     assert features.shape == (2, 16, 8, 8)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stemscout.agents.agent import Context
 from stemscout.agents.catalogue import make_agent
 from stemscout.agents.experiment import Experiment
-from stemscout.agents.navigation.bayesian import SkoptGP
+from stemscout.agents.navigation.bayesian import ACQUISITIONS, SEEDINGS, SkoptGP
 from stemscout.agents.navigation.navigator import Candidates
 from stemscout.agents.navigation.scripted import Grid, Random, bit_reversed_order, coarse_shape
 from stemscout.envs.actions import PositionAction
@@ -190,11 +190,71 @@ class TestSkoptGP:
             centres = np.vstack([centres, navigator.candidates.centres_yx_nm[decision.index]])
         assert len(np.unique(centres, axis=0)) == 5
 
+    @pytest.mark.parametrize(("name", "words"), [(n, w) for n, (w, _) in ACQUISITIONS.items()])
+    def test_every_acquisition_climbs_the_bump_and_says_what_it_is(self, name, words):
+        navigator = ready(SkoptGP(acquisition=name))
+        centres, targets = measured(navigator, 6, bump)
+        for _ in range(12):
+            decision = navigator.decide(centres, targets, anywhere(navigator))
+            assert decision.maps["acquisition"][1] == words
+            new = navigator.candidates.centres_yx_nm[decision.index]
+            centres, targets = np.vstack([centres, new]), np.append(targets, bump(*new))
+        assert targets.max() > 0.85
+
+    def test_more_curiosity_goes_where_less_is_known(self):
+        sigma = []
+        for kappa in (0.0, 10.0):
+            navigator = ready(SkoptGP(acquisition="LCB", exploration=kappa))
+            centres, targets = measured(navigator, 20, bump)
+            decision = navigator.decide(centres, targets, anywhere(navigator))
+            sigma.append(decision.maps["uncertainty"][0][decision.index])
+        assert sigma[1] > 2 * sigma[0]
+
+    def test_where_it_begins_is_as_asked(self):
+        half = np.array(FIELD) / 2
+        begins = {}
+        for seeding in SEEDINGS:
+            navigator = ready(SkoptGP(seeding=seeding))
+            centres = navigator.candidates.centres_yx_nm[navigator.seeds[:5]]
+            assert len(np.unique(centres, axis=0)) == 5
+            begins[seeding] = centres
+        assert (np.abs(begins["middle"]) <= 1.5).all()
+        assert (np.abs(begins["corner"] + half) <= 2.5).all()
+        for spread in ("sobol", "random"):
+            assert np.ptp(begins[spread], axis=0).max() > 6.0
+
+    def test_a_length_scale_within_its_bounds_and_a_noise_that_is_given(self):
+        """Short scales forget within a step; much noise is not followed."""
+        maps = {}
+        for name, options in {
+            "short": {"length_scale_nm": [0.2, 0.3]},
+            "long": {"length_scale_nm": [6.0, 9.0]},
+            "noisy": {"length_scale_nm": [6.0, 9.0], "noise": 10.0},
+        }.items():
+            navigator = ready(SkoptGP(**options))
+            centres, targets = measured(navigator, 30, bump)
+            maps[name] = navigator.decide(centres, targets, anywhere(navigator)).maps
+        sigma = {k: m["uncertainty"][0].mean() for k, m in maps.items()}
+        assert sigma["short"] > 2 * sigma["long"]
+        ranges = {k: np.ptp(m["posterior mean"][0]) for k, m in maps.items()}
+        assert ranges["noisy"] < 0.5 * ranges["long"]
+
     def test_bad_settings(self):
         with pytest.raises(ValueError, match="1 seed frames; a fit needs at least 2"):
             SkoptGP(seed_frames=1)
         with pytest.raises(ValueError, match="an exploration of -1"):
             SkoptGP().steer(-1.0)
+        for wrong in (
+            {"acquisition": "luck"},
+            {"seeding": "everywhere"},
+            {"length_scale_nm": [3.0, 1.0]},
+            {"length_scale_nm": 2.0},
+            {"noise": 0.0},
+            {"exploration": "much"},
+        ):
+            (name,) = wrong
+            with pytest.raises(ValueError, match=name):
+                SkoptGP(**wrong)
 
 
 def test_candidates_lie_half_a_frame_apart():
