@@ -22,7 +22,7 @@ app = group("Measure and compare agents.")
 )
 def bench_run(
     suite: Annotated[
-        str, typer.Argument(help="smoke, half, standard, slow, exact, or a YAML file.")
+        str, typer.Argument(help="By name (docs/benchmark.md has them all), or a YAML file.")
     ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; by default results/ and its name.")

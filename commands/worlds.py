@@ -36,6 +36,9 @@ def simulate(
     margin_nm: Annotated[
         float, Number("Imaged beyond the field, for a beam that may drift there.")
     ] = 0.0,
+    defocus_nm: Annotated[
+        float, Number("Beyond what the specimen's optics have; underfocus is positive.")
+    ] = 0.0,
     out: Annotated[
         Path | None, typer.Option(help="A file to write besides: .npz, .hspy or .tif.")
     ] = None,
@@ -71,6 +74,7 @@ def simulate(
         renderer,
         world.detectors(specimen, renderer),
         margin_nm,
+        defocus_nm,
     )
     # The world's address tells its picture from that of any other.
     own = Path(f"{specimen}-{difficulty}-{seed}-{recipe.digest[:8]}.png")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from .scan_env import ScanEnv
-from .sources import SpecimenSource
+from .specimen_env import SpecimenEnv
 from .vector import ScanVectorEnv
 
 
-class CompositeEnv(ScanEnv):
+class CompositeEnv(SpecimenEnv):
     """Find features of several kinds and scales, far apart; hard only.
 
     ## Description
@@ -95,20 +93,14 @@ class CompositeEnv(ScanEnv):
     ## Arguments
     ``difficulty`` (``hard`` alone), ``renderer`` (``fast``; no abtem world ships),
     ``imperfections`` (``pristine``, ``realistic``, or those of ``simulators/imperfections``),
-    and those of ``ScanEnv``: ``action``, ``observation``, ``task``, ``budget``,
-    ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``, ``terminate_when_done``,
-    ``privileged``, ``render_mode``.
+    ``field_nm`` (96 is the least), ``dose`` (of a frame, times the level's: 1),
+    ``defocus_nm`` (0), and those of ``ScanEnv``: ``action``, ``observation``, ``task``,
+    ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
+    ``terminate_when_done``, ``privileged``, ``render_mode``.
     """
 
-    def __init__(
-        self,
-        difficulty: str = "hard",
-        renderer: str = "fast",
-        imperfections: Any = "pristine",
-        **options: Any,
-    ) -> None:
-        source = SpecimenSource("composite", difficulty, renderer, imperfections)
-        super().__init__(source, **options)
+    specimen = "composite"
+    default_difficulty = "hard"
 
 
 make_vector = partial(ScanVectorEnv, CompositeEnv)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from .scan_env import ScanEnv
-from .sources import SpecimenSource
+from .specimen_env import SpecimenEnv
 from .vector import ScanVectorEnv
 
 
-class FerroelectricDomainsEnv(ScanEnv):
+class FerroelectricDomainsEnv(SpecimenEnv):
     """Find the domain walls of BiFeO3, which hardly show in the raw image.
 
     ## Description
@@ -102,20 +100,13 @@ class FerroelectricDomainsEnv(ScanEnv):
     ## Arguments
     ``difficulty`` (``easy``, ``medium``, the default, or ``hard``), ``renderer`` (``fast``, or
     ``abtem``, at medium), ``imperfections`` (``pristine``, ``realistic``, or those of
-    ``simulators/imperfections``), and those of ``ScanEnv``: ``action``, ``observation``,
-    ``task``, ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
+    ``simulators/imperfections``), ``field_nm`` (28.8), ``dose`` (of a frame, times the level's:
+    1), ``defocus_nm`` (0), and those of ``ScanEnv``: ``action``, ``observation``, ``task``,
+    ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
     ``terminate_when_done``, ``privileged``, ``render_mode``.
     """
 
-    def __init__(
-        self,
-        difficulty: str = "medium",
-        renderer: str = "fast",
-        imperfections: Any = "pristine",
-        **options: Any,
-    ) -> None:
-        source = SpecimenSource("bifeo3", difficulty, renderer, imperfections)
-        super().__init__(source, **options)
+    specimen = "bifeo3"
 
 
 make_vector = partial(ScanVectorEnv, FerroelectricDomainsEnv)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from .scan_env import ScanEnv
-from .sources import SpecimenSource
+from .specimen_env import SpecimenEnv
 from .vector import ScanVectorEnv
 
 
-class GrapheneDefectsEnv(ScanEnv):
+class GrapheneDefectsEnv(SpecimenEnv):
     """Find silicon, vacancies, rotated bonds, holes and a grain boundary in graphene.
 
     ## Description
@@ -101,20 +99,13 @@ class GrapheneDefectsEnv(ScanEnv):
     ## Arguments
     ``difficulty`` (``easy``, ``medium``, the default, or ``hard``), ``renderer`` (``fast``, or
     ``abtem``, at medium), ``imperfections`` (``pristine``, ``realistic``, or those of
-    ``simulators/imperfections``), and those of ``ScanEnv``: ``action``, ``observation``,
-    ``task``, ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
+    ``simulators/imperfections``), ``field_nm`` (24), ``dose`` (of a frame, times the level's:
+    1), ``defocus_nm`` (0), and those of ``ScanEnv``: ``action``, ``observation``, ``task``,
+    ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
     ``terminate_when_done``, ``privileged``, ``render_mode``.
     """
 
-    def __init__(
-        self,
-        difficulty: str = "medium",
-        renderer: str = "fast",
-        imperfections: Any = "pristine",
-        **options: Any,
-    ) -> None:
-        source = SpecimenSource("graphene", difficulty, renderer, imperfections)
-        super().__init__(source, **options)
+    specimen = "graphene"
 
 
 make_vector = partial(ScanVectorEnv, GrapheneDefectsEnv)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from .scan_env import ScanEnv
-from .sources import SpecimenSource
+from .specimen_env import SpecimenEnv
 from .vector import ScanVectorEnv
 
 
-class MoS2DefectsEnv(ScanEnv):
+class MoS2DefectsEnv(SpecimenEnv):
     """Find vacancies, substitutions, antisites and a phase boundary in a sheet of MoS2.
 
     ## Description
@@ -108,20 +106,13 @@ class MoS2DefectsEnv(ScanEnv):
     ## Arguments
     ``difficulty`` (``easy``, ``medium``, the default, or ``hard``), ``renderer`` (``fast``, or
     ``abtem``, at medium), ``imperfections`` (``pristine``, ``realistic``, or those of
-    ``simulators/imperfections``), and those of ``ScanEnv``: ``action``, ``observation``,
-    ``task``, ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
+    ``simulators/imperfections``), ``field_nm`` (24), ``dose`` (of a frame, times the level's:
+    1), ``defocus_nm`` (0), and those of ``ScanEnv``: ``action``, ``observation``, ``task``,
+    ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
     ``terminate_when_done``, ``privileged``, ``render_mode``.
     """
 
-    def __init__(
-        self,
-        difficulty: str = "medium",
-        renderer: str = "fast",
-        imperfections: Any = "pristine",
-        **options: Any,
-    ) -> None:
-        source = SpecimenSource("mos2", difficulty, renderer, imperfections)
-        super().__init__(source, **options)
+    specimen = "mos2"
 
 
 make_vector = partial(ScanVectorEnv, MoS2DefectsEnv)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from .scan_env import ScanEnv
-from .sources import SpecimenSource
+from .specimen_env import SpecimenEnv
 from .vector import ScanVectorEnv
 
 
-class NanoparticlesEnv(ScanEnv):
+class NanoparticlesEnv(SpecimenEnv):
     """Find the junctions between gold particles on a carbon film.
 
     ## Description
@@ -97,20 +95,13 @@ class NanoparticlesEnv(ScanEnv):
     ## Arguments
     ``difficulty`` (``easy``, ``medium``, the default, or ``hard``), ``renderer`` (``fast``; no
     abtem world ships), ``imperfections`` (``pristine``, ``realistic``, or those of
-    ``simulators/imperfections``), and those of ``ScanEnv``: ``action``, ``observation``,
-    ``task``, ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
+    ``simulators/imperfections``), ``field_nm`` (96), ``dose`` (of a frame, times the level's:
+    1), ``defocus_nm`` (0), and those of ``ScanEnv``: ``action``, ``observation``, ``task``,
+    ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
     ``terminate_when_done``, ``privileged``, ``render_mode``.
     """
 
-    def __init__(
-        self,
-        difficulty: str = "medium",
-        renderer: str = "fast",
-        imperfections: Any = "pristine",
-        **options: Any,
-    ) -> None:
-        source = SpecimenSource("nanoparticles", difficulty, renderer, imperfections)
-        super().__init__(source, **options)
+    specimen = "nanoparticles"
 
 
 make_vector = partial(ScanVectorEnv, NanoparticlesEnv)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from .scan_env import ScanEnv
-from .sources import SpecimenSource
+from .specimen_env import SpecimenEnv
 from .vector import ScanVectorEnv
 
 
-class NiOPillarsEnv(ScanEnv):
+class NiOPillarsEnv(SpecimenEnv):
     """Find NiO pillars and tiny inclusions in a film of La0.7Sr0.3MnO3.
 
     ## Description
@@ -100,20 +98,13 @@ class NiOPillarsEnv(ScanEnv):
     ## Arguments
     ``difficulty`` (``easy``, ``medium``, the default, or ``hard``), ``renderer`` (``fast``, or
     ``abtem``, at medium), ``imperfections`` (``pristine``, ``realistic``, or those of
-    ``simulators/imperfections``), and those of ``ScanEnv``: ``action``, ``observation``,
-    ``task``, ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
+    ``simulators/imperfections``), ``field_nm`` (28.8), ``dose`` (of a frame, times the level's:
+    1), ``defocus_nm`` (0), and those of ``ScanEnv``: ``action``, ``observation``, ``task``,
+    ``budget``, ``time_budget_s``, ``survey``, ``shaping``, ``discount``, ``split``,
     ``terminate_when_done``, ``privileged``, ``render_mode``.
     """
 
-    def __init__(
-        self,
-        difficulty: str = "medium",
-        renderer: str = "fast",
-        imperfections: Any = "pristine",
-        **options: Any,
-    ) -> None:
-        source = SpecimenSource("nio_lsmo", difficulty, renderer, imperfections)
-        super().__init__(source, **options)
+    specimen = "nio_lsmo"
 
 
 make_vector = partial(ScanVectorEnv, NiOPillarsEnv)

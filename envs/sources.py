@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import asdict, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from ..simulators.recorded import DETECTOR, RecordedMicroscope
 from ..simulators.simulated import SimulatedMicroscope, limits_over
 from ..simulators.specimens import FeatureClass, Specimen, check_difficulty, specimen_module
 from ..simulators.world import (
+    LARGEST_FIELD_NM,
     RENDERERS,
     Recipe,
     World,
@@ -73,6 +75,20 @@ class SpecimenSource:
 
     With the fast renderer the specimen follows the seed; with abtem it is the
     one in the package, and the seed varies the noise only.
+
+    Args:
+        specimen: its kind.
+        difficulty: a level that it has.
+        renderer: ``fast`` or ``abtem``.
+        imperfections: of the instrument (``simulators.imperfections.named``).
+        field_nm: side of the square field; None for the specimen's own.
+        dose: of a reference frame, as a multiple of the level's: its dwell is.  What
+            features need stays, so that below 1 some take several frames.
+        defocus_nm: beyond that of the specimen's optics; needs are those in focus.
+
+    Raises:
+        ValueError: what there is not, or cannot be; also a field or a defocus that a
+            shipped world does not have.
     """
 
     def __init__(
@@ -80,29 +96,55 @@ class SpecimenSource:
         specimen: str,
         difficulty: str = "medium",
         renderer: str = "fast",
-        imperfections: str | Imperfections = "pristine",
+        imperfections: str | Mapping[str, Any] | Imperfections = "pristine",
+        field_nm: float | None = None,
+        dose: float = 1.0,
+        defocus_nm: float = 0.0,
     ) -> None:
         module = specimen_module(specimen)
         check_difficulty(specimen, difficulty)
+        for option, value in (("field_nm", field_nm), ("dose", dose), ("defocus_nm", defocus_nm)):
+            if value is not None and not is_number(value):
+                raise ValueError(f"{option} is {value!r}; it must be a number")
+        if not 0 < dose < inf:
+            raise ValueError(f"a dose of {dose} reference frames; it must be above 0 and finite")
         if renderer not in RENDERERS:
             known = ", ".join(RENDERERS)
             raise ValueError(f"unknown renderer {renderer!r}; there are: {known}")
         self.specimen, self.difficulty, self.renderer = specimen, difficulty, renderer
         self.open_world: Callable[[Recipe], World] = open_world  # or one that prepares them
         self.fixed = shipped(specimen, difficulty) if renderer == "abtem" else None
-        side = self.fixed.field_nm if self.fixed else module.FIELD_NM
-        self.field_yx_nm = (side, side)
+        if self.fixed and (field_nm is not None or defocus_nm):
+            raise ValueError(
+                "field_nm and defocus_nm go with renderer='fast'; a shipped world is what it is"
+            )
+        if field_nm is not None and not module.LEAST_FIELD_NM <= field_nm <= LARGEST_FIELD_NM:
+            raise ValueError(
+                f"a field of {field_nm} nm; of {specimen} it must be from "
+                f"{module.LEAST_FIELD_NM:g} to {LARGEST_FIELD_NM:g} nm wide"
+            )
+        side = self.fixed.field_nm if self.fixed else field_nm or module.FIELD_NM
+        self.field_yx_nm = (float(side), float(side))
+        self.defocus_nm = float(defocus_nm)
         self.sampling_nm = module.SAMPLING_NM
         self.reference = ReferenceFrame(
             (module.FRAME_NM, module.FRAME_NM),
             (module.FRAME_PX, module.FRAME_PX),
-            module.LEVELS[difficulty].dwell_us,
+            module.LEVELS[difficulty].dwell_us * dose,
         )
         self.classes = module.CLASSES
         self.limits = limits_over(self.field_yx_nm, self.reference.detectors)
+        shortest, longest = self.limits.dwell_us
+        if not shortest <= self.reference.dwell_us <= longest:
+            raise ValueError(
+                f"a dose of {dose:g} takes a dwell of {self.reference.dwell_us:g} µs; the "
+                f"microscope allows {shortest:g} to {longest:g}"
+            )
         self.costs = CostModel()
         self.imperfections = named(imperfections)
         self.margin_nm = self.imperfections.reach_nm(self.field_yx_nm)
+        if not self.fixed:
+            self.optics = self.recipe(0, "train", 0, None).optics  # refuses what cannot be
         if self.fixed:
             # Refused now and not at the first reset.
             SimulatedMicroscope(open_world(self.fixed), 0, imperfections=self.imperfections)
@@ -110,8 +152,7 @@ class SpecimenSource:
     @property
     def settings(self) -> dict[str, Any]:
         # A shipped world keeps the optics that it was simulated under.
-        world = open_world(self.fixed) if self.fixed else None
-        optics = world.optics if world else specimen_module(self.specimen).OPTICS
+        optics = open_world(self.fixed).optics if self.fixed else self.optics
         return {
             "specimen": self.specimen,
             "difficulty": self.difficulty,
@@ -129,7 +170,15 @@ class SpecimenSource:
         shown = (seed, episode) if specimen is None else (specimen, 0)
         entropy, key = specimen_seed(shown[0], split, shown[1])
         field = self.field_yx_nm[0]
-        return Recipe(self.specimen, self.difficulty, entropy, key, field, margin_nm=self.margin_nm)
+        return Recipe(
+            self.specimen,
+            self.difficulty,
+            entropy,
+            key,
+            field,
+            margin_nm=self.margin_nm,
+            defocus_nm=self.defocus_nm,
+        )
 
     def microscope(
         self, seed: int, split: str, episode: int, specimen: int | None

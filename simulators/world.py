@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from . import fast, files, multislice
 from .cache import Cache
+from .defocus import defocused
 from .grid import PAD, Grid
 from .multislice import Images, Multislice
 from .optics import Detector, Optics
@@ -24,6 +25,7 @@ from .spline import coefficients_of, image_of
 
 F32 = NDArray[np.float32]
 LARGEST_FIELD_NM = 200.0  # 8,000 nodes to a side, 256 MB to a detector; some ten seconds
+LARGEST_DEFOCUS_NM = 20.0  # beyond, a probe is wider than what the margins of images allow for
 SPLITS = ("train", "validation", "test")
 RENDERERS = ("fast", "abtem")
 SHIPPED = Path(__file__).parent / "worlds"
@@ -36,7 +38,7 @@ class Recipe:
 
     ``entropy`` and ``spawn_key`` are those of the ``SeedSequence`` from which
     the specimen is drawn; ``margin_nm`` is imaged beyond the field, for a beam
-    that may drift there.
+    that may drift there; ``defocus_nm`` is added to what the specimen's optics have.
     """
 
     specimen: str
@@ -47,6 +49,7 @@ class Recipe:
     renderer: str = "fast"
     detectors: tuple[str, ...] = ("haadf",)
     margin_nm: float = 0.0
+    defocus_nm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.renderer not in RENDERERS:
@@ -61,11 +64,22 @@ class Recipe:
             raise ValueError(
                 f"a margin of {self.margin_nm} nm; it must be at least 0 and at most the field"
             )
+        if not abs(self.defocus_nm) <= LARGEST_DEFOCUS_NM:
+            raise ValueError(
+                f"a defocus of {self.defocus_nm} nm; it must lie within "
+                f"{LARGEST_DEFOCUS_NM:g} nm of focus"
+            )
 
     @property
     def digest(self) -> str:
         """The address of the world this recipe makes now, by these versions."""
         return digest_of(circumstances(self))
+
+    @property
+    def optics(self) -> Optics:
+        """Probe and detectors."""
+        optics: Optics = specimen_module(self.specimen).OPTICS
+        return replace(optics, defocus_nm=optics.defocus_nm + self.defocus_nm)
 
     @property
     def seed(self) -> np.random.SeedSequence:
@@ -132,13 +146,13 @@ def circumstances(recipe: Recipe, specimen: Specimen | None = None) -> dict[str,
         settings = {"calibration": fast.calibration_digest(recipe.specimen)}
         sampling = module.SAMPLING_NM
     else:
-        settings = asdict(multislice_settings(recipe.specimen))
+        settings = asdict(multislice_settings(recipe.specimen, recipe.optics))
         sampling = module.EXACT_SAMPLING_NM
         versions |= {"renderer": multislice.REVISION, "abtem": version("abtem")}
     return {
         "recipe": asdict(recipe),
         "specimen": shown.digest,
-        "optics": asdict(module.OPTICS),
+        "optics": asdict(recipe.optics),
         "sampling_nm": sampling,
         "settings": settings,
         "versions": versions,
@@ -185,8 +199,16 @@ def render_fast(recipe: Recipe) -> World:
     fast.check_optics(recipe.specimen, module.OPTICS)
     specimen = generate(recipe)
     grid = _grid(recipe, module.SAMPLING_NM)
-    coefficients = {d: fast.coefficients(specimen, grid, d) for d in recipe.detectors}
-    return World(recipe, specimen, module.OPTICS, grid, coefficients)
+    coefficients = {
+        d: defocused(
+            fast.coefficients(specimen, grid, d),
+            grid.sampling_nm,
+            module.OPTICS,
+            recipe.defocus_nm,
+        )
+        for d in recipe.detectors
+    }
+    return World(recipe, specimen, recipe.optics, grid, coefficients)
 
 
 def render_abtem(
@@ -202,16 +224,15 @@ def render_abtem(
     """
     module = specimen_module(recipe.specimen)
     grid = _grid(recipe, module.EXACT_SAMPLING_NM)
-    multislice.check_memory(grid, module.OPTICS, memory_gib)
+    optics = recipe.optics
+    multislice.check_memory(grid, optics, memory_gib)
     specimen = generate(recipe)
-    settings = multislice_settings(recipe.specimen)
+    settings = multislice_settings(recipe.specimen, optics)
     images: Images = multislice.render(
-        specimen.atoms(), grid, module.OPTICS, settings, folder, report, scheduler, memory_gib
+        specimen.atoms(), grid, optics, settings, folder, report, scheduler, memory_gib
     )
     coefficients = {name: coefficients_of(images[name]) for name in recipe.detectors}
-    return World(
-        recipe, specimen, module.OPTICS, grid, coefficients, circumstances(recipe, specimen)
-    )
+    return World(recipe, specimen, optics, grid, coefficients, circumstances(recipe, specimen))
 
 
 def generate(recipe: Recipe) -> Specimen:
@@ -227,15 +248,15 @@ def _grid(recipe: Recipe, sampling_nm: float) -> Grid:
     return Grid.over((side, side), sampling_nm)
 
 
-def multislice_settings(specimen: str) -> Multislice:
-    """How the abtem renderer simulates a kind of specimen."""
+def multislice_settings(specimen: str, optics: Optics | None = None) -> Multislice:
+    """How the abtem renderer simulates a kind of specimen, under its own optics or others."""
     module = specimen_module(specimen)
     return Multislice(
         configurations=module.CONFIGURATIONS,
         thermal_sigma_nm=module.THERMAL_SIGMA_NM,
         slice_nm=module.SLICE_NM,
         tile_nodes=module.TILE_NODES,
-        margin_nm=round(multislice.margin_nm(module.OPTICS, module.THICKNESS_NM), 3),
+        margin_nm=round(multislice.margin_nm(optics or module.OPTICS, module.THICKNESS_NM), 3),
     )
 
 
@@ -268,7 +289,8 @@ def _open_abtem(recipe: Recipe) -> World:
             f"{recipe.entropy}, {recipe.field_nm:g} nm; make it with `stemscout simulate "
             f"{recipe.specimen} --seed {recipe.entropy} --difficulty {recipe.difficulty} "
             f"--split {SPLITS[recipe.spawn_key[0]]} --fov-nm {recipe.field_nm:g} "
-            f"--margin-nm {recipe.margin_nm:g} --renderer abtem`"
+            f"--margin-nm {recipe.margin_nm:g} --defocus-nm {recipe.defocus_nm:g} "
+            "--renderer abtem`"
         )
     return unpack(*found)
 

@@ -7,8 +7,10 @@ is None.  The objects describe; an episode holds what they need to remember
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from math import hypot
+from typing import Any
 
 from .contamination import ContaminationGrowth
 from .counting import EVERY_ELECTRON, Counting
@@ -78,6 +80,17 @@ class Imperfections:
         return self.growth is not None or self.damage is not None
 
 
+KINDS: dict[str, Any] = {
+    "counting": Counting,
+    "detector": DetectorResponse,
+    "jitter": LineJitter,
+    "flyback": Flyback,
+    "drift": Drift,
+    "rotation": ScanRotationError,
+    "hysteresis": Hysteresis,
+    "growth": ContaminationGrowth,
+    "damage": BeamDamage,
+}
 PRESETS = {
     "pristine": Imperfections(),
     # What a well-kept, aberration-corrected instrument shows after an hour of settling.
@@ -94,14 +107,38 @@ PRESETS = {
 }
 
 
-def named(name: str | Imperfections) -> Imperfections:
-    """A preset by its name; ``Imperfections`` are what they are.
+def named(name: str | Mapping[str, Any] | Imperfections) -> Imperfections:
+    """A preset by its name, or imperfections as plain data; ``Imperfections`` are what they are.
+
+    Plain data names what is on, and its parameters:
+    ``{"drift": {"speed_nm_per_min": 1.0}, "damage": {}}``.  What is not named is off, but for
+    counting; ``{"counting": None}`` switches that off too.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        ValueError: an unknown name or parameter; the message lists the known ones.
     """
     if isinstance(name, Imperfections):
         return name
+    if isinstance(name, Mapping):
+        return _of(name)
     if name not in PRESETS:
         raise ValueError(f"unknown imperfections {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def _of(data: Mapping[str, Any]) -> Imperfections:
+    unknown = [str(k) for k in data if k not in KINDS]
+    if unknown:
+        raise ValueError(
+            f"unknown imperfection {', '.join(unknown)}; there are: {', '.join(KINDS)}"
+        )
+    made: dict[str, Any] = {}
+    for name, given in data.items():
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"{name} is {given!r}; it must name parameters, as {{}} does, or null")
+        try:
+            made[name] = None if given is None else KINDS[name](**given)
+        except TypeError as error:
+            known = ", ".join(f.name for f in fields(KINDS[name])) or "none"
+            raise ValueError(f"{name}: {error}; its parameters: {known}") from error
+    return Imperfections(**made)
