@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from stemscout.agents.catalogue import NAVIGATORS, PERCEPTIONS
 from stemscout.benchmarks.suite import load_suite, suite_of, suites
 
 GOOD = {
@@ -22,9 +23,36 @@ GOOD = {
 @pytest.mark.parametrize("name", suites())
 def test_suites_of_the_package_are_valid(name):
     suite = load_suite(name)
-    assert set(suite.labels) >= {"grid", "random", "raster", "oracle"}
+    assert set(suite.labels) >= {"random", "oracle"}  # what a position lies between
     assert suite.split == "test"
     assert suite.about
+
+
+@pytest.mark.parametrize("name", ["standard", "slow", "exact", "robustness"])
+def test_in_every_comparison_the_scripted_agents_are_there(name):
+    assert set(load_suite(name).labels) >= {"random", "raster", "grid", "oracle"}
+
+
+def test_the_matrix_has_every_navigator_with_every_perception():
+    named = set(load_suite("matrix").labels) - {"random", "oracle"}
+    assert named == {f"{p}-{n}" for p in PERCEPTIONS for n in NAVIGATORS}
+
+
+def test_robustness_changes_one_thing_at_a_time():
+    named = dict(load_suite("robustness").variants)
+    assert named.pop("as is") == {}
+    assert all(len(options) == 1 for options in named.values())
+    changed = {next(iter(o)) for o in named.values()}
+    assert changed == {"dose", "imperfections", "defocus_nm", "field_nm"}
+
+
+def test_sensitivity_changes_one_choice_of_linear_bo_at_a_time():
+    own = [a for a in load_suite("sensitivity").agents if a["name"] == "linear-bo"]
+    changed = [set(a) - {"name", "label"} for a in own]
+    assert changed[0] == set()
+    assert all(len(c) == 1 for c in changed[1:])
+    asked = {"window", "length_scale_nm", "component", "acquisition", "seeding", "noise"}
+    assert set().union(*changed) >= asked
 
 
 def test_a_suite_from_a_file(tmp_path):
@@ -139,6 +167,6 @@ def test_broken_files(tmp_path, content):
 
 def test_unknown_suites_list_the_known():
     with pytest.raises(
-        ValueError, match="unknown suite 'all'; there are: exact, half, slow, smoke"
+        ValueError, match="unknown suite 'all'; there are: exact, half, matrix, robustness"
     ):
         load_suite("all")
