@@ -16,6 +16,7 @@ import numpy as np
 from .outlines import distance_to_path, inside
 from .specimen import Floats, Ints
 
+TRIES, SHRINK = 50, 0.995  # of an island; after so many, each is smaller than the last
 REACH_NM = 3.0  # farther from a wall nothing turns
 SATURATED = 19.5  # tanh of more is 1 to the last bit
 SPACING_NM = 4.5  # between walls, at least
@@ -114,11 +115,15 @@ def stripes(count: int, field_nm: float, angle: float, rng: np.random.Generator)
 def islands(
     count: int, field_nm: float, size: float, across: list[Wall], rng: np.random.Generator
 ) -> list[Wall]:
-    """Closed walls of the other kind, clear of those across and of each other."""
+    """Closed walls of the other kind, clear of those across and of each other.
+
+    Where there is no room for one, it is smaller.
+    """
     found: list[Wall] = []
-    for _ in range(50 * count):
+    for tried in range(8 * TRIES * count):
         if len(found) == count:
             break
+        size *= SHRINK if tried >= TRIES * count else 1.0
         radius = rng.uniform(2.0, 3.6) * size
         yx = rng.uniform(-0.5, 0.5, 2) * (field_nm - radius)
         t = np.linspace(0, 2 * np.pi, 49)[:-1]

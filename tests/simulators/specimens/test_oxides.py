@@ -374,3 +374,12 @@ def test_walls_of_every_shape_and_both_classes_occur():
         bent |= {len(o.path_yx_nm) > 2 for o in s.outlines if not o.closed}
     assert classes == {0, 1}
     assert closed == bent == {True, False}
+
+
+@pytest.mark.parametrize("difficulty", bifeo3.LEVELS)
+def test_every_level_of_bifeo3_has_its_walls_and_islands(difficulty):
+    """Where there is no room for an island it is smaller, and not left out."""
+    level = bifeo3.LEVELS[difficulty]
+    for seed in range(16):
+        closed = [o.closed for o in bifeo3.generate(seed, difficulty).outlines]
+        assert (closed.count(False), closed.count(True)) == (level.walls, level.islands)
