@@ -71,7 +71,7 @@ def report(
 
 def _line(entry: Any) -> dict[str, Any]:
     """An entry of a leaderboard as a row of figures, intervals as text."""
-    from ..benchmarks.report import Cell
+    from ..benchmarks.tables import Cell
 
     shown: dict[str, Any] = {"agent": entry.agent + (" (knows the truth)" * entry.privileged)}
     for name in ("area", "area_in_time", "seen", "position", "found", "flagged", "half"):

@@ -14,12 +14,13 @@ import pytest
 
 from stemscout.benchmarks.curves import Runs, reached
 from stemscout.benchmarks.leaderboard import Scores
-from stemscout.benchmarks.report import Cell, csv_of, latex, markdown, write_report
+from stemscout.benchmarks.report import write_report
 from stemscout.benchmarks.results import Results, row_of
 from stemscout.benchmarks.runner import run_suite
 from stemscout.benchmarks.scores import Curve
 from stemscout.benchmarks.statistics import Interval
 from stemscout.benchmarks.suite import suite_of
+from stemscout.benchmarks.tables import Cell, csv_of, latex, markdown
 
 SUITE = {
     "version": 1,
