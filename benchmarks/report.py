@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def write_report(folder: str | Path, command: str) -> Path:
         columns=COLUMNS,
         lines=[_line(e) for e in entries],
         plates=plates,
+        again=lambda name: f"stemscout bench report {shlex.quote(str(folder))} --only {name}",
         conditions=_by_condition(scores, entries),
         failures=[r for r in rows if r["failed"]],
         command=command,
@@ -68,6 +70,30 @@ def write_report(folder: str | Path, command: str) -> Path:
     path = results.folder / PAGE
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def write_figure(folder: str | Path, name: str) -> list[Path]:
+    """Make one figure of the report and nothing else; where its files are.
+
+    Args:
+        folder: of results.
+        name: of the figure, a key of ``PLATES``.
+
+    Raises:
+        ValueError: an unknown figure, one that says nothing about this suite, no results, or
+            none that all agents have.
+    """
+    if name not in PLATES:
+        raise ValueError(f"unknown figure {name!r}; there are: {', '.join(PLATES)}")
+    results = Results(folder)
+    records = results.records()
+    scores = Scores([row_of(r) for r in records])
+    plate = PLATES[name](Told(scores, leaderboard(scores), Runs(records, scores)))
+    if not isinstance(plate, Plate):
+        raise ValueError(f"{str(folder)!r} has no figure {name}: {plate}")
+    parts = results.folder / PARTS
+    parts.mkdir(exist_ok=True)
+    return plate.write(parts, name)
 
 
 def _facts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -55,17 +56,25 @@ def bench_run(
     terminal.table([_line(e) for e in entries], as_json)
 
 
-@app.command(epilog="Example: stemscout bench report results/smoke")
+@app.command(
+    epilog="Examples: stemscout bench report results/smoke   |   stemscout bench report "
+    "results/smoke --only discovery"
+)
 def report(
     folder: Annotated[Path, typer.Argument(help="A folder that `bench run` has filled.")],
+    only: Annotated[str | None, typer.Option(help="Make this figure alone, and no page.")] = None,
 ) -> None:
     """A page about the results, and its figures and tables for a paper."""
-    from ..benchmarks.report import write_report
+    from ..benchmarks.report import write_figure, write_report
     from ..benchmarks.results import Results
 
+    if only is not None:
+        for path in write_figure(folder, only):
+            terminal.console().print(f"figure    {path}")
+        return
     held = Results(folder).suite
-    suite = held.get("given", held["name"])
-    command = f"stemscout bench run {suite} --out {folder}\nstemscout bench report {folder}"
+    suite, at = (shlex.quote(str(v)) for v in (held.get("given", held["name"]), folder))
+    command = f"stemscout bench run {suite} --out {at}\nstemscout bench report {at}"
     terminal.console().print(f"report    {write_report(folder, command)}")
 
 

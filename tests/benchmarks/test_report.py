@@ -14,7 +14,7 @@ import pytest
 
 from stemscout.benchmarks.curves import Runs, reached
 from stemscout.benchmarks.leaderboard import Scores
-from stemscout.benchmarks.report import write_report
+from stemscout.benchmarks.report import write_figure, write_report
 from stemscout.benchmarks.results import Results, row_of
 from stemscout.benchmarks.runner import run_suite
 from stemscout.benchmarks.scores import Curve
@@ -69,6 +69,29 @@ def test_every_figure_has_its_data_and_its_files(folder, page, name):
     assert "<svg" in (parts / f"{name}.svg").read_text()
     rows = list(csv.DictReader(io.StringIO((parts / f"{name}.csv").read_text())))
     assert {"random", "g & h_1", "oracle"} <= {r["agent"] for r in rows}
+
+
+def test_every_figure_says_the_command_that_made_it(folder, page):
+    for name in PLATES:
+        assert f"stemscout bench report {folder} --only {name}</code>" in page
+
+
+def test_one_figure_alone_is_the_same_and_nothing_else_is_written(folder, tmp_path):
+    alone = tmp_path / "of mine"
+    shutil.copytree(folder, alone)
+    shutil.rmtree(alone / "report")
+    (alone / "report.html").unlink()
+    written = write_figure(alone, "discovery")
+    assert sorted(p.name for p in (alone / "report").iterdir()) == sorted(p.name for p in written)
+    assert [p.name for p in written] == [f"discovery.{kind}" for kind in ("pdf", "svg", "csv")]
+    assert written[2].read_text() == (folder / "report" / "discovery.csv").read_text()
+    assert not (alone / "report.html").exists()
+
+
+def test_a_figure_that_there_is_not(folder):
+    known = "unknown figure 'heat'; there are: positions, discovery,"
+    with pytest.raises(ValueError, match=known):
+        write_figure(folder, "heat")
 
 
 def test_the_leaderboard_as_text(folder):
