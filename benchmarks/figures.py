@@ -62,26 +62,32 @@ def positions(entries: Sequence[Entry], agents: Sequence[str]) -> Figure:
 
 
 def discovery(
-    curves: Mapping[Condition, Mapping[str, tuple[Floats, Floats]]], agents: Sequence[str]
+    curves: Mapping[Condition, Mapping[str, tuple[Floats, Floats]]],
+    agents: Sequence[str],
+    against: str,
+    same: bool,
 ) -> Figure:
-    """Share of the features seen against charge, a panel for each condition."""
+    """Share of the features seen ``against`` something, a panel for each condition.
+
+    With ``same``, all run over the same of it.
+    """
     across = min(2, len(curves))
     down = -(-len(curves) // across)
     with style.figure(4.4 * across, 2.7 * down + 0.5) as fig:
-        panels = np.atleast_1d(fig.subplots(down, across, sharex=True, sharey=True)).ravel()
+        panels = np.atleast_1d(fig.subplots(down, across, sharex=same, sharey=True)).ravel()
         for axes, (condition, of) in zip(panels, curves.items(), strict=False):
             for agent, (at, share) in of.items():
                 axes.plot(at, share, lw=1.6, label=agent, **colour_of(agent, agents))
             axes.set_title(title_of(condition))
             axes.set_ylim(0, 1.02)
-            axes.set_xlim(0, None)
+            axes.set_xlim(0, max(at[-1] for at, _ in of.values()))
             axes.grid(axis="y", lw=0.4, color="0.88")
         for axes in panels[len(curves) :]:
             axes.set_visible(False)
         for axes in panels[::across][:down]:
             axes.set_ylabel("share seen")
         for axes in panels[max(0, len(curves) - across) : len(curves)]:
-            axes.set_xlabel("charge (rasters)")
+            axes.set_xlabel(against)
             axes.tick_params(labelbottom=True)
         fig.legend(
             *panels[0].get_legend_handles_labels(),
@@ -129,6 +135,38 @@ def improvement(probability: Floats, agents: Sequence[str]) -> Figure:
         axes.set_xlabel("than")
         axes.tick_params(length=0)
         style.colour_bar(fig, shown, axes, "probability")
+    return fig
+
+
+def matrix(
+    panels: Mapping[str, Floats], navigators: Sequence[str], perceptions: Sequence[str]
+) -> Figure:
+    """Scores (navigators, perceptions) as heat maps side by side; NaN is not applicable."""
+    side = 0.72
+    width = 1.3 + len(panels) * (0.5 + side * len(perceptions))
+    with style.figure(width, 1.6 + 0.5 * len(navigators)) as fig:
+        for axes, (title, of) in zip(
+            fig.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True
+        ):
+            told = np.isfinite(of)
+            highest = max(float(of[told].max()) if told.any() else 0.0, 1e-9)
+            axes.set_facecolor("0.93")
+            axes.imshow(np.ma.masked_invalid(of), vmin=0, vmax=highest, cmap="Blues", aspect="auto")
+            for i, j in np.ndindex(of.shape):
+                text = f"{of[i, j]:.2f}" if told[i, j] else "n/a"
+                ink = "0.45" if not told[i, j] else "white" if of[i, j] > 0.6 * highest else "black"
+                axes.text(j, i, text, ha="center", va="center", fontsize=8.5, color=ink)
+            axes.set_xticks(range(len(perceptions)), perceptions, rotation=35, ha="right")
+            axes.set_yticks(range(len(navigators)), navigators)
+            # White lines part the cells.
+            axes.set_xticks(np.arange(1, len(perceptions)) - 0.5, minor=True)
+            axes.set_yticks(np.arange(1, len(navigators)) - 0.5, minor=True)
+            axes.grid(which="minor", color="white", lw=1.5)
+            axes.tick_params(which="both", length=0)
+            axes.spines[:].set_visible(False)
+            axes.set_title(title)
+            axes.set_xlabel("perception")
+        fig.axes[0].set_ylabel("navigator")
     return fig
 
 

@@ -14,13 +14,16 @@ import numpy as np
 
 from . import figures, statistics
 from .curves import Runs
-from .leaderboard import Entry, Scores
+from .leaderboard import Condition, Entry, Scores
+from .matrix import matrix_of
 from .statistics import Interval, Strata
+from .suite import label_of
 from .tables import Rows, csv_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Curves = Mapping[Condition, Mapping[str, tuple[figures.Floats, figures.Floats]]]
 THRESHOLDS = np.linspace(0.0, 1.0, 101)
 
 
@@ -32,11 +35,13 @@ class Told:
         scores: of the specimens that are counted.
         entries: the leaderboard, best first.
         runs: the curves of the same specimens.
+        suite: what was compared, as plain data.
     """
 
     scores: Scores
     entries: list[Entry]
     runs: Runs
+    suite: Mapping[str, Any]
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -112,14 +117,30 @@ def discovery(told: Told) -> Plate:
         "Discovery",
         "Share of all features that received the dose they need, against charge: means over the "
         "specimens of a condition.",
-        figures.discovery(curves, told.agents),
-        [
-            {"condition": figures.title_of(c), "agent": a, "charge": x, "seen": y}
-            for c, of in curves.items()
-            for a, (at, share) in of.items()
-            for x, y in zip(at, share, strict=True)
-        ],
+        figures.discovery(curves, told.agents, "charge (rasters)", same=True),
+        _points(curves, "charge"),
     )
+
+
+def discovery_in_time(told: Told) -> Plate:
+    allowed = {c: told.runs.allowed_s(c) for c in told.scores.conditions}
+    curves = {c: {a: told.runs.in_time(a, c, s) for a in told.ordered} for c, s in allowed.items()}
+    return Plate(
+        "Discovery in time",
+        "The same against time: the instrument's, with the agent's own thinking. It ends when a "
+        "contiguous scan would have spent the budget; an agent that thinks longer comes less far.",
+        figures.discovery(curves, told.agents, "time (s)", same=False),
+        _points(curves, "time_s"),
+    )
+
+
+def _points(curves: Curves, against: str) -> Rows:
+    return [
+        {"condition": figures.title_of(c), "agent": a, against: x, "seen": y}
+        for c, of in curves.items()
+        for a, (at, share) in of.items()
+        for x, y in zip(at, share, strict=True)
+    ]
 
 
 def profiles(told: Told) -> Plate:
@@ -160,6 +181,39 @@ def improvement(told: Told) -> Plate:
     )
 
 
+def perception_and_navigation(told: Told) -> Plate | str:
+    matrix = matrix_of([a for a in told.suite["agents"] if label_of(a) in told.agents])
+    if matrix is None:
+        return "its agents are not two navigators with two perceptions each"
+    cells = [(n, p) for n in matrix.navigators for p in matrix.perceptions]
+    rows: Rows = []
+    panels = {}
+    for title, score in (
+        ("area of what was seen", "area"),
+        ("area of the F1 of findings", "found"),
+    ):
+        of = {e.agent: getattr(e, score) for e in told.entries}
+        held = [of.get(matrix.labels.get(cell, "")) for cell in cells]
+        panels[title] = np.array([np.nan if h is None else h.value for h in held]).reshape(
+            len(matrix.navigators), -1
+        )
+        rows += [
+            {"score": score, "navigator": n, "perception": p}
+            | {"agent": matrix.labels.get((n, p), "")}
+            | (_parts(h) if h is not None else dict.fromkeys(("value", "low", "high"), ""))
+            for (n, p), h in zip(cells, held, strict=True)
+        ]
+    return Plate(
+        "Perception and navigation",
+        "Interquartile means over all specimens. Left, what navigation does alone; right, what "
+        "both do together. The column true holds agents that are told what a frame shows, the "
+        "row oracle the navigator that knows where everything lies. n/a: no such agent, or it "
+        "claims nothing. The data holds the intervals.",
+        figures.matrix(panels, matrix.navigators, matrix.perceptions),
+        rows,
+    )
+
+
 def acceleration(told: Told) -> Plate | str:
     faster = {a: told.runs.acceleration(a) for a in told.ordered}
     if not any(np.isfinite(v).any() for v in faster.values()):
@@ -190,8 +244,10 @@ def latency(told: Told) -> Plate:
 PLATES: Mapping[str, Callable[[Told], Plate | str]] = {
     "positions": positions,
     "discovery": discovery,
+    "discovery-in-time": discovery_in_time,
     "profiles": profiles,
     "improvement": improvement,
+    "matrix": perception_and_navigation,
     "acceleration": acceleration,
     "latency": latency,
 }

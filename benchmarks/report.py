@@ -46,7 +46,7 @@ def write_report(folder: str | Path, command: str) -> Path:
     entries = leaderboard(scores)
     parts = results.folder / PARTS
     parts.mkdir(exist_ok=True)
-    told = Told(scores, entries, Runs(records, scores))
+    told = Told(scores, entries, Runs(records, scores), results.suite)
     drawn = {name: plate_of(told) for name, plate_of in PLATES.items()}
     plates = {name: plate for name, plate in drawn.items() if isinstance(plate, Plate)}
     for name, plate in plates.items():
@@ -88,7 +88,7 @@ def write_figure(folder: str | Path, name: str) -> list[Path]:
     results = Results(folder)
     records = results.records()
     scores = Scores([row_of(r) for r in records])
-    plate = PLATES[name](Told(scores, leaderboard(scores), Runs(records, scores)))
+    plate = PLATES[name](Told(scores, leaderboard(scores), Runs(records, scores), results.suite))
     if not isinstance(plate, Plate):
         raise ValueError(f"{str(folder)!r} has no figure {name}: {plate}")
     parts = results.folder / PARTS

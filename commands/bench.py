@@ -1,4 +1,4 @@
-"""Measure and compare: bench run, throughput, navigation, simulate."""
+"""Measure and compare: bench run, report, verify, compare, throughput and the other timings."""
 
 from __future__ import annotations
 
@@ -110,6 +110,35 @@ def verify(
     terminal.listing(asdict(found), as_json)
     if found.differ:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples: stemscout bench compare results/before results/after   |   stemscout bench "
+    "compare before after --markdown changes.md"
+)
+def compare(
+    a: Annotated[Path, typer.Argument(help="A folder that `bench run` has filled: before.")],
+    b: Annotated[Path, typer.Argument(help="Another one: after.")],
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as Markdown, too.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """What changed between two folders of results, and which differences are real."""
+    from ..benchmarks import compare as compared
+
+    found = compared.compare(a, b, seed)
+    if markdown is not None:
+        markdown.write_text(compared.markdown_of(found), encoding="utf-8")
+    if as_json:
+        terminal.listing(asdict(found), True)
+        return
+    terminal.paragraphs(compared.sentences(found))
+    for rows in (compared.rows_of(found), compared.paces_of(found)):
+        terminal.table(rows, False)
+        print()
+    terminal.paragraphs(compared.conclusion(found))
 
 
 @app.command(
