@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
-import numpy as np
 import pytest
 
 from stemscout.benchmarks import compare as module
 from stemscout.benchmarks.compare import compare, conclusion, markdown_of, sentences, verdict_of
-from stemscout.benchmarks.results import Results
 from stemscout.benchmarks.statistics import Interval
 from stemscout.benchmarks.suite import suite_of
 from stemscout.commands.bench import app
@@ -26,47 +23,12 @@ SUITE = {
 }
 
 
-def scored(job, rng):
-    """Scores of an episode that nobody ran."""
-    area = float(rng.uniform(0.2, 0.4))
-    return {
-        "frames": 10,
-        "seen": 2 * area,
-        "seen_area": area,
-        "seen_area_in_time": 0.9 * area,
-        "charge_to": {"0.5": None},
-        "found": None,
-        "flagged": None,
-        "latency_ms": {"median": 1.0, "p95": 2.0, "mean": 1.1},
-        "curve": {"charge": [0.1], "time_s": [1.0], "seen": [2 * area]},
-    }
-
-
 @pytest.fixture
-def folder(tmp_path):
-    """Makes a folder of results: of a suite, and with what a test does to its records."""
+def folder(made_up):
+    """Makes a folder of results of a suite, ``SUITE`` with what a test changes in it."""
 
     def make(name, change=None, keep=lambda job: True, **suite):
-        wanted = suite_of("mine", {**SUITE, **suite})
-        results = Results(tmp_path / name, wanted)
-        for job in filter(keep, wanted.jobs()):
-            seed = [ord(c) for c in f"{job.environment}{job.label}"]
-            rng = np.random.default_rng([job.specimen, *seed])
-            record = {
-                "job": asdict(job),
-                "ended": "the budget was spent",
-                "failed": False,
-                "privileged": job.label == "oracle",
-                "specimen_digest": f"{job.environment} {job.specimen}",
-                "scores": scored(job, rng),
-                "trace": {},
-                "wall_s": 1.0,
-                "cpu_s": 1.0,
-            }
-            if change is not None:
-                change(job, record, np.random.default_rng([7, job.specimen, *seed]))
-            results.keep(job.key, record)
-        return results.folder
+        return made_up(name, suite_of("mine", {**SUITE, **suite}), change, keep)
 
     return make
 
@@ -240,22 +202,18 @@ def test_a_target_is_compared_where_both_have_a_score(folder):
     assert (found.agent, found.specimens, found.a, found.b) == ("random", 16, 0.6, 0.6)
 
 
-def test_options_versions_failures_and_time_to_decide(folder):
+def test_options_versions_failures_and_time_to_decide(folder, made):
     def after(job, record, rng):
         record["scores"]["latency_ms"] = {"median": 3.0, "p95": 4.0, "mean": 3.0}
         record["failed"] = job.label == "grid" and job.specimen == 0
 
     a = folder("a")
+    made["versions"]["numpy"], made["cores"] = "9.9", 64
     b = folder("b", after, agents=[{"name": "random"}, {"name": "raster", "label": "grid"}])
-    path = next((b / "episodes").iterdir())
-    record = json.loads(path.read_text())
-    record["made"]["versions"]["numpy"] = "9.9"
-    path.write_text(json.dumps(record))
     found = compare(a, b)
     assert "grid is {'name': 'grid'} in A and {'name': 'raster'} in B." in found.notes
-    (name,) = found.apart
-    assert name == "numpy"
-    assert "9.9" in found.apart["numpy"][1]
+    assert found.apart == {"numpy": (["2.4.6"], ["9.9"]), "cores": (["2"], ["64"])}
+    assert "Made with numpy 2.4.6 in A and 9.9 in B; cores 2 in A and 64 in B." in sentences(found)
     assert [(p.agent, p.median_ms, p.p95_ms, p.failed) for p in found.paces] == [
         ("random", (1.0, 3.0), (2.0, 4.0), (0, 0)),
         ("grid", (1.0, 3.0), (2.0, 4.0), (0, 2)),

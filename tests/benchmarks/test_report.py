@@ -31,7 +31,15 @@ SUITE = {
     "budget": 0.1,
     "agents": [{"name": "random"}, {"name": "grid", "label": "g & h_1"}, {"name": "oracle"}],
 }
-PLATES = ("positions", "discovery", "profiles", "improvement", "acceleration", "latency")
+PLATES = (
+    "positions",
+    "discovery",
+    "discovery-in-time",
+    "profiles",
+    "improvement",
+    "acceleration",
+    "latency",
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -157,6 +165,27 @@ def test_a_raster_that_sees_as_much_with_four_times_the_charge_is_an_acceleratio
     would = raster["charge"][np.flatnonzero(np.array(raster["seen"]) >= share - 1e-9)[0]]
     assert faster[0] == pytest.approx(would / paid)
     assert (faster > 1.0).all()
+
+
+def test_discovery_in_time_runs_over_what_its_area_is_over(folder):
+    """The area under every curve, to the time allowed, is the score that is recorded."""
+    records = Results(folder).records()
+    runs = Runs(records, Scores([row_of(r) for r in records]))
+    for condition in runs.scores.conditions:
+        allowed = runs.allowed_s(condition)
+        at, share = runs.in_time("oracle", condition, allowed)
+        assert (at[0], at[-1], share[0]) == (0.0, allowed, 0.0)
+        own = [
+            r["scores"]
+            for r in records
+            if r["job"]["label"] == "oracle" and r["job"]["environment"] == condition[0]
+        ]
+        exact = [
+            Curve(np.array(o["curve"]["time_s"]), np.array(o["curve"]["seen"]), allowed).area()
+            for o in own
+        ]
+        assert exact == pytest.approx([o["seen_area_in_time"] for o in own])
+        assert np.mean(share) == pytest.approx(np.mean(exact), abs=0.02)
 
 
 PROBE = """
