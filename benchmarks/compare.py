@@ -20,12 +20,13 @@ import numpy as np
 
 from . import statistics
 from .leaderboard import Condition
-from .pairs import SIDES, Pair, condition_of, held_in, paired
+from .pairs import SIDES, Pair, condition_of, counted, held_in, paired
 from .statistics import Interval, Strata
 from .suite import Suite
 from .tables import Rows, markdown
 
 LEVEL = 0.05
+HASHED = tuple(f for f in Suite.__dataclass_fields__ if f not in ("name", "about"))
 ROUNDING = 1e-12  # of a score
 # Name, column of the table of results, what is made of many, and the difference of that.
 SCORES: tuple[tuple[str, str, Callable[..., Any], Callable[..., Any]], ...] = (
@@ -48,7 +49,8 @@ class Change:
         a, b: interquartile means, or the mean for ``flagged``.
         difference: of these, B - A, with its interval.
         improvement: how often B scores higher on the same specimen, ties counting half.
-        p: of the difference, adjusted over the agents; None where every pair is identical.
+        p: that nothing changed, by swapping A and B on every specimen, adjusted over the
+            agents; None where every pair is identical.
         verdict: one of ``VERDICTS``.
     """
 
@@ -124,15 +126,16 @@ def compare(first: str | Path, second: str | Path, seed: int = 0) -> Comparison:
         for side, own, other in zip(SIDES, (a, b), (b, a), strict=True)
     }
     if not pairs:
-        why = notes or [f"A has the agents {', '.join(a.labels)}, B {', '.join(b.labels)}"]
-        raise ValueError(f"{str(first)!r} and {str(second)!r} share no episode. {' '.join(why)}")
+        agents = f"A has the agents {', '.join(a.labels)}, B {', '.join(b.labels)}."
+        why = notes[0] if set(a.labels) & set(b.labels) else agents
+        raise ValueError(f"{str(first)!r} and {str(second)!r} share no episode. {why}")
     rows = [x["row"] for of in pairs.values() for x, _ in of]
     places = {(condition_of(row), row["specimen"]) for row in rows}
     names = ("name", "version", "digest")
     return Comparison(
         folders=(str(first), str(second)),
         suites=({k: a.suite[k] for k in names}, {k: b.suite[k] for k in names}),
-        settings=[f for f in Suite.__dataclass_fields__ if a.suite.get(f) != b.suite.get(f)],
+        settings=[f for f in HASHED if a.suite.get(f) != b.suite.get(f)],
         conditions=len({c for c, _ in places}),
         specimens=len(places),
         changes=_changes(pairs, seed),
@@ -154,9 +157,9 @@ def _changes(pairs: Mapping[str, Sequence[Pair]], seed: int) -> list[Change]:
         told = {agent: of for agent, of in values.items() if of is not None}
         # An agent whose pairs are all identical is no test: no swap could change anything.
         tests = {k: of for k, of in told.items() if not _identical(*of)}
-        p = statistics.holm(
-            [statistics.swap_test(difference, y, x, seed) for x, y in tests.values()]
-        )
+        # Of the means, which all pairs have a part in; of the middle half few would.
+        means = statistics.difference_of_means
+        p = statistics.holm([statistics.swap_test(means, y, x, seed) for x, y in tests.values()])
         adjusted = dict(zip(tests, p, strict=True))
         for agent, (x, y) in told.items():
             gain = _plain(statistics.interval(difference, y, x, seed=seed))
@@ -239,13 +242,13 @@ def _too_few(pairs: Mapping[str, Sequence[Pair]]) -> list[str]:
     tests = [_strata(of, "seen_area") for of in pairs.values()]
     count = sum(of is not None and not _identical(*of) for of in tests)
     most = max(len(of) for of in pairs.values())
-    # All swaps but none and all are as likely, and give less: two of 2^n.
+    # Of the 2^n ways to swap, none and all give as much even when every pair says the same.
     least = ceil(1 - log2(LEVEL / count)) if count else 0
     if most >= least:
         return []
     return [
-        f"With {most} specimens no difference can be called real, however large: of "
-        f"{'an agent' if count == 1 else f'{count} agents'} that takes at least {least}."
+        f"With {counted(most, 'specimen')} no difference can be called real, however large: "
+        f"of {counted(count, 'agent')} that takes at least {least}."
     ]
 
 
@@ -276,8 +279,8 @@ def paces_of(found: Comparison) -> Rows:
             "agent": p.agent,
             "median in A": f"{p.median_ms[0]:.3g} ms",
             "median in B": f"{p.median_ms[1]:.3g} ms",
-            "95 % in A": f"{p.p95_ms[0]:.3g} ms",
-            "95 % in B": f"{p.p95_ms[1]:.3g} ms",
+            "p95 in A": f"{p.p95_ms[0]:.3g} ms",
+            "p95 in B": f"{p.p95_ms[1]:.3g} ms",
             "failed in A": p.failed[0],
             "failed in B": p.failed[1],
         }
@@ -320,10 +323,12 @@ def conclusion(found: Comparison) -> list[str]:
         f"{verdict}: {', '.join(by[verdict])}" for verdict in VERDICTS if verdict in by
     )
     return [
-        f"On {found.specimens} specimens in {found.conditions} conditions, by {name}: {told}.",
+        f"On {counted(found.specimens, 'specimen')} in "
+        f"{counted(found.conditions, 'condition')}, by {name}: {told}.",
         "Better and worse are of B, and real: the 95 % interval of the difference (bootstrap over "
-        "specimens, stratified by condition) leaves out 0, and p is at most 0.05 (paired swaps, "
-        "adjusted over the agents by Holm's method, for each score by itself). Perhaps: the "
+        "specimens, stratified by condition) leaves out 0, and p, that nothing changed, is at "
+        "most 0.05 (swaps of A and B on every specimen; adjusted over the agents by Holm's method, "
+        "for each score by itself). Perhaps: the "
         "interval alone says so. Identical: to the bit on every specimen. Interquartile means, "
         "of flagged the mean.",
     ]

@@ -81,6 +81,7 @@ def discovery(
             axes.set_title(title_of(condition))
             axes.set_ylim(0, 1.02)
             axes.set_xlim(0, max(at[-1] for at, _ in of.values()))
+            axes.locator_params(axis="x", nbins=6)
             axes.grid(axis="y", lw=0.4, color="0.88")
         for axes in panels[len(curves) :]:
             axes.set_visible(False)

@@ -98,12 +98,12 @@ def paired(a: Held, b: Held) -> tuple[dict[str, list[Pair]], list[str]]:
     notes = []
     count = left.pop("specimens", 0)
     if count:
-        where = ", ".join(f"{len(of)} of {name}" for name, of in others.items())
+        where = "; ".join(f"{len(of)} of {name}" for name, of in others.items())
         notes.append(
-            f"{_episodes(count)} left out, on specimens of the same number that were made "
+            f"{_are(count)} left out, on specimens of the same number that were made "
             f"differently in A and B: {where}."
         )
-    notes += [f"{_episodes(n)} left out: {why}." for why, n in left.items()]
+    notes += [f"{_are(n)} left out: {why}." for why, n in left.items()]
     notes += _one_sided(a, b, set(pairs))
     for label, of in pairs.items():
         told = {(str(x["job"]["agent"]), str(y["job"]["agent"])) for x, y in of}
@@ -125,8 +125,8 @@ def _one_sided(a: Held, b: Held, labels: set[str]) -> list[str]:
         lone = [p for p in own.episodes if p[0] in labels and p not in other.episodes]
         if lone:
             by = Counter(title_of(c) for _, c, _ in lone)
-            where = ", ".join(f"{n} of {name}" for name, n in sorted(by.items()))
-            notes.append(f"{_episodes(len(lone))} in {side} only: {where}.")
+            where = "; ".join(f"{n} of {name}" for name, n in sorted(by.items()))
+            notes.append(f"{_are(len(lone))} in {side} only: {where}.")
         jobs = [job for job in _suite_of(own.suite).jobs() if not job.yardstick]
         missing = len(jobs) - len(own.episodes)
         if missing:
@@ -134,5 +134,9 @@ def _one_sided(a: Held, b: Held, labels: set[str]) -> list[str]:
     return notes
 
 
-def _episodes(count: int) -> str:
-    return "1 episode is" if count == 1 else f"{count} episodes are"
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)
+
+
+def _are(count: int) -> str:
+    return counted(count, "episode") + (" is" if count == 1 else " are")

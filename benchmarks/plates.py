@@ -127,8 +127,8 @@ def discovery_in_time(told: Told) -> Plate:
     curves = {c: {a: told.runs.in_time(a, c, s) for a in told.ordered} for c, s in allowed.items()}
     return Plate(
         "Discovery in time",
-        "The same against time: the instrument's, with the agent's own thinking. It ends when a "
-        "contiguous scan would have spent the budget; an agent that thinks longer comes less far.",
+        "The same shares against time, the instrument's and the agent's own thinking. Time ends "
+        "when a contiguous scan would have spent the budget: who thinks long comes less far.",
         figures.discovery(curves, told.agents, "time (s)", same=False),
         _points(curves, "time_s"),
     )

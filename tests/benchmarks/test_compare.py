@@ -129,7 +129,7 @@ def test_of_suites_that_differ_what_they_share_is_compared(folder):
     assert found.settings == ["version", "environments", "specimens", "agents"]
     said = sentences(found)
     assert "24 episodes are in A only: 24 of GrapheneDefects, easy." in said
-    assert "56 episodes are in B only: 40 of MoS2Defects, easy, 16 of NiOPillars, easy." in said
+    assert "56 episodes are in B only: 40 of MoS2Defects, easy; 16 of NiOPillars, easy." in said
     assert "In A only: random." in said
     assert "The suites differ in version, environments, specimens, agents; compared is what" in (
         " ".join(said)
