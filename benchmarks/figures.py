@@ -13,6 +13,7 @@ from .leaderboard import Condition, Entry
 from .statistics import Interval
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7a7a7a")
 DASHES = ("-", "--", ":")
 BAR = 0.42  # inches of an agent's row
+ABREAST = 4  # names of lines
 
 
 def colour_of(agent: str, agents: Sequence[str]) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def discovery(
     """
     across = min(2, len(curves))
     down = -(-len(curves) // across)
-    with style.figure(4.4 * across, 2.7 * down + 0.5) as fig:
+    with style.figure(4.4 * across, 2.7 * down + 0.3 + _names(agents)) as fig:
         panels = np.atleast_1d(fig.subplots(down, across, sharex=same, sharey=True)).ravel()
         for axes, (condition, of) in zip(panels, curves.items(), strict=False):
             for agent, (at, share) in of.items():
@@ -90,19 +92,24 @@ def discovery(
         for axes in panels[max(0, len(curves) - across) : len(curves)]:
             axes.set_xlabel(against)
             axes.tick_params(labelbottom=True)
-        fig.legend(
-            *panels[0].get_legend_handles_labels(),
-            loc="outside lower left",
-            ncols=5,
-            frameon=False,
-            fontsize=8,
-        )
+        _name_lines(fig, panels[0])
     return fig
+
+
+def _names(agents: Sequence[str]) -> float:
+    """Inches of the names below a figure."""
+    return 0.2 * -(-len(agents) // ABREAST)
+
+
+def _name_lines(fig: Figure, axes: Axes) -> None:
+    """Below the figure, where there is room for any number of them."""
+    handles, names = axes.get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower left", ncols=ABREAST, frameon=False, fontsize=8)
 
 
 def profiles(thresholds: Floats, shares: Mapping[str, Interval], agents: Sequence[str]) -> Figure:
     """Performance profiles: the share of the runs that score more than a threshold."""
-    with style.figure(6.0, 3.6) as fig:
+    with style.figure(6.4, 3.4 + _names(agents)) as fig:
         axes = fig.subplots()
         for agent, of in shares.items():
             line = colour_of(agent, agents)
@@ -115,7 +122,7 @@ def profiles(thresholds: Floats, shares: Mapping[str, Interval], agents: Sequenc
             ylim=(0, 1.02),
         )
         axes.grid(axis="y", lw=0.4, color="0.88")
-        axes.legend(frameon=False, fontsize=8)
+        _name_lines(fig, axes)
     return fig
 
 
@@ -142,7 +149,10 @@ def improvement(probability: Floats, agents: Sequence[str]) -> Figure:
 def matrix(
     panels: Mapping[str, Floats], navigators: Sequence[str], perceptions: Sequence[str]
 ) -> Figure:
-    """Scores (navigators, perceptions) as heat maps side by side; NaN is not applicable."""
+    """Scores (navigators, perceptions) as heat maps side by side; NaN is not applicable.
+
+    Colours go with the square root, or beside the oracle's row all others would be alike.
+    """
     side = 0.72
     width = 1.3 + len(panels) * (0.5 + side * len(perceptions))
     with style.figure(width, 1.6 + 0.5 * len(navigators)) as fig:
@@ -152,10 +162,11 @@ def matrix(
             told = np.isfinite(of)
             highest = max(float(of[told].max()) if told.any() else 0.0, 1e-9)
             axes.set_facecolor("0.93")
-            axes.imshow(np.ma.masked_invalid(of), vmin=0, vmax=highest, cmap="Blues", aspect="auto")
+            depth = np.sqrt(np.clip(of, 0, None) / highest)
+            axes.imshow(np.ma.masked_invalid(depth), vmin=0, vmax=1, cmap="Blues", aspect="auto")
             for i, j in np.ndindex(of.shape):
                 text = f"{of[i, j]:.2f}" if told[i, j] else "n/a"
-                ink = "0.45" if not told[i, j] else "white" if of[i, j] > 0.6 * highest else "black"
+                ink = "0.45" if not told[i, j] else "white" if depth[i, j] > 0.6 else "black"
                 axes.text(j, i, text, ha="center", va="center", fontsize=8.5, color=ink)
             axes.set_xticks(range(len(perceptions)), perceptions, rotation=35, ha="right")
             axes.set_yticks(range(len(navigators)), navigators)

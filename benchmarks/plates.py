@@ -205,10 +205,10 @@ def perception_and_navigation(told: Told) -> Plate | str:
         ]
     return Plate(
         "Perception and navigation",
-        "Interquartile means over all specimens. Left, what navigation does alone; right, what "
-        "both do together. The column true holds agents that are told what a frame shows, the "
-        "row oracle the navigator that knows where everything lies. n/a: no such agent, or it "
-        "claims nothing. The data holds the intervals.",
+        "Interquartile means over all specimens. Left, what the frames hold, whoever looks at "
+        "them; right, what was found in them. The column true holds agents that are told what a "
+        "frame shows, the row oracle those that know where everything lies. n/a: no such agent, "
+        "or it claims nothing. Colours go with the square root. The data holds the intervals.",
         figures.matrix(panels, matrix.navigators, matrix.perceptions),
         rows,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -91,6 +92,13 @@ def test_the_figure_shows_both_scores_with_intervals_and_what_is_not_applicable(
     assert float(cells["area", "grid", "none"]["value"]) == areas["grid"]
     svg = (folder / "report" / "matrix.svg").read_text()
     assert "area of the F1 of findings" in svg
+
+
+@pytest.mark.parametrize("figure", ["discovery", "profiles", "matrix"])
+def test_figures_have_room_for_the_names_of_24_agents(made_up, figure):
+    """Matplotlib warns where there is none, and a warning fails here."""
+    parts = [f"{p}-{n}" for p in ("linear", "dcnn", "dcnn-rvae", "true") for n in "abcdef"]
+    write_figure(made_up("a", replace(suite(parts), specimens=(0,))), figure)
 
 
 def test_a_suite_without_one_says_why(made_up):
