@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .episode import environment_of
+from .grades import allowed_s
 from .leaderboard import Condition, Scores
 from .scores import Curve
 from .suite import Job
@@ -28,6 +30,8 @@ class Runs:
     def __init__(self, records: Sequence[Mapping[str, Any]], scores: Scores) -> None:
         self.scores = scores
         self._curves: dict[Place, Curve] = {}
+        self._clocks: dict[Place, Floats] = {}
+        self._jobs: dict[Condition, Job] = {}
         self._rasters: dict[tuple[Condition, int], Curve] = {}
         self.budget = 0.0
         for record in records:
@@ -37,7 +41,9 @@ class Runs:
             if job["yardstick"]:
                 self._rasters[condition, job["specimen"]] = own
             else:
-                self._curves[job["label"], condition, job["specimen"]] = own
+                place = (job["label"], condition, job["specimen"])
+                self._curves[place], self._clocks[place] = own, np.array(curve["time_s"])
+                self._jobs[condition] = Job.of(job)
                 self.budget = job["budget"]
 
     def average(self, agent: str, condition: Condition) -> tuple[Floats, Floats]:
@@ -45,6 +51,27 @@ class Runs:
         at = np.linspace(0.0, self.budget, POINTS)
         shares = [
             reached(self._curves[agent, condition, s], at) for s in self.scores.specimens[condition]
+        ]
+        return at, np.mean(shares, axis=0)
+
+    def allowed_s(self, condition: Condition) -> float:
+        """Instrument time of the budget: what the area in time is over.
+
+        It is the same for all specimens of a condition, and follows from the environment.
+        """
+        job = self._jobs[condition]
+        env = environment_of(job, None)
+        env.reset(seed=job.specimen)
+        allowed = allowed_s(env.episode, job.budget)
+        env.close()
+        return allowed
+
+    def in_time(self, agent: str, condition: Condition, allowed: float) -> tuple[Floats, Floats]:
+        """Seconds (101,) up to ``allowed`` and the mean share seen by then."""
+        at = np.linspace(0.0, allowed, POINTS)
+        places = [(agent, condition, s) for s in self.scores.specimens[condition]]
+        shares = [
+            reached(Curve(self._clocks[p], self._curves[p].recall, allowed), at) for p in places
         ]
         return at, np.mean(shares, axis=0)
 

@@ -13,6 +13,7 @@ from .leaderboard import Condition, Entry
 from .statistics import Interval
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7a7a7a")
 DASHES = ("-", "--", ":")
 BAR = 0.42  # inches of an agent's row
+ABREAST = 4  # names of lines
 
 
 def colour_of(agent: str, agents: Sequence[str]) -> dict[str, Any]:
@@ -62,40 +64,52 @@ def positions(entries: Sequence[Entry], agents: Sequence[str]) -> Figure:
 
 
 def discovery(
-    curves: Mapping[Condition, Mapping[str, tuple[Floats, Floats]]], agents: Sequence[str]
+    curves: Mapping[Condition, Mapping[str, tuple[Floats, Floats]]],
+    agents: Sequence[str],
+    against: str,
+    same: bool,
 ) -> Figure:
-    """Share of the features seen against charge, a panel for each condition."""
+    """Share of the features seen ``against`` something, a panel for each condition.
+
+    With ``same``, all run over the same of it.
+    """
     across = min(2, len(curves))
     down = -(-len(curves) // across)
-    with style.figure(4.4 * across, 2.7 * down + 0.5) as fig:
-        panels = np.atleast_1d(fig.subplots(down, across, sharex=True, sharey=True)).ravel()
+    with style.figure(4.4 * across, 2.7 * down + 0.3 + _names(agents)) as fig:
+        panels = np.atleast_1d(fig.subplots(down, across, sharex=same, sharey=True)).ravel()
         for axes, (condition, of) in zip(panels, curves.items(), strict=False):
             for agent, (at, share) in of.items():
                 axes.plot(at, share, lw=1.6, label=agent, **colour_of(agent, agents))
             axes.set_title(title_of(condition))
             axes.set_ylim(0, 1.02)
-            axes.set_xlim(0, None)
+            axes.set_xlim(0, max(at[-1] for at, _ in of.values()))
+            axes.locator_params(axis="x", nbins=6)
             axes.grid(axis="y", lw=0.4, color="0.88")
         for axes in panels[len(curves) :]:
             axes.set_visible(False)
         for axes in panels[::across][:down]:
             axes.set_ylabel("share seen")
         for axes in panels[max(0, len(curves) - across) : len(curves)]:
-            axes.set_xlabel("charge (rasters)")
+            axes.set_xlabel(against)
             axes.tick_params(labelbottom=True)
-        fig.legend(
-            *panels[0].get_legend_handles_labels(),
-            loc="outside lower left",
-            ncols=5,
-            frameon=False,
-            fontsize=8,
-        )
+        _name_lines(fig, panels[0])
     return fig
+
+
+def _names(agents: Sequence[str]) -> float:
+    """Inches of the names below a figure."""
+    return 0.2 * -(-len(agents) // ABREAST)
+
+
+def _name_lines(fig: Figure, axes: Axes) -> None:
+    """Below the figure, where there is room for any number of them."""
+    handles, names = axes.get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower left", ncols=ABREAST, frameon=False, fontsize=8)
 
 
 def profiles(thresholds: Floats, shares: Mapping[str, Interval], agents: Sequence[str]) -> Figure:
     """Performance profiles: the share of the runs that score more than a threshold."""
-    with style.figure(6.0, 3.6) as fig:
+    with style.figure(6.4, 3.4 + _names(agents)) as fig:
         axes = fig.subplots()
         for agent, of in shares.items():
             line = colour_of(agent, agents)
@@ -108,7 +122,7 @@ def profiles(thresholds: Floats, shares: Mapping[str, Interval], agents: Sequenc
             ylim=(0, 1.02),
         )
         axes.grid(axis="y", lw=0.4, color="0.88")
-        axes.legend(frameon=False, fontsize=8)
+        _name_lines(fig, axes)
     return fig
 
 
@@ -129,6 +143,42 @@ def improvement(probability: Floats, agents: Sequence[str]) -> Figure:
         axes.set_xlabel("than")
         axes.tick_params(length=0)
         style.colour_bar(fig, shown, axes, "probability")
+    return fig
+
+
+def matrix(
+    panels: Mapping[str, Floats], navigators: Sequence[str], perceptions: Sequence[str]
+) -> Figure:
+    """Scores (navigators, perceptions) as heat maps side by side; NaN is not applicable.
+
+    Colours go with the square root, or beside the oracle's row all others would be alike.
+    """
+    side = 0.72
+    width = 1.3 + len(panels) * (0.5 + side * len(perceptions))
+    with style.figure(width, 1.6 + 0.5 * len(navigators)) as fig:
+        for axes, (title, of) in zip(
+            fig.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True
+        ):
+            told = np.isfinite(of)
+            highest = max(float(of[told].max()) if told.any() else 0.0, 1e-9)
+            axes.set_facecolor("0.93")
+            depth = np.sqrt(np.clip(of, 0, None) / highest)
+            axes.imshow(np.ma.masked_invalid(depth), vmin=0, vmax=1, cmap="Blues", aspect="auto")
+            for i, j in np.ndindex(of.shape):
+                text = f"{of[i, j]:.2f}" if told[i, j] else "n/a"
+                ink = "0.45" if not told[i, j] else "white" if depth[i, j] > 0.6 else "black"
+                axes.text(j, i, text, ha="center", va="center", fontsize=8.5, color=ink)
+            axes.set_xticks(range(len(perceptions)), perceptions, rotation=35, ha="right")
+            axes.set_yticks(range(len(navigators)), navigators)
+            # White lines part the cells.
+            axes.set_xticks(np.arange(1, len(perceptions)) - 0.5, minor=True)
+            axes.set_yticks(np.arange(1, len(navigators)) - 0.5, minor=True)
+            axes.grid(which="minor", color="white", lw=1.5)
+            axes.tick_params(which="both", length=0)
+            axes.spines[:].set_visible(False)
+            axes.set_title(title)
+            axes.set_xlabel("perception")
+        fig.axes[0].set_ylabel("navigator")
     return fig
 
 

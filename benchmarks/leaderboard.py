@@ -92,6 +92,14 @@ class Scores:
             for c in self.conditions
         ]
 
+    def found(self, agent: str) -> list[Floats] | None:
+        """Areas under the F1 of an agent's findings, as ``strata``; None if it claims nothing."""
+        strata = self.strata(agent, "found_area")
+        if not any(np.isfinite(s).any() for s in strata):
+            return None
+        # One that failed before it could claim anything has found nothing.
+        return [np.where(np.isfinite(s), s, 0.0) for s in strata]
+
 
 def leaderboard(scores: Scores, seed: int = 0) -> list[Entry]:
     """An entry for every agent, best area first."""
@@ -101,16 +109,11 @@ def leaderboard(scores: Scores, seed: int = 0) -> list[Entry]:
 
 def _entry(scores: Scores, agent: str, seed: int) -> Entry:
     rows = scores.rows_of(agent)
-
-    def middle(score: str) -> Interval:
-        values = scores.strata(agent, score)
-        return statistics.interval(statistics.interquartile_mean, values, seed=seed)
-
     position = None
     if {LOWEST, HIGHEST} <= set(scores.agents):
         three = [scores.strata(a, "seen_area") for a in (agent, LOWEST, HIGHEST)]
         position = statistics.interval(statistics.position, *three, seed=seed)
-    claims = any(r["found_area"] is not None for r in rows)
+    found = scores.found(agent)
     at = scores.strata(agent, "charge_to_0.5")  # NaN where it never came to that
     # A curve stays flat beyond the end of its run: what was not reached was not until the budget.
     budget = scores.strata(agent, "budget")
@@ -121,11 +124,11 @@ def _entry(scores: Scores, agent: str, seed: int) -> Entry:
         privileged=any(r["privileged"] for r in rows),
         episodes=len(rows),
         failed=sum(bool(r["failed"]) for r in rows),
-        area=middle("seen_area"),
-        area_in_time=middle("seen_area_in_time"),
-        seen=middle("seen"),
+        area=_middle(scores.strata(agent, "seen_area"), seed),
+        area_in_time=_middle(scores.strata(agent, "seen_area_in_time"), seed),
+        seen=_middle(scores.strata(agent, "seen"), seed),
         position=position,
-        found=middle("found_area") if claims else None,
+        found=None if found is None else _middle(found, seed),
         flagged=_flagged(scores, agent, seed),
         half=statistics.interval(statistics.charge_to(), charges, reached, seed=seed),
         latency_ms=(
@@ -133,6 +136,10 @@ def _entry(scores: Scores, agent: str, seed: int) -> Entry:
             float(np.mean([r["latency_ms_p95"] for r in rows])),
         ),
     )
+
+
+def _middle(strata: list[Floats], seed: int) -> Interval:
+    return statistics.interval(statistics.interquartile_mean, strata, seed=seed)
 
 
 def _flagged(scores: Scores, agent: str, seed: int) -> Interval | None:

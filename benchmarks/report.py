@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from . import figures, statistics
 from .curves import Runs
 from .leaderboard import Entry, Scores, leaderboard
+from .plates import PLATES, Plate, Told
 from .results import Results, row_of
-from .statistics import Interval
+from .tables import Cell, Rows, csv_of, latex, markdown
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 PAGE, PARTS = "report.html", "report"  # of a folder of results
-THRESHOLDS = np.linspace(0.0, 1.0, 101)
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("area", "area", "area under the share seen against charge, over the budget"),
     ("area_in_time", "in time", "the same against time, with the agent's own thinking"),
@@ -30,54 +25,6 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("flagged", "flagged", "average precision of its target on 64 frames"),
     ("half", "half at", "rasters after which half of the specimens had half of it seen"),
 )
-NEVER = 1e9  # sorts behind every charge
-Rows = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A figure on the page.
-
-    Attributes:
-        name: of its files.
-        title, caption: in words.
-        svg: the picture.
-        data: what it shows, as rows.
-    """
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-    data: Rows
-
-    @property
-    def csv_uri(self) -> str:
-        return "data:text/csv;base64," + base64.b64encode(csv_of(self.data).encode()).decode()
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number of a table as people read it, as it is sorted, and its interval."""
-
-    text: str
-    key: float
-    range: str = ""
-
-    @classmethod
-    def of(cls, found: Interval | None) -> Cell:
-        """Of a statistic; what is not applicable is sorted last, what never came first."""
-        if found is None or np.isnan(found.value):
-            return cls("n/a", -1.0)
-        low, high = (_two(v) if np.isfinite(v) else "never" for v in (found.low, found.high))
-        if not np.isfinite(found.value):
-            return cls("never", NEVER, f"{low} to never" if low != "never" else "")
-        return cls(_two(found.value), float(found.value), f"{low} to {high}")
-
-    @property
-    def whole(self) -> str:
-        """Value and interval in one line."""
-        return self.text + (f" ({self.range})" if self.range else "")
 
 
 def write_report(folder: str | Path, command: str) -> Path:
@@ -99,7 +46,11 @@ def write_report(folder: str | Path, command: str) -> Path:
     entries = leaderboard(scores)
     parts = results.folder / PARTS
     parts.mkdir(exist_ok=True)
-    plates = list(_plates(scores, entries, Runs(records, scores), parts))
+    told = Told(scores, entries, Runs(records, scores), results.suite)
+    drawn = {name: plate_of(told) for name, plate_of in PLATES.items()}
+    plates = {name: plate for name, plate in drawn.items() if isinstance(plate, Plate)}
+    for name, plate in plates.items():
+        plate.write(parts, name)
     table = leaderboard_table(entries)
     (parts / "leaderboard.md").write_text(markdown(table), encoding="utf-8")
     (parts / "leaderboard.tex").write_text(latex(table), encoding="utf-8")
@@ -111,6 +62,7 @@ def write_report(folder: str | Path, command: str) -> Path:
         columns=COLUMNS,
         lines=[_line(e) for e in entries],
         plates=plates,
+        again=lambda name: f"stemscout bench report {shlex.quote(str(folder))} --only {name}",
         conditions=_by_condition(scores, entries),
         failures=[r for r in rows if r["failed"]],
         command=command,
@@ -118,6 +70,30 @@ def write_report(folder: str | Path, command: str) -> Path:
     path = results.folder / PAGE
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def write_figure(folder: str | Path, name: str) -> list[Path]:
+    """Make one figure of the report and nothing else; where its files are.
+
+    Args:
+        folder: of results.
+        name: of the figure, a key of ``PLATES``.
+
+    Raises:
+        ValueError: an unknown figure, one that says nothing about this suite, no results, or
+            none that all agents have.
+    """
+    if name not in PLATES:
+        raise ValueError(f"unknown figure {name!r}; there are: {', '.join(PLATES)}")
+    results = Results(folder)
+    records = results.records()
+    scores = Scores([row_of(r) for r in records])
+    plate = PLATES[name](Told(scores, leaderboard(scores), Runs(records, scores), results.suite))
+    if not isinstance(plate, Plate):
+        raise ValueError(f"{str(folder)!r} has no figure {name}: {plate}")
+    parts = results.folder / PARTS
+    parts.mkdir(exist_ok=True)
+    return plate.write(parts, name)
 
 
 def _facts(
@@ -138,96 +114,6 @@ def _facts(
         "versions": ", ".join(f"{k} {v}" for k, v in list(made["versions"].items())[:3]),
         "machine": f"{made['processor']}, {made['cores']} cores, Python {made['python']}",
     }
-
-
-def _plates(scores: Scores, entries: Sequence[Entry], runs: Runs, parts: Path) -> Iterator[Plate]:
-    """The figures, each written to its files as well."""
-    agents = scores.agents
-    ordered = [e.agent for e in entries]
-
-    def plate(name: str, title: str, caption: str, figure: Any, data: Rows) -> Plate:
-        figure.savefig(parts / f"{name}.pdf")
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-        svg = buffer.getvalue()
-        (parts / f"{name}.svg").write_text(svg, encoding="utf-8")
-        (parts / f"{name}.csv").write_text(csv_of(data), encoding="utf-8")
-        return Plate(name, title, caption, svg[svg.index("<svg") :], data)
-
-    placed = [e for e in entries if e.position is not None and np.isfinite(e.position.value)]
-    if placed:
-        yield plate(
-            "positions",
-            "Between random and oracle",
-            "Areas under the discovery curve, from that of random frames (0) to the oracle's (1), "
-            "means over the conditions; bars hold 95 % of the bootstrap replicates, which draw "
-            "the same specimens for all agents.",
-            figures.positions(placed, agents),
-            [{"agent": e.agent, **_parts(e.position)} for e in placed],
-        )
-    curves = {c: {a: runs.average(a, c) for a in ordered} for c in scores.conditions}
-    yield plate(
-        "discovery",
-        "Discovery",
-        "Share of all features that received the dose they need, against charge: means over the "
-        "specimens of a condition.",
-        figures.discovery(curves, agents),
-        [
-            {"condition": figures.title_of(c), "agent": a, "charge": x, "seen": y}
-            for c, of in curves.items()
-            for a, (at, share) in of.items()
-            for x, y in zip(at, share, strict=True)
-        ],
-    )
-    areas = {a: scores.strata(a, "seen_area") for a in ordered}
-    shares = {a: statistics.interval(statistics.profile(THRESHOLDS), s) for a, s in areas.items()}
-    yield plate(
-        "profiles",
-        "Performance profiles",
-        "How many of all runs score more than a threshold, with 95 % intervals. One agent is "
-        "better than another throughout where its line lies above.",
-        figures.profiles(THRESHOLDS, shares, agents),
-        [
-            {"agent": a, "threshold": t, "value": v, "low": low, "high": high}
-            for a, of in shares.items()
-            for t, v, low, high in zip(THRESHOLDS, of.value, of.low, of.high, strict=True)
-        ],
-    )
-    chance = {
-        (a, b): statistics.interval(statistics.probability_of_improvement, areas[a], areas[b])
-        for a in ordered
-        for b in ordered
-        if a != b
-    }
-    table = np.array([[chance[a, b].value if a != b else 0.5 for b in ordered] for a in ordered])
-    yield plate(
-        "improvement",
-        "Who beats whom",
-        "How often the agent of a row scores higher than that of a column on the same specimen; "
-        "ties count half. The data holds the intervals.",
-        figures.improvement(table, ordered),
-        [{"agent": a, "than": b, **_parts(of)} for (a, b), of in chance.items()],
-    )
-    faster = {a: runs.acceleration(a) for a in ordered}
-    if any(np.isfinite(v).any() for v in faster.values()):
-        yield plate(
-            "acceleration",
-            "Acceleration over the raster",
-            "For each specimen: the charge at which a raster of the whole field has seen as much "
-            "as the agent had at its end, over the agent's charge when it had.",
-            figures.accelerations(faster, agents),
-            [{"agent": a, "acceleration": x} for a, v in faster.items() for x in v],
-        )
-    yield plate(
-        "latency",
-        "Time to decide",
-        "The agent's own time for a decision, taking in the frame included, on one core.",
-        figures.latencies(entries, agents),
-        [
-            {"agent": e.agent, "median_ms": e.latency_ms[0], "p95_ms": e.latency_ms[1]}
-            for e in entries
-        ],
-    )
 
 
 def _by_condition(scores: Scores, entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -262,45 +148,3 @@ def leaderboard_table(entries: Sequence[Entry]) -> Rows:
         cells = (c.whole for c in line["cells"])
         found.append({"agent": agent, **dict(zip(names, cells, strict=True))})
     return found
-
-
-def markdown(rows: Rows) -> str:
-    """A table in Markdown."""
-    head = list(rows[0])
-    lines = [head, ["---"] * len(head), *([str(v) for v in r.values()] for r in rows)]
-    return "".join("| " + " | ".join(c.replace("|", "\\|") for c in of) + " |\n" for of in lines)
-
-
-def latex(rows: Rows) -> str:
-    """A table in LaTeX, with booktabs' rules."""
-    special = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"})
-    head = list(rows[0])
-    lines = [
-        " & ".join(str(v).translate(special) for v in r) for r in (head, *map(dict.values, rows))
-    ]
-    body = " \\\\\n".join(lines[1:])
-    columns = "l" + "r" * (len(head) - 1)
-    return (
-        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{lines[0]} \\\\\n\\midrule\n{body} \\\\\n"
-        "\\bottomrule\n\\end{tabular}\n"
-    )
-
-
-def csv_of(rows: Rows) -> str:
-    """Rows as CSV."""
-    buffer = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return buffer.getvalue()
-
-
-def _two(value: float) -> str:
-    """Two digits, and no minus before nothing."""
-    return f"{round(float(value), 2) + 0.0:.2f}"
-
-
-def _parts(of: Interval | None) -> dict[str, float]:
-    assert of is not None
-    return {"value": float(of.value), "low": float(of.low), "high": float(of.high)}

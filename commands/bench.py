@@ -1,7 +1,8 @@
-"""Measure and compare: bench run, throughput, navigation, simulate."""
+"""Measure and compare: bench run, report, verify, compare, throughput and the other timings."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -55,23 +56,31 @@ def bench_run(
     terminal.table([_line(e) for e in entries], as_json)
 
 
-@app.command(epilog="Example: stemscout bench report results/smoke")
+@app.command(
+    epilog="Examples: stemscout bench report results/smoke   |   stemscout bench report "
+    "results/smoke --only discovery"
+)
 def report(
     folder: Annotated[Path, typer.Argument(help="A folder that `bench run` has filled.")],
+    only: Annotated[str | None, typer.Option(help="Make this figure alone, and no page.")] = None,
 ) -> None:
     """A page about the results, and its figures and tables for a paper."""
-    from ..benchmarks.report import write_report
+    from ..benchmarks.report import write_figure, write_report
     from ..benchmarks.results import Results
 
+    if only is not None:
+        for path in write_figure(folder, only):
+            terminal.console().print(f"figure    {path}")
+        return
     held = Results(folder).suite
-    suite = held.get("given", held["name"])
-    command = f"stemscout bench run {suite} --out {folder}\nstemscout bench report {folder}"
+    suite, at = (shlex.quote(str(v)) for v in (held.get("given", held["name"]), folder))
+    command = f"stemscout bench run {suite} --out {at}\nstemscout bench report {at}"
     terminal.console().print(f"report    {write_report(folder, command)}")
 
 
 def _line(entry: Any) -> dict[str, Any]:
     """An entry of a leaderboard as a row of figures, intervals as text."""
-    from ..benchmarks.report import Cell
+    from ..benchmarks.tables import Cell
 
     shown: dict[str, Any] = {"agent": entry.agent + (" (knows the truth)" * entry.privileged)}
     for name in ("area", "area_in_time", "seen", "position", "found", "flagged", "half"):
@@ -101,6 +110,35 @@ def verify(
     terminal.listing(asdict(found), as_json)
     if found.differ:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples: stemscout bench compare results/before results/after   |   stemscout bench "
+    "compare before after --markdown changes.md"
+)
+def compare(
+    a: Annotated[Path, typer.Argument(help="A folder that `bench run` has filled: before.")],
+    b: Annotated[Path, typer.Argument(help="Another one: after.")],
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as Markdown, too.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """What changed between two folders of results, and which differences are real."""
+    from ..benchmarks import compare as compared
+
+    found = compared.compare(a, b, seed)
+    if markdown is not None:
+        markdown.write_text(compared.markdown_of(found), encoding="utf-8")
+    if as_json:
+        terminal.listing(asdict(found), True)
+        return
+    terminal.paragraphs(compared.sentences(found))
+    for rows in (compared.rows_of(found), compared.paces_of(found)):
+        terminal.table(rows, False)
+        print()
+    terminal.paragraphs(compared.conclusion(found))
 
 
 @app.command(

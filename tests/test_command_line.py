@@ -395,6 +395,8 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
             ("bench", "run", "nothing"),
             "unknown suite 'nothing'; there are: exact, half, slow, smoke",
         ),
+        (("bench", "report", "here", "--only", "heat"), "unknown figure 'heat'; there are: positi"),
+        (("bench", "compare", "here", "there"), "'here' holds no results of a suite"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, arguments, sentence):

@@ -138,6 +138,11 @@ def listing(lines: dict[str, Any], as_json: bool, unit: str = "") -> None:
         print(f"{name:<{width}}  {value} {unit}".rstrip())
 
 
+def paragraphs(sentences: list[str]) -> None:
+    """Each on a line of its own, with an empty one behind the last."""
+    print("\n".join(sentences), end="\n\n")
+
+
 def table(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps({"rows": rows}))

@@ -14,12 +14,13 @@ import pytest
 
 from stemscout.benchmarks.curves import Runs, reached
 from stemscout.benchmarks.leaderboard import Scores
-from stemscout.benchmarks.report import Cell, csv_of, latex, markdown, write_report
+from stemscout.benchmarks.report import write_figure, write_report
 from stemscout.benchmarks.results import Results, row_of
 from stemscout.benchmarks.runner import run_suite
 from stemscout.benchmarks.scores import Curve
 from stemscout.benchmarks.statistics import Interval
 from stemscout.benchmarks.suite import suite_of
+from stemscout.benchmarks.tables import Cell, csv_of, latex, markdown
 
 SUITE = {
     "version": 1,
@@ -30,7 +31,15 @@ SUITE = {
     "budget": 0.1,
     "agents": [{"name": "random"}, {"name": "grid", "label": "g & h_1"}, {"name": "oracle"}],
 }
-PLATES = ("positions", "discovery", "profiles", "improvement", "acceleration", "latency")
+PLATES = (
+    "positions",
+    "discovery",
+    "discovery-in-time",
+    "profiles",
+    "improvement",
+    "acceleration",
+    "latency",
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -68,6 +77,29 @@ def test_every_figure_has_its_data_and_its_files(folder, page, name):
     assert "<svg" in (parts / f"{name}.svg").read_text()
     rows = list(csv.DictReader(io.StringIO((parts / f"{name}.csv").read_text())))
     assert {"random", "g & h_1", "oracle"} <= {r["agent"] for r in rows}
+
+
+def test_every_figure_says_the_command_that_made_it(folder, page):
+    for name in PLATES:
+        assert f"stemscout bench report {folder} --only {name}</code>" in page
+
+
+def test_one_figure_alone_is_the_same_and_nothing_else_is_written(folder, tmp_path):
+    alone = tmp_path / "of mine"
+    shutil.copytree(folder, alone)
+    shutil.rmtree(alone / "report")
+    (alone / "report.html").unlink()
+    written = write_figure(alone, "discovery")
+    assert sorted(p.name for p in (alone / "report").iterdir()) == sorted(p.name for p in written)
+    assert [p.name for p in written] == [f"discovery.{kind}" for kind in ("pdf", "svg", "csv")]
+    assert written[2].read_text() == (folder / "report" / "discovery.csv").read_text()
+    assert not (alone / "report.html").exists()
+
+
+def test_a_figure_that_there_is_not(folder):
+    known = "unknown figure 'heat'; there are: positions, discovery,"
+    with pytest.raises(ValueError, match=known):
+        write_figure(folder, "heat")
 
 
 def test_the_leaderboard_as_text(folder):
@@ -133,6 +165,27 @@ def test_a_raster_that_sees_as_much_with_four_times_the_charge_is_an_acceleratio
     would = raster["charge"][np.flatnonzero(np.array(raster["seen"]) >= share - 1e-9)[0]]
     assert faster[0] == pytest.approx(would / paid)
     assert (faster > 1.0).all()
+
+
+def test_discovery_in_time_runs_over_what_its_area_is_over(folder):
+    """The area under every curve, to the time allowed, is the score that is recorded."""
+    records = Results(folder).records()
+    runs = Runs(records, Scores([row_of(r) for r in records]))
+    for condition in runs.scores.conditions:
+        allowed = runs.allowed_s(condition)
+        at, share = runs.in_time("oracle", condition, allowed)
+        assert (at[0], at[-1], share[0]) == (0.0, allowed, 0.0)
+        own = [
+            r["scores"]
+            for r in records
+            if r["job"]["label"] == "oracle" and r["job"]["environment"] == condition[0]
+        ]
+        exact = [
+            Curve(np.array(o["curve"]["time_s"]), np.array(o["curve"]["seen"]), allowed).area()
+            for o in own
+        ]
+        assert exact == pytest.approx([o["seen_area_in_time"] for o in own])
+        assert np.mean(share) == pytest.approx(np.mean(exact), abs=0.02)
 
 
 PROBE = """

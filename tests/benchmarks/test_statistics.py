@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import CensoredData, ecdf
+from scipy.stats import CensoredData, ecdf, permutation_test
 
 from stemscout.benchmarks import statistics as ours
 
@@ -147,6 +147,63 @@ def test_pairs_stay_pairs():
     found = ours.interval(ours.difference, first, second)
     assert found.low == pytest.approx(0.1)
     assert found.high == pytest.approx(0.1)
+
+
+def test_differences_are_of_the_first_over_the_second():
+    first, second = [np.array([0.0, 1.0, 2.0, 3.0])], [np.array([0.0, 0.0, 1.0, 7.0])]
+    assert ours.difference(first, second) == 1.0
+    assert ours.difference_of_means(first, second) == -0.5
+
+
+def test_five_pairs_that_all_win_do_so_by_chance_in_two_of_thirty_two_cases():
+    second = [np.arange(3.0), np.arange(2.0)]
+    first = [s + 0.1 for s in second]
+    p = ours.swap_test(ours.difference_of_means, first, second, swaps=20000)
+    assert p == pytest.approx(2 / 32, abs=0.01)
+    assert p == ours.swap_test(ours.difference_of_means, second, first, swaps=20000)
+    assert p == ours.swap_test(ours.difference_of_means, first, second, swaps=20000)
+    assert p != ours.swap_test(ours.difference_of_means, first, second, seed=1, swaps=20000)
+
+
+def test_a_swap_test_is_that_of_scipy():
+    first, second = scores(1)[0], scores(2, shift=0.1)[0]
+    theirs = permutation_test(
+        (first, second),
+        lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+        permutation_type="samples",
+        n_resamples=20000,
+        rng=np.random.default_rng(0),
+    )
+    p = ours.swap_test(ours.difference_of_means, [first], [second], swaps=20000)
+    assert p == pytest.approx(theirs.pvalue, abs=0.02)
+
+
+def test_equals_are_called_different_as_seldom_as_they_should_be():
+    """Pairs of equals, 400 times: a p-value below 0.05 in 5 % of them."""
+    rng = np.random.default_rng(0)
+    p = [
+        ours.swap_test(ours.difference, [a], [b], seed=n, swaps=199)
+        for n, (a, b) in enumerate(rng.beta(2, 3, (400, 2, 30)))
+    ]
+    assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.08
+
+
+def test_no_swap_of_identical_scores_gives_less():
+    assert ours.swap_test(ours.difference, scores(), scores()) == 1.0
+
+
+def test_holm_adjusts_the_smallest_most():
+    """By hand: 4 × 0.01, 3 × 0.02, then never less than those before."""
+    assert ours.holm([0.02, 0.01, 0.9, 0.021]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
+    assert ours.holm([0.6, 0.7]) == [1.0, 1.0]
+    assert ours.holm([]) == []
+
+
+def test_a_swap_test_without_swaps_or_pairs_is_refused():
+    with pytest.raises(ValueError, match="0 swaps"):
+        ours.swap_test(ours.difference, scores(), scores(), swaps=0)
+    with pytest.raises(ValueError, match="beside"):
+        ours.swap_test(ours.difference, [np.ones(3)], [np.ones(4)])
 
 
 @pytest.mark.parametrize(
