@@ -46,7 +46,7 @@ def positions(entries: Sequence[Entry], agents: Sequence[str]) -> Figure:
             axes.plot(of.value, row, "o", color=colour, ms=7)
             axes.annotate(
                 f"{round(float(of.value), 2) + 0.0:.2f}",
-                (of.high, row),
+                (np.fmax(of.high, of.value), row),
                 xytext=(8, 0),
                 textcoords="offset points",
                 va="center",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from . import figures, statistics
 from .curves import Runs
+from .facts import facts, sureness, warnings
 from .leaderboard import Entry, Scores, leaderboard
 from .results import Results, row_of
 from .statistics import Interval
@@ -69,6 +70,9 @@ class Cell:
         """Of a statistic; what is not applicable is sorted last, what never came first."""
         if found is None or np.isnan(found.value):
             return cls("n/a", -1.0)
+        if np.isnan(found.low):  # it was never asked how sure it is
+            sure = np.isfinite(found.value)
+            return cls(_two(found.value), float(found.value)) if sure else cls("never", NEVER)
         low, high = (_two(v) if np.isfinite(v) else "never" for v in (found.low, found.high))
         if not np.isfinite(found.value):
             return cls("never", NEVER, f"{low} to never" if low != "never" else "")
@@ -95,19 +99,24 @@ def write_report(folder: str | Path, command: str) -> Path:
     results = Results(folder)
     records = results.records()
     rows = [row_of(r) for r in records]
-    scores = Scores(rows)
+    scores = Scores(rows, results.suite.get("population", True))
     entries = leaderboard(scores)
     parts = results.folder / PARTS
     parts.mkdir(exist_ok=True)
     plates = list(_plates(scores, entries, Runs(records, scores), parts))
     table = leaderboard_table(entries)
-    (parts / "leaderboard.md").write_text(markdown(table), encoding="utf-8")
-    (parts / "leaderboard.tex").write_text(latex(table), encoding="utf-8")
+    said = sureness(scores)
+    (parts / "leaderboard.md").write_text(markdown(table) + f"\n{said}\n" * bool(said), "utf-8")
+    (parts / "leaderboard.tex").write_text(f"% {said}\n" * bool(said) + latex(table), "utf-8")
     (parts / "leaderboard.csv").write_text(csv_of(table), encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         suite=results.suite,
-        facts=_facts(results, records, scores),
+        facts=facts(results.suite, records, scores),
+        warnings=warnings(records),
+        population=scores.population,
+        sureness=said,
+        few=bool(scores.few),
         columns=COLUMNS,
         lines=[_line(e) for e in entries],
         plates=plates,
@@ -118,26 +127,6 @@ def write_report(folder: str | Path, command: str) -> Path:
     path = results.folder / PAGE
     path.write_text(page, encoding="utf-8")
     return path
-
-
-def _facts(
-    results: Results, records: Sequence[Mapping[str, Any]], scores: Scores
-) -> dict[str, str]:
-    suite, made = results.suite, records[0]["made"]
-    contest = [r for r in records if not r["job"]["yardstick"]]
-    counted = sum(len(s) for s in scores.specimens.values())
-    return {
-        "suite": f"{suite['name']}, version {suite['version']}",
-        "hash": suite["digest"],
-        "track": suite["track"],
-        "budget": f"{suite['budget']:g} rasters; survey: {suite['survey']}",
-        "agents": str(len(scores.agents)),
-        "specimens": f"{counted} over {len(scores.conditions)} conditions",
-        "episodes": f"{len(contest)}, {sum(r['failed'] for r in contest)} failed",
-        "processor time": f"{sum(r['cpu_s'] for r in records) / 60:.1f} min",
-        "versions": ", ".join(f"{k} {v}" for k, v in list(made["versions"].items())[:3]),
-        "machine": f"{made['processor']}, {made['cores']} cores, Python {made['python']}",
-    }
 
 
 def _plates(scores: Scores, entries: Sequence[Entry], runs: Runs, parts: Path) -> Iterator[Plate]:
@@ -160,8 +149,13 @@ def _plates(scores: Scores, entries: Sequence[Entry], runs: Runs, parts: Path) -
             "positions",
             "Between random and oracle",
             "Areas under the discovery curve, from that of random frames (0) to the oracle's (1), "
-            "means over the conditions; bars hold 95 % of the bootstrap replicates, which draw "
-            "the same specimens for all agents.",
+            "means over the conditions"
+            + (
+                "; bars hold 95 % of the bootstrap replicates, which draw the same specimens for "
+                "all agents."
+                if scores.population
+                else "."
+            ),
             figures.positions(placed, agents),
             [{"agent": e.agent, **_parts(e.position)} for e in placed],
         )
@@ -180,34 +174,38 @@ def _plates(scores: Scores, entries: Sequence[Entry], runs: Runs, parts: Path) -
         ],
     )
     areas = {a: scores.strata(a, "seen_area") for a in ordered}
-    shares = {a: statistics.interval(statistics.profile(THRESHOLDS), s) for a, s in areas.items()}
+    shares = {a: scores.interval(statistics.profile(THRESHOLDS), s) for a, s in areas.items()}
     yield plate(
         "profiles",
         "Performance profiles",
-        "How many of all runs score more than a threshold, with 95 % intervals. One agent is "
-        "better than another throughout where its line lies above.",
+        "How many of all runs score more than a threshold"
+        + (", with 95 % intervals" if scores.population else "")
+        + ". One agent is better than another throughout where its line lies above.",
         figures.profiles(THRESHOLDS, shares, agents),
         [
-            {"agent": a, "threshold": t, "value": v, "low": low, "high": high}
-            for a, of in shares.items()
-            for t, v, low, high in zip(THRESHOLDS, of.value, of.low, of.high, strict=True)
+            {"agent": a, "threshold": t, **_parts(Interval(*of))}
+            for a, shown in shares.items()
+            for t, *of in zip(THRESHOLDS, shown.value, shown.low, shown.high, strict=True)
         ],
     )
-    chance = {
-        (a, b): statistics.interval(statistics.probability_of_improvement, areas[a], areas[b])
-        for a in ordered
-        for b in ordered
-        if a != b
-    }
-    table = np.array([[chance[a, b].value if a != b else 0.5 for b in ordered] for a in ordered])
-    yield plate(
-        "improvement",
-        "Who beats whom",
-        "How often the agent of a row scores higher than that of a column on the same specimen; "
-        "ties count half. The data holds the intervals.",
-        figures.improvement(table, ordered),
-        [{"agent": a, "than": b, **_parts(of)} for (a, b), of in chance.items()],
-    )
+    if scores.population:
+        chance = {
+            (a, b): scores.interval(statistics.probability_of_improvement, areas[a], areas[b])
+            for a in ordered
+            for b in ordered
+            if a != b
+        }
+        table = np.array(
+            [[chance[a, b].value if a != b else 0.5 for b in ordered] for a in ordered]
+        )
+        yield plate(
+            "improvement",
+            "Who beats whom",
+            "How often the agent of a row scores higher than that of a column on the same "
+            "specimen; ties count half. The data holds the intervals.",
+            figures.improvement(table, ordered),
+            [{"agent": a, "than": b, **_parts(of)} for (a, b), of in chance.items()],
+        )
     faster = {a: runs.acceleration(a) for a in ordered}
     if any(np.isfinite(v).any() for v in faster.values()):
         yield plate(
@@ -237,10 +235,17 @@ def _by_condition(scores: Scores, entries: Sequence[Entry]) -> list[dict[str, An
         cells = []
         for entry in entries:
             own = [scores.strata(entry.agent, "seen_area")[n]]
-            of = statistics.interval(statistics.interquartile_mean, own)
+            of = scores.interval(statistics.interquartile_mean, own)
             cells.append(Cell.of(of))
         count = len(scores.specimens[condition])
-        found.append({"name": figures.title_of(condition), "specimens": count, "cells": cells})
+        found.append(
+            {
+                "name": figures.title_of(condition),
+                "specimens": count,
+                "few": condition in scores.few,
+                "cells": cells,
+            }
+        )
     return found
 
 
@@ -303,4 +308,5 @@ def _two(value: float) -> str:
 
 def _parts(of: Interval | None) -> dict[str, float]:
     assert of is not None
-    return {"value": float(of.value), "low": float(of.low), "high": float(of.high)}
+    value = {"value": float(of.value)}
+    return value if np.isnan(of.low) else {**value, "low": float(of.low), "high": float(of.high)}
