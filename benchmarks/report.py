@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,18 @@ import numpy as np
 
 from . import figures, statistics
 from .curves import Runs
+from .episode_figure import caption_of, episode
+from .examples import (
+    Example,
+    NotShown,
+    best_and_worst,
+    explained,
+    finding_rows,
+    frame_rows,
+    scores_of,
+    taken_again,
+    title_of,
+)
 from .facts import facts, sureness, warnings
 from .leaderboard import Entry, Scores, leaderboard
 from .results import Results, row_of
@@ -21,6 +33,8 @@ from .statistics import Interval
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 PAGE, PARTS = "report.html", "report"  # of a folder of results
+LARGEST = 300_000  # bytes of a figure on the page,
+RESOLUTIONS = (140, 90, 60, 40)  # and what of it is no vector is made coarser until it is
 THRESHOLDS = np.linspace(0.0, 1.0, 101)
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("area", "area", "area under the share seen against charge, over the budget"),
@@ -54,7 +68,28 @@ class Plate:
 
     @property
     def csv_uri(self) -> str:
-        return "data:text/csv;base64," + base64.b64encode(csv_of(self.data).encode()).decode()
+        return csv_uri(self.data)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One episode on the page.
+
+    Attributes:
+        plate: its picture; the caption alone, and no svg, where there is none.
+        facts: the list below it.
+        sentences: what else is said of it.
+        findings: what it claimed, as rows.
+    """
+
+    plate: Plate
+    facts: dict[str, str]
+    sentences: list[str]
+    findings: Rows
+
+    @property
+    def findings_uri(self) -> str:
+        return csv_uri(self.findings)
 
 
 @dataclass(frozen=True)
@@ -103,6 +138,7 @@ def write_report(folder: str | Path, command: str) -> Path:
     entries = leaderboard(scores)
     parts = results.folder / PARTS
     parts.mkdir(exist_ok=True)
+    portraits = _portraits(records, scores, results.suite, parts)
     plates = list(_plates(scores, entries, Runs(records, scores), parts))
     table = leaderboard_table(entries)
     said = sureness(scores)
@@ -120,6 +156,7 @@ def write_report(folder: str | Path, command: str) -> Path:
         columns=COLUMNS,
         lines=[_line(e) for e in entries],
         plates=plates,
+        portraits=portraits,
         conditions=_by_condition(scores, entries),
         failures=[r for r in rows if r["failed"]],
         command=command,
@@ -129,19 +166,73 @@ def write_report(folder: str | Path, command: str) -> Path:
     return path
 
 
+def _saved(figure: Any, path: Path) -> str:
+    """The figure as SVG for the page; it is written to an SVG and a PDF file besides."""
+    for dpi in RESOLUTIONS:  # of what is no vector
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, dpi=dpi)
+        svg = buffer.getvalue()
+        if len(svg) <= LARGEST:
+            break
+    path.with_suffix(".svg").write_text(svg, encoding="utf-8")
+    figure.savefig(path.with_suffix(".pdf"), dpi=dpi)
+    return svg[svg.index("<svg") :]
+
+
+def _portraits(
+    records: Sequence[Mapping[str, Any]], scores: Scores, suite: Mapping[str, Any], parts: Path
+) -> dict[str, list[Portrait]]:
+    """The best and the worst episode of each id, by its name; none of them costs the page."""
+    found: dict[str, list[Portrait]] = {}
+    for example in best_and_worst(records, scores, suite):
+        environment = figures.name_of(example.environment)
+        name = f"{environment.lower()}-{example.rank}"
+        try:
+            portrait = _portrait(example, name, parts)
+        except Exception as error:  # an agent's maps, another version, a full disk
+            why = f"It cannot be shown here: {type(error).__name__}: {error}"
+            portrait = Portrait(Plate(name, title_of(example), why, "", []), {}, [], [])
+        found.setdefault(environment, []).append(portrait)
+    return found
+
+
+def _portrait(example: Example, name: str, parts: Path) -> Portrait:
+    again = taken_again(example.record)
+    explanation, sentences = None, []
+    try:
+        explanation = explained(example.record, again.frames)
+        sentences.append(f"Its last decision: {explanation.sentence}.")
+    except NotShown as why:
+        sentences.append(f"What it believed is not shown: {why}.")
+    try:
+        svg = _saved(episode(again, explanation), parts / name)
+    except Exception as error:
+        if explanation is None:
+            raise
+        svg = _saved(episode(again, None), parts / name)  # somebody else's maps may be anything
+        sentences.append(f"Its maps cannot be drawn: {type(error).__name__}: {error}.")
+        explanation = None
+    frames, findings = frame_rows(again), finding_rows(again)
+    (parts / f"{name}.csv").write_text(csv_of(frames), encoding="utf-8")
+    if again.claims is not None:
+        (parts / f"{name}-findings.csv").write_text(csv_of(findings), encoding="utf-8")
+    caption = caption_of(again, explanation)
+    return Portrait(
+        Plate(name, title_of(example), caption, svg, frames),
+        scores_of(example.record),
+        sentences,
+        findings,
+    )
+
+
 def _plates(scores: Scores, entries: Sequence[Entry], runs: Runs, parts: Path) -> Iterator[Plate]:
     """The figures, each written to its files as well."""
     agents = scores.agents
     ordered = [e.agent for e in entries]
 
     def plate(name: str, title: str, caption: str, figure: Any, data: Rows) -> Plate:
-        figure.savefig(parts / f"{name}.pdf")
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-        svg = buffer.getvalue()
-        (parts / f"{name}.svg").write_text(svg, encoding="utf-8")
         (parts / f"{name}.csv").write_text(csv_of(data), encoding="utf-8")
-        return Plate(name, title, caption, svg[svg.index("<svg") :], data)
+        return Plate(name, title, caption, _saved(figure, parts / name), data)
 
     placed = [e for e in entries if e.position is not None and np.isfinite(e.position.value)]
     if placed:
@@ -299,6 +390,11 @@ def csv_of(rows: Rows) -> str:
         writer.writeheader()
         writer.writerows(rows)
     return buffer.getvalue()
+
+
+def csv_uri(rows: Rows) -> str:
+    """Rows as a file to download."""
+    return "data:text/csv;base64," + base64.b64encode(csv_of(rows).encode()).decode()
 
 
 def _two(value: float) -> str:
