@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 U8 = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
-ACROSS = 3  # panels in a row
-MAPS = 6  # of an agent, at most
+MAPS = 3  # of an agent, in a row of their own
 # In inches: the side of an image, what is kept free about it, and a line of a legend.
 SIDE, LEFT, RIGHT, ABOVE, BELOW, LINE = 2.35, 0.58, 0.72, 0.25, 0.48, 0.15
 DIM = 0.38  # of the light where nothing was paid for
@@ -41,13 +40,13 @@ def episode(again: Retaken, explanation: Explanation | None) -> Figure:
 
     Args:
         again: the episode.
-        explanation: the agent's, of its last frame; maps in it make rows of their own.
+        explanation: the agent's, of its last frame; its maps make a row of their own.
     """
     maps = {} if explanation is None else explanation.maps
     beliefs = dict(list(maps.items())[:MAPS])
     first = 2 + (again.verdicts is not None)
-    across = max(first, min(ACROSS, len(beliefs)))
-    down = 1 + -(-len(beliefs) // across)
+    across = max(first, len(beliefs))
+    down = 1 + bool(beliefs)
     height, width = again.specimen.field_yx_nm
     tall = SIDE * min(1.6, max(0.5, height / width))
     keys = LINE * max(2, -(-len(again.specimen.classes) // 2))
@@ -77,7 +76,7 @@ def episode(again: Retaken, explanation: Explanation | None) -> Figure:
             _findings(axes, again, again.verdicts)
             _key(axes, tall, _verdicts(again.verdicts))
         if beliefs:
-            row = [panel(1 + n // across, n % across) for n in range(len(beliefs))]
+            row = [panel(1, n) for n in range(len(beliefs))]
             pictures.maps(fig, row, beliefs, again.frames[-1].request.centre_yx_nm)
         for axes in right_of_others:
             axes.set_ylabel("")
@@ -98,7 +97,11 @@ def caption_of(again: Retaken, explanation: Explanation | None) -> str:
             "false; grey is the truth, hollow or dotted where nobody claimed it."
         )
     if explanation is not None and explanation.maps:
-        said.append("Below, what it believed at its last decision; the red cross is that frame.")
+        more = f", the first {MAPS} of its {len(explanation.maps)} maps"
+        said.append(
+            f"Below, what it believed at its last decision{more * (len(explanation.maps) > MAPS)}; "
+            "the red cross is that frame."
+        )
     return " ".join(said)
 
 

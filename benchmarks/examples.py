@@ -33,7 +33,7 @@ Record = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-PIXELS = 320  # of the picture of a specimen, along its longer side
+PIXELS = 300  # of the picture of a specimen, along its longer side
 THINKING_S = 120.0  # of an agent over an episode: one that took longer is not run again
 
 
@@ -206,7 +206,7 @@ def explained(record: Record, frames: Sequence[Frame]) -> Explanation:
         raise NotShown(
             f"its decisions took {thought:.0f} s, and a report waits for {THINKING_S:g} s"
         )
-    explanation = None
+    explanation: Explanation | None = None
     try:
         with one_thread():
             (agent,) = patiently(iter([job]), THINKING_S, lambda of: make_agent(**of.agent))
@@ -216,7 +216,7 @@ def explained(record: Record, frames: Sequence[Frame]) -> Explanation:
                 if step.request != frame.request:
                     break
                 explanation = step.explanation if step.index == len(frames) - 1 else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NotShown(f"the agent fails here ({type(error).__name__}: {error})") from error
     if explanation is None:
         raise NotShown("it does not take the same frames here")

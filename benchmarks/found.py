@@ -162,8 +162,8 @@ def verdicts(claims: Sequence[Claim], specimen: Specimen) -> Verdicts:
     right, feature = np.zeros(len(claims)), np.full(len(claims), -1)
     claimed = np.zeros(len(specimen.feature_class))
     for k, of in enumerate(specimen.classes):
-        own = np.flatnonzero([c.label == of.name for c in claims])
-        pieces = _pieces(specimen, k, [claims[i].points_yx_nm for i in own])
+        own = [n for n, c in enumerate(claims) if c.label == of.name]
+        pieces = _pieces(specimen, k, [claims[n].points_yx_nm for n in own])
         right[own] = pieces.right
         feature[own] = pieces.best
         hit = np.bincount(pieces.feature[pieces.feature >= 0], minlength=len(claimed))

@@ -34,7 +34,7 @@ from .statistics import Interval
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 PAGE, PARTS = "report.html", "report"  # of a folder of results
 LARGEST = 300_000  # bytes of a figure on the page,
-RESOLUTIONS = (140, 90, 60, 40)  # and what of it is no vector is made coarser until it is
+RESOLUTIONS = (140, 90, 60, 40, 20)  # and what of it is no vector is made coarser until it is
 THRESHOLDS = np.linspace(0.0, 1.0, 101)
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("area", "area", "area under the share seen against charge, over the budget"),

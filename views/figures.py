@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,11 @@ def path(fig: Figure, axes: Axes, footprints_yx_nm: Floats) -> None:
     """The footprints (n, 4, 2) of frames on the specimen, by their order, and the way between."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
-    from matplotlib.collections import LineCollection, PolyCollection
+    from matplotlib.collections import PolyCollection
     from matplotlib.colors import ListedColormap, Normalize
 
     centres = footprints_yx_nm.mean(axis=1)
     order = np.arange(1, len(centres) + 1)
-    many = len(centres) > FRAMES_MOST
     bright = ListedColormap(colormaps[style.ORDER](np.linspace(style.ORDER_FROM, 1.0, 256)))
     mappable = ScalarMappable(Normalize(1, max(2, len(order))), bright)
     colours = mappable.to_rgba(order) if len(order) > 1 else ["white"]
@@ -73,13 +72,12 @@ def path(fig: Figure, axes: Axes, footprints_yx_nm: Floats) -> None:
         facecolor="none",
         edgecolor=colours,
         linewidth=0.9,
-        rasterized=many,
+        rasterized=len(centres) > FRAMES_MOST,
     )
-    links = np.stack([centres[:-1, ::-1], centres[1:, ::-1]], axis=1)
-    lines = LineCollection(list(links), colors="white", linewidths=0.5, alpha=0.55, rasterized=many)
-    axes.add_collection(lines)
+    axes.plot(*centres.T[::-1], color="white", lw=0.5, alpha=0.55, zorder=boxes.zorder)
     axes.add_collection(boxes)
-    ends = {"ms": 5, "mfc": "white", "mec": "black", "mew": 0.7, "zorder": 6}  # above scale bars
+    ends: dict[str, Any] = {"ms": 5, "mfc": "white", "mec": "black", "mew": 0.7}
+    ends["zorder"] = 6  # above the scale bar
     axes.plot(*centres[0, ::-1], "o", label="first frame", **ends)
     axes.plot(*centres[-1, ::-1], "s", label="last frame", **ends)
     style.colour_bar(fig, mappable, axes, "frame number")

@@ -159,11 +159,10 @@ def _extended(yx_nm: NDArray[np.float64], angle: NDArray[np.float64], c: Feature
 
 
 def _draw(axes: Axes, lines: Any, colour: str, style: str, width: float) -> None:
-    from matplotlib.collections import LineCollection
-
-    axes.add_collection(
-        LineCollection(list(lines), colors=colour, linestyles=style, linewidths=width)
-    )
+    """As one path with gaps: in a vector file a path for each of hundreds would be heavy."""
+    gaps = np.full((len(lines), 1, 2), np.nan)
+    points = np.concatenate([lines, gaps], axis=1).reshape(-1, 2)
+    axes.plot(*points.T, ls=style, color=colour, lw=width, solid_capstyle="butt")
 
 
 def colour_bar(fig: Figure, artist: Any, axes: Any, label: str) -> None:

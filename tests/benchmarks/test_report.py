@@ -208,7 +208,9 @@ window.addEventListener("load", () => {
   const errors = window.errors || [];
   const table = document.querySelector("table.sortable");
   const first = () => table.tBodies[0].rows[0].cells[0].dataset.key;
-  const found = {plates: document.querySelectorAll(".plate svg").length, before: first()};
+  const count = (selector) => document.querySelectorAll(selector).length;
+  const found = {plates: count(".plate:not(.portrait) svg"), before: first()};
+  found.portraits = count(".portrait svg");
   table.tHead.rows[0].cells[1].querySelector("button").click();
   found.ascending = first();
   table.tHead.rows[0].cells[0].querySelector("button").click();
@@ -242,6 +244,7 @@ def test_in_a_browser(folder, page, tmp_path, width):
     found = json.loads(title.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
     assert found == {
         "plates": len(PLATES),
+        "portraits": 4,
         "before": "oracle",
         "ascending": found["ascending"],
         "byName": "g & h_1",
