@@ -236,8 +236,9 @@ def title_of(example: Example) -> str:
 def scores_of(record: Record) -> dict[str, str]:
     """What stands below its picture."""
     scores = record["scores"]
-    found = scores["found"]
+    found, survey = scores["found"], record["job"]["survey"]
     return {
+        **({} if survey == "none" else {"survey": f"{survey}, not in the picture"}),
         "frames": str(scores["frames"]),
         "charge": f"{scores['charge']:.2f} rasters",
         "area": f"{scores['seen_area']:.2f}",

@@ -61,6 +61,7 @@ def path(fig: Figure, axes: Axes, footprints_yx_nm: Floats) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.ticker import MaxNLocator
 
     centres = footprints_yx_nm.mean(axis=1)
     order = np.arange(1, len(centres) + 1)
@@ -80,7 +81,7 @@ def path(fig: Figure, axes: Axes, footprints_yx_nm: Floats) -> None:
     ends["zorder"] = 6  # above the scale bar
     axes.plot(*centres[0, ::-1], "o", label="first frame", **ends)
     axes.plot(*centres[-1, ::-1], "s", label="last frame", **ends)
-    style.colour_bar(fig, mappable, axes, "frame number")
+    style.colour_bar(fig, mappable, axes, "frame number", MaxNLocator(6, integer=True))
 
 
 def _footprints(episode: Episode) -> Floats:

@@ -17,6 +17,7 @@ from ..simulators.specimens import FeatureClass, Specimen
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 MICROGRAPH = "gray"
 BELIEF = "viridis"
@@ -165,8 +166,15 @@ def _draw(axes: Axes, lines: Any, colour: str, style: str, width: float) -> None
     axes.plot(*points.T, ls=style, color=colour, lw=width, solid_capstyle="butt")
 
 
-def colour_bar(fig: Figure, artist: Any, axes: Any, label: str) -> None:
-    """Beside an image and as tall as it is."""
-    bar = fig.colorbar(artist, cax=axes.inset_axes((1.03, 0.0, 0.045, 1.0)))
+def colour_bar(
+    fig: Figure, artist: Any, axes: Any, label: str, ticks: Locator | None = None
+) -> None:
+    """Beside an image; as tall as it is, and in the room kept free for it, without a layout."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if isinstance(fig.get_layout_engine(), ConstrainedLayoutEngine):
+        bar = fig.colorbar(artist, ax=axes, shrink=0.85, pad=0.02, ticks=ticks)
+    else:
+        bar = fig.colorbar(artist, cax=axes.inset_axes((1.03, 0.0, 0.045, 1.0)), ticks=ticks)
     bar.set_label(label)
     bar.outline.set_linewidth(0.5)
