@@ -104,7 +104,7 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
     trace, ended = Trace.empty(), "the budget was spent"
     with one_thread():
         try:
-            (agent,) = _patiently(iter([job]), patience_s, lambda of: make_agent(**of.agent))
+            (agent,) = patiently(iter([job]), patience_s, lambda of: make_agent(**of.agent))
             env = environment_of(job, agent)
         except Exception as error:
             return given_up(job, _said(error))
@@ -112,7 +112,7 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
         known: dict[str, int] = {}
         most = 0
         try:
-            for step in _patiently(experiment, patience_s):
+            for step in patiently(experiment, patience_s):
                 trace.add(step, known)
                 if step.index == 0:  # what the budget pays for is known once there is an episode
                     most = ALLOWANCE * experiment.context().frames
@@ -123,7 +123,7 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
                 if not env.episode.exhausted and not env.episode.task.done:
                     ended = "the agent had nothing left to do"
             if not ended.startswith("failed"):
-                (trace.target,) = _patiently(iter([agent]), patience_s, lambda of: _asked(of, env))
+                (trace.target,) = patiently(iter([agent]), patience_s, lambda of: _asked(of, env))
         except Exception as error:
             ended = f"failed: {_said(error)}"
         if not trace.requests:  # it may have failed before there was an episode
@@ -171,21 +171,32 @@ def replayed(record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: its specimen is not the one that these versions make.
     """
-    job, trace = Job.of(record["job"]), Trace(**record["trace"])
     with one_thread():
-        env = environment_of(job, None)
-        env.reset(seed=job.specimen)
-        episode = env.episode
-        assert isinstance(episode.microscope, SimulatedMicroscope)
-        found = episode.microscope.world.specimen.digest
-        if found != record["specimen_digest"]:
-            raise ValueError(
-                f"specimen {job.specimen} of {job.environment} is {found} here, and was "
-                f"{record['specimen_digest']}; it was made by another version"
-            )
-        for request in trace.requests:
-            episode.take(_request(request))
-        return grades(episode, env.truth, trace, job, claims=record["scores"]["found"] is not None)
+        env, trace = retaken(record)
+        claims = record["scores"]["found"] is not None
+        return grades(env.episode, env.truth, trace, Job.of(record["job"]), claims=claims)
+
+
+def retaken(record: Mapping[str, Any]) -> tuple[ScanEnv, Trace]:
+    """The environment of a record with its frames taken, and what else happened in it.
+
+    Raises:
+        ValueError: its specimen is not the one that these versions make.
+    """
+    job, trace = Job.of(record["job"]), Trace(**record["trace"])
+    env = environment_of(job, None)
+    env.reset(seed=job.specimen)
+    shown = env.episode.microscope
+    assert isinstance(shown, SimulatedMicroscope)
+    found = shown.world.specimen.digest
+    if found != record["specimen_digest"]:
+        raise ValueError(
+            f"specimen {job.specimen} of {job.environment} is {found} here, and was "
+            f"{record['specimen_digest']}; it was made by another version"
+        )
+    for request in trace.requests:
+        env.episode.take(_request(request))
+    return env, trace
 
 
 def environment_of(job: Job, agent: Agent | None) -> ScanEnv:
@@ -207,7 +218,7 @@ class Hangs(RuntimeError):
     """An agent has taken longer over a decision than anybody waits."""
 
 
-def _patiently(
+def patiently(
     things: Iterable[Given], patience_s: float, do: Callable[[Given], Any] = lambda thing: thing
 ) -> Iterator[Any]:
     """What is done with each of some things, each awaited for so long and no longer.

@@ -30,11 +30,16 @@ def colour_of(agent: str, agents: Sequence[str]) -> dict[str, Any]:
     return {"color": LINES[n % len(LINES)], "ls": DASHES[n // len(LINES) % len(DASHES)]}
 
 
+def name_of(environment: str) -> str:
+    """An id without namespace and version."""
+    return environment.split("/")[-1].rsplit("-", 1)[0]
+
+
 def title_of(condition: Condition) -> str:
     """A condition in words."""
     environment, difficulty, variant = condition
-    short = environment.split("/")[-1].rsplit("-", 1)[0]
-    return f"{short}, {difficulty}" + ("" if variant == "as is" else f", {variant}")
+    of = f"{name_of(environment)}, {difficulty}"
+    return of + ("" if variant == "as is" else f", {variant}")
 
 
 def positions(entries: Sequence[Entry], agents: Sequence[str]) -> Figure:
@@ -48,7 +53,7 @@ def positions(entries: Sequence[Entry], agents: Sequence[str]) -> Figure:
             axes.plot(of.value, row, "o", color=colour, ms=7)
             axes.annotate(
                 f"{round(float(of.value), 2) + 0.0:.2f}",
-                (of.high, row),
+                (np.fmax(of.high, of.value), row),
                 xytext=(8, 0),
                 textcoords="offset points",
                 va="center",

@@ -26,8 +26,10 @@ from ..simulators.specimens import FeatureClass, Specimen
 from ..simulators.specimens.outlines import inside
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 PIECES = 10  # of a segment, and along either side of a cell
 CORNERS = 3  # of a polygon, at least
+MOST = 0.5  # of a claim is right, and it is called so
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,21 +125,65 @@ def found(claims: Sequence[Claim], specimen: Specimen) -> Found:
     """Precision, recall and F1 of claims against a specimen's truth."""
     points, extended = Count(), Count()
     for k, of in enumerate(specimen.classes):
-        features = np.flatnonzero(specimen.feature_class == k)
         own = [c.points_yx_nm for c in claims if c.label == of.name]
-        yx, angle = specimen.feature_yx_nm[features], specimen.feature_angle_rad[features]
+        count = _pieces(specimen, k, own).count
         if of.shape == "point":
-            points += _points(of, yx, own)
-        elif of.shape == "segment":
-            extended += _lengths(of, yx, angle, own)
+            points += count
         else:
-            extended += _areas(of, yx, own)
+            extended += count
     unknown = sum(c.label not in specimen.class_names for c in claims)
     counts = _by_kind(points, extended, Count(claimed=float(unknown)))
     precision, recall, f1 = (
         float(np.mean([getattr(c, name) for c in counts])) for name in ("precision", "recall", "f1")
     )
     return Found(precision, recall, f1, sum(c.claimed - c.right for c in counts))
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What the same matching says of each claim, and of each feature.
+
+    Attributes:
+        right: (n,) share of each claim that is right: of a point 0 or 1.
+        otherwise: (n,) another class of which a claim that is wrong would be right; empty
+            where there is none.
+        feature: (n,) index of the feature that a claim is the best part of; -1 for none.
+        claimed: (m,) share of each feature that was rightly claimed.
+    """
+
+    right: Floats
+    otherwise: tuple[str, ...]
+    feature: Ints
+    claimed: Floats
+
+
+def verdicts(claims: Sequence[Claim], specimen: Specimen) -> Verdicts:
+    """Which claims are right, which features they are, and which features nobody claimed."""
+    right, feature = np.zeros(len(claims)), np.full(len(claims), -1)
+    claimed = np.zeros(len(specimen.feature_class))
+    for k, of in enumerate(specimen.classes):
+        own = [n for n, c in enumerate(claims) if c.label == of.name]
+        pieces = _pieces(specimen, k, [claims[n].points_yx_nm for n in own])
+        right[own] = pieces.right
+        feature[own] = pieces.best
+        hit = np.bincount(pieces.feature[pieces.feature >= 0], minlength=len(claimed))
+        claimed += np.minimum(1.0, hit / pieces.whole)
+    otherwise = [
+        _otherwise(claim, specimen) if share < MOST else ""
+        for claim, share in zip(claims, right, strict=True)
+    ]
+    return Verdicts(right, tuple(otherwise), feature, claimed)
+
+
+def _otherwise(claim: Claim, specimen: Specimen) -> str:
+    """Another class of its shape, or any for a class that there is none of, that would be right."""
+    shapes = {of.shape for of in specimen.classes if of.name == claim.label}
+    for k, of in enumerate(specimen.classes):
+        if of.name == claim.label or (shapes and of.shape not in shapes):
+            continue
+        if _pieces(specimen, k, [claim.points_yx_nm]).right[0] >= MOST:
+            return of.name
+    return ""
 
 
 def _by_kind(points: Count, extended: Count, unknown: Count) -> list[Count]:
@@ -149,24 +195,85 @@ def _by_kind(points: Count, extended: Count, unknown: Count) -> list[Count]:
     return [points + unknown, extended]
 
 
-def _points(of: FeatureClass, yx_nm: Floats, claimed: list[Floats]) -> Count:
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """All claims of one class, cut into pieces that count alike.
+
+    Attributes:
+        features: of the class.
+        claims: of the class.
+        claim: (p,) which claim each is a piece of; one that makes no sense has none.
+        feature: (p,) index of the feature that each is matched with; -1 where it is false.
+        whole: pieces that count as one feature.
+    """
+
+    features: int
+    claims: int
+    claim: Ints
+    feature: Ints
+    whole: int
+
+    @property
+    def _of_each(self) -> Ints:
+        """(claims,) how many pieces there are."""
+        return np.bincount(self.claim, minlength=self.claims)
+
+    @property
+    def count(self) -> Count:
+        """Claims that make no sense count 1 each."""
+        senseless = int((self._of_each == 0).sum())
+        right = int((self.feature >= 0).sum())
+        return Count(self.features, len(self.claim) / self.whole + senseless, right / self.whole)
+
+    @property
+    def right(self) -> Floats:
+        """(claims,) share of each that is right."""
+        right = np.bincount(self.claim[self.feature >= 0], minlength=self.claims)
+        return np.asarray(right / np.maximum(1, self._of_each))
+
+    @property
+    def best(self) -> Ints:
+        """(claims,) the feature that most of its right pieces belong to; -1 for none."""
+        own = [self.feature[(self.claim == n) & (self.feature >= 0)] for n in range(self.claims)]
+        return np.array([np.bincount(f).argmax() if len(f) else -1 for f in own], dtype=np.int64)
+
+
+def _pieces(specimen: Specimen, k: int, claimed: Sequence[Floats]) -> Pieces:
+    """Claims of class ``k`` by the points that they hold."""
+    of = specimen.classes[k]
+    features = np.flatnonzero(specimen.feature_class == k)
+    yx = specimen.feature_yx_nm[features]
+    if of.shape == "point":
+        claim, feature, whole = *_points(of, yx, claimed), 1
+    elif of.shape == "segment":
+        angle = specimen.feature_angle_rad[features]
+        claim, feature, whole = *_lengths(of, yx, angle, claimed), PIECES
+    else:
+        claim, feature, whole = *_areas(of, yx, claimed), PIECES**2
+    index = np.append(features, -1)[feature]  # its last entry is that of none
+    return Pieces(len(features), len(claimed), claim, index, whole)
+
+
+def _points(of: FeatureClass, yx_nm: Floats, claimed: Sequence[Floats]) -> tuple[Ints, Ints]:
     """A claim of a point is the middle of what it says; one that says nothing is false."""
-    middles = [c.mean(axis=0) for c in claimed if len(c)]
-    right = _matched(yx_nm, np.array(middles).reshape(-1, 2), of.tolerance_nm)
-    return Count(len(yx_nm), len(claimed), right)
+    own = [n for n, c in enumerate(claimed) if len(c)]
+    middles = np.array([claimed[n].mean(axis=0) for n in own]).reshape(-1, 2)
+    return np.array(own, dtype=np.int64), _matched(yx_nm, middles, of.tolerance_nm)
 
 
-def _lengths(of: FeatureClass, yx_nm: Floats, angle_rad: Floats, claimed: list[Floats]) -> Count:
+def _lengths(
+    of: FeatureClass, yx_nm: Floats, angle_rad: Floats, claimed: Sequence[Floats]
+) -> tuple[Ints, Ints]:
     """In pieces of truth and claims, matched one to one within the tolerance."""
     step = of.size_nm / PIECES
     along = step * (np.arange(PIECES) + 0.5) - of.size_nm / 2
     way = np.column_stack([np.sin(angle_rad), np.cos(angle_rad)])
     true = (yx_nm[:, None] + along[None, :, None] * way[:, None]).reshape(-1, 2)
-    pieces = [_cut(c, step) for c in claimed if len(c)]
-    together = np.vstack([np.empty((0, 2)), *pieces])
-    senseless = sum(not len(c) for c in claimed)
-    right = _matched(true, together, of.tolerance_nm)
-    return Count(len(yx_nm), len(together) / PIECES + senseless, right / PIECES)
+    cut = [_cut(c, step) if len(c) else c for c in claimed]
+    together = np.vstack([np.empty((0, 2)), *cut])
+    which = _matched(true, together, of.tolerance_nm)
+    claim = np.repeat(np.arange(len(cut)), [len(c) for c in cut])
+    return claim, np.where(which >= 0, which // PIECES, -1)
 
 
 def _cut(line_yx_nm: Floats, step_nm: float) -> Floats:
@@ -178,22 +285,20 @@ def _cut(line_yx_nm: Floats, step_nm: float) -> Floats:
     return np.column_stack([np.interp(at, along, line_yx_nm[:, k]) for k in range(2)])
 
 
-def _areas(of: FeatureClass, yx_nm: Floats, claimed: list[Floats]) -> Count:
-    """In the points of one lattice that truth and claims hold."""
+def _areas(of: FeatureClass, yx_nm: Floats, claimed: Sequence[Floats]) -> tuple[Ints, Ints]:
+    """In the points of one lattice that truth and claims hold; no point is right twice."""
     step = of.size_nm / PIECES
-    true: set[tuple[int, int]] = set()
-    for y, x in yx_nm:
+    left: dict[tuple[int, int], int] = {}
+    for n, (y, x) in enumerate(yx_nm):
         corner = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * of.size_nm / 2
-        true |= _held(np.array([y, x]) + corner, step)
-    taken: set[tuple[int, int]] = set()
-    count, senseless = 0, 0
-    for polygon in claimed:
+        for point in _held(np.array([y, x]) + corner, step):
+            left.setdefault(point, n)
+    claim, feature = [], []
+    for n, polygon in enumerate(claimed):
         held = _held(polygon, step) if len(polygon) >= CORNERS else set()
-        count += len(held)
-        senseless += not held
-        taken |= held
-    whole = PIECES**2
-    return Count(len(yx_nm), count / whole + senseless, len(taken & true) / whole)
+        claim += [n] * len(held)
+        feature += [left.pop(point, -1) for point in held]
+    return np.array(claim, dtype=np.int64), np.array(feature, dtype=np.int64)
 
 
 def _held(polygon_yx_nm: Floats, step_nm: float) -> set[tuple[int, int]]:
@@ -205,13 +310,16 @@ def _held(polygon_yx_nm: Floats, step_nm: float) -> set[tuple[int, int]]:
     return set(map(tuple, kept.tolist()))
 
 
-def _matched(true_yx_nm: Floats, claimed_yx_nm: Floats, reach_nm: float) -> int:
-    """The most pairs, one to one, that lie within a reach of each other."""
+def _matched(true_yx_nm: Floats, claimed_yx_nm: Floats, reach_nm: float) -> Ints:
+    """The most pairs, one to one, within a reach: for each claim (n,) the number of its truth.
+
+    -1 where there is none left.
+    """
     if not len(true_yx_nm) or not len(claimed_yx_nm):
-        return 0
+        return np.full(len(claimed_yx_nm), -1)
     near = cKDTree(true_yx_nm).query_ball_point(claimed_yx_nm, reach_nm * (1.0 + 1e-9))
     rows = np.repeat(np.arange(len(near)), [len(n) for n in near])
     columns = np.array([j for n in near for j in n], dtype=np.int64)
     shape = (len(claimed_yx_nm), len(true_yx_nm))
     graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape).tocsr()
-    return int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum())
+    return np.asarray(maximum_bipartite_matching(graph, perm_type="column"), dtype=np.int64)

@@ -6,7 +6,7 @@ on the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from .statistics import Interval
 Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
 Condition = tuple[str, str, str]
+FEW = 10  # specimens of a condition, below which an interval claims more than it can
 LOWEST, HIGHEST = "random", "oracle"  # by their labels: from 0 to 1 of a position
 
 
@@ -62,12 +63,14 @@ class Scores:
 
     Args:
         rows: as ``results.row_of`` makes them.
+        population: specimens are a sample of others, and scores have intervals.
 
     Raises:
         ValueError: no specimen has results of all agents.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], population: bool = True) -> None:
+        self.population = population
         contest = [r for r in rows if not r["yardstick"]]
         self.agents = tuple(dict.fromkeys(str(r["agent"]) for r in contest))
         self._by = {
@@ -100,6 +103,23 @@ class Scores:
         # One that failed before it could claim anything has found nothing.
         return [np.where(np.isfinite(s), s, 0.0) for s in strata]
 
+    def interval(
+        self, statistic: Callable[..., Any], *agents: Sequence[Floats], seed: int = 0
+    ) -> Interval:
+        """A statistic with its interval, as ``statistics.interval``; NaN where there is none."""
+        if self.population:
+            return statistics.interval(statistic, *agents, seed=seed)
+        value = statistic(*agents)
+        nothing = np.full(np.shape(value), np.nan)
+        return Interval(value, nothing, nothing)
+
+    @property
+    def few(self) -> list[Condition]:
+        """Conditions in which intervals over specimens claim more than they can."""
+        if not self.population:
+            return []
+        return [c for c in self.conditions if len(self.specimens[c]) < FEW]
+
 
 def leaderboard(scores: Scores, seed: int = 0) -> list[Entry]:
     """An entry for every agent, best area first."""
@@ -109,10 +129,14 @@ def leaderboard(scores: Scores, seed: int = 0) -> list[Entry]:
 
 def _entry(scores: Scores, agent: str, seed: int) -> Entry:
     rows = scores.rows_of(agent)
+
+    def middle(values: Sequence[Floats]) -> Interval:
+        return scores.interval(statistics.interquartile_mean, values, seed=seed)
+
     position = None
     if {LOWEST, HIGHEST} <= set(scores.agents):
         three = [scores.strata(a, "seen_area") for a in (agent, LOWEST, HIGHEST)]
-        position = statistics.interval(statistics.position, *three, seed=seed)
+        position = scores.interval(statistics.position, *three, seed=seed)
     found = scores.found(agent)
     at = scores.strata(agent, "charge_to_0.5")  # NaN where it never came to that
     # A curve stays flat beyond the end of its run: what was not reached was not until the budget.
@@ -124,13 +148,13 @@ def _entry(scores: Scores, agent: str, seed: int) -> Entry:
         privileged=any(r["privileged"] for r in rows),
         episodes=len(rows),
         failed=sum(bool(r["failed"]) for r in rows),
-        area=_middle(scores.strata(agent, "seen_area"), seed),
-        area_in_time=_middle(scores.strata(agent, "seen_area_in_time"), seed),
-        seen=_middle(scores.strata(agent, "seen"), seed),
+        area=middle(scores.strata(agent, "seen_area")),
+        area_in_time=middle(scores.strata(agent, "seen_area_in_time")),
+        seen=middle(scores.strata(agent, "seen")),
         position=position,
-        found=None if found is None else _middle(found, seed),
+        found=None if found is None else middle(found),
         flagged=_flagged(scores, agent, seed),
-        half=statistics.interval(statistics.charge_to(), charges, reached, seed=seed),
+        half=scores.interval(statistics.charge_to(), charges, reached, seed=seed),
         latency_ms=(
             float(np.mean([r["latency_ms_median"] for r in rows])),
             float(np.mean([r["latency_ms_p95"] for r in rows])),
@@ -138,12 +162,8 @@ def _entry(scores: Scores, agent: str, seed: int) -> Entry:
     )
 
 
-def _middle(strata: list[Floats], seed: int) -> Interval:
-    return statistics.interval(statistics.interquartile_mean, strata, seed=seed)
-
-
 def _flagged(scores: Scores, agent: str, seed: int) -> Interval | None:
     """Over the specimens where the score is applicable; None where it is on none."""
     strata = [s[np.isfinite(s)] for s in scores.strata(agent, "flagged_average_precision")]
     told = [s for s in strata if len(s)]
-    return statistics.interval(statistics.mean, told, seed=seed) if told else None
+    return scores.interval(statistics.mean, told, seed=seed) if told else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from .leaderboard import Condition, Entry, Scores
 from .matrix import matrix_of
 from .statistics import Interval, Strata
 from .suite import label_of
-from .tables import Rows, csv_of
+from .tables import Rows, csv_of, csv_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +85,7 @@ class Plate:
 
     @property
     def csv_uri(self) -> str:
-        return "data:text/csv;base64," + base64.b64encode(csv_of(self.data).encode()).decode()
+        return csv_uri(self.data)
 
     def write(self, folder: Path, name: str) -> list[Path]:
         """Its files: picture as PDF and SVG, data as CSV."""
@@ -104,8 +103,13 @@ def positions(told: Told) -> Plate | str:
     return Plate(
         "Between random and oracle",
         "Areas under the discovery curve, from that of random frames (0) to the oracle's (1), "
-        "means over the conditions; bars hold 95 % of the bootstrap replicates, which draw "
-        "the same specimens for all agents.",
+        "means over the conditions"
+        + (
+            "; bars hold 95 % of the bootstrap replicates, which draw the same specimens for "
+            "all agents."
+            if told.scores.population
+            else "."
+        ),
         figures.positions(placed, told.agents),
         [{"agent": e.agent, **_parts(e.position)} for e in placed],
     )
@@ -145,22 +149,25 @@ def _points(curves: Curves, against: str) -> Rows:
 
 def profiles(told: Told) -> Plate:
     shares = {
-        a: statistics.interval(statistics.profile(THRESHOLDS), s) for a, s in told.areas.items()
+        a: told.scores.interval(statistics.profile(THRESHOLDS), s) for a, s in told.areas.items()
     }
     return Plate(
         "Performance profiles",
-        "How many of all runs score more than a threshold, with 95 % intervals. One agent is "
-        "better than another throughout where its line lies above.",
+        "How many of all runs score more than a threshold"
+        + (", with 95 % intervals" if told.scores.population else "")
+        + ". One agent is better than another throughout where its line lies above.",
         figures.profiles(THRESHOLDS, shares, told.agents),
         [
-            {"agent": a, "threshold": t, "value": v, "low": low, "high": high}
-            for a, of in shares.items()
-            for t, v, low, high in zip(THRESHOLDS, of.value, of.low, of.high, strict=True)
+            {"agent": a, "threshold": t, **_parts(Interval(*of))}
+            for a, shown in shares.items()
+            for t, *of in zip(THRESHOLDS, shown.value, shown.low, shown.high, strict=True)
         ],
     )
 
 
-def improvement(told: Told) -> Plate:
+def improvement(told: Told) -> Plate | str:
+    if not told.scores.population:
+        return "its specimens are no sample, from which nothing follows about others"
     chance = {
         (a, b): statistics.interval(
             statistics.probability_of_improvement, told.areas[a], told.areas[b]
@@ -255,4 +262,5 @@ PLATES: Mapping[str, Callable[[Told], Plate | str]] = {
 
 def _parts(of: Interval | None) -> dict[str, Any]:
     assert of is not None
-    return {"value": float(of.value), "low": float(of.low), "high": float(of.high)}
+    value = {"value": float(of.value)}
+    return value if np.isnan(of.low) else {**value, "low": float(of.low), "high": float(of.high)}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import figures, statistics
 from .curves import Runs
+from .facts import facts, sureness, warnings
 from .leaderboard import Entry, Scores, leaderboard
 from .plates import PLATES, Plate, Told
+from .portraits import portrait_of, portraits
 from .results import Results, row_of
 from .tables import Cell, Rows, csv_of, latex, markdown
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 PAGE, PARTS = "report.html", "report"  # of a folder of results
+RANKS = ("-best", "-worst", "-only")  # of episodes, at the end of their names
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("area", "area", "area under the share seen against charge, over the budget"),
     ("area_in_time", "in time", "the same against time, with the agent's own thinking"),
@@ -42,7 +45,7 @@ def write_report(folder: str | Path, command: str) -> Path:
     results = Results(folder)
     records = results.records()
     rows = [row_of(r) for r in records]
-    scores = Scores(rows)
+    scores = Scores(rows, results.suite.get("population", True))
     entries = leaderboard(scores)
     parts = results.folder / PARTS
     parts.mkdir(exist_ok=True)
@@ -52,16 +55,22 @@ def write_report(folder: str | Path, command: str) -> Path:
     for name, plate in plates.items():
         plate.write(parts, name)
     table = leaderboard_table(entries)
-    (parts / "leaderboard.md").write_text(markdown(table), encoding="utf-8")
-    (parts / "leaderboard.tex").write_text(latex(table), encoding="utf-8")
+    said = sureness(scores)
+    (parts / "leaderboard.md").write_text(markdown(table) + f"\n{said}\n" * bool(said), "utf-8")
+    (parts / "leaderboard.tex").write_text(f"% {said}\n" * bool(said) + latex(table), "utf-8")
     (parts / "leaderboard.csv").write_text(csv_of(table), encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         suite=results.suite,
-        facts=_facts(results, records, scores),
+        facts=facts(results.suite, records, scores),
+        warnings=warnings(records),
+        population=scores.population,
+        sureness=said,
+        few=bool(scores.few),
         columns=COLUMNS,
         lines=[_line(e) for e in entries],
         plates=plates,
+        portraits=portraits(records, scores, results.suite, parts),
         again=lambda name: f"stemscout bench report {shlex.quote(str(folder))} --only {name}",
         conditions=_by_condition(scores, entries),
         failures=[r for r in rows if r["failed"]],
@@ -77,43 +86,31 @@ def write_figure(folder: str | Path, name: str) -> list[Path]:
 
     Args:
         folder: of results.
-        name: of the figure, a key of ``PLATES``.
+        name: of the figure: a key of ``PLATES``, or of an episode, such as
+            ``graphenedefects-best``.
 
     Raises:
         ValueError: an unknown figure, one that says nothing about this suite, no results, or
             none that all agents have.
     """
-    if name not in PLATES:
-        raise ValueError(f"unknown figure {name!r}; there are: {', '.join(PLATES)}")
+    episode = name.endswith(RANKS)
+    if name not in PLATES and not episode:
+        raise ValueError(
+            f"unknown figure {name!r}; there are: {', '.join(PLATES)}, and those of episodes, "
+            "such as graphenedefects-best"
+        )
     results = Results(folder)
     records = results.records()
-    scores = Scores([row_of(r) for r in records])
+    rows = [row_of(r) for r in records]
+    scores = Scores(rows, results.suite.get("population", True))
+    parts = results.folder / PARTS
+    parts.mkdir(exist_ok=True)
+    if episode:
+        return portrait_of(name, records, scores, results.suite, parts)
     plate = PLATES[name](Told(scores, leaderboard(scores), Runs(records, scores), results.suite))
     if not isinstance(plate, Plate):
         raise ValueError(f"{str(folder)!r} has no figure {name}: {plate}")
-    parts = results.folder / PARTS
-    parts.mkdir(exist_ok=True)
     return plate.write(parts, name)
-
-
-def _facts(
-    results: Results, records: Sequence[Mapping[str, Any]], scores: Scores
-) -> dict[str, str]:
-    suite, made = results.suite, records[0]["made"]
-    contest = [r for r in records if not r["job"]["yardstick"]]
-    counted = sum(len(s) for s in scores.specimens.values())
-    return {
-        "suite": f"{suite['name']}, version {suite['version']}",
-        "hash": suite["digest"],
-        "track": suite["track"],
-        "budget": f"{suite['budget']:g} rasters; survey: {suite['survey']}",
-        "agents": str(len(scores.agents)),
-        "specimens": f"{counted} over {len(scores.conditions)} conditions",
-        "episodes": f"{len(contest)}, {sum(r['failed'] for r in contest)} failed",
-        "processor time": f"{sum(r['cpu_s'] for r in records) / 60:.1f} min",
-        "versions": ", ".join(f"{k} {v}" for k, v in list(made["versions"].items())[:3]),
-        "machine": f"{made['processor']}, {made['cores']} cores, Python {made['python']}",
-    }
 
 
 def _by_condition(scores: Scores, entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -123,10 +120,17 @@ def _by_condition(scores: Scores, entries: Sequence[Entry]) -> list[dict[str, An
         cells = []
         for entry in entries:
             own = [scores.strata(entry.agent, "seen_area")[n]]
-            of = statistics.interval(statistics.interquartile_mean, own)
+            of = scores.interval(statistics.interquartile_mean, own)
             cells.append(Cell.of(of))
         count = len(scores.specimens[condition])
-        found.append({"name": figures.title_of(condition), "specimens": count, "cells": cells})
+        found.append(
+            {
+                "name": figures.title_of(condition),
+                "specimens": count,
+                "few": condition in scores.few,
+                "cells": cells,
+            }
+        )
     return found
 
 

@@ -16,6 +16,7 @@ A suite is a YAML file with these keys (those with a default may be left out):
 | `track`        | `fixed-frame` or `free-frame`; never ranked together            | `fixed-frame` |
 | `survey`       | `none` or `low`, for all agents                                 | `none`        |
 | `variants`     | named sets of environment options, each its own condition       | one, `as is`  |
+| `population`   | specimens are a sample of others; if not, no intervals are told | `true`        |
 """
 
 from __future__ import annotations
@@ -104,11 +105,14 @@ class Suite:
     track: str = TRACKS[0]
     survey: str = "none"
     variants: tuple[tuple[str, dict[str, Any]], ...] = field(default=(("as is", {}),))
+    population: bool = True
 
     @property
     def digest(self) -> str:
         """A hash of what it compares; results of different ones are never mixed."""
-        return _digest({k: v for k, v in asdict(self).items() if k not in ("name", "about")})
+        # What most suites leave as it is stays out: their hashes are older than it.
+        without = {"name", "about"} | ({"population"} if self.population else set())
+        return _digest({k: v for k, v in asdict(self).items() if k not in without})
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -271,6 +275,8 @@ def _check(suite: Suite) -> None:
         raise ValueError(f"unknown track {suite.track!r}; there are: {', '.join(TRACKS)}")
     if not is_number(suite.version, Integral) or suite.version < 1:
         raise ValueError(f"version is {suite.version!r}; it must be an integer, at least 1")
+    if not isinstance(suite.population, bool):
+        raise ValueError(f"population is {suite.population!r}; it must be true or false")
     if not is_number(suite.budget):
         raise ValueError(f"budget is {suite.budget!r}; it must be a number in (0, 1]")
     if not all(0 < r < suite.budget for r in suite.readings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ class Cell:
         """Of a statistic; what is not applicable is sorted last, what never came first."""
         if found is None or np.isnan(found.value):
             return cls("n/a", -1.0)
+        if np.isnan(found.low):  # it was never asked how sure it is
+            sure = np.isfinite(found.value)
+            return cls(_two(found.value), float(found.value)) if sure else cls("never", NEVER)
         low, high = (_two(v) if np.isfinite(v) else "never" for v in (found.low, found.high))
         if not np.isfinite(found.value):
             return cls("never", NEVER, f"{low} to never" if low != "never" else "")
@@ -69,6 +73,11 @@ def csv_of(rows: Rows) -> str:
         writer.writeheader()
         writer.writerows(rows)
     return buffer.getvalue()
+
+
+def csv_uri(rows: Rows) -> str:
+    """Rows as a file to download."""
+    return "data:text/csv;base64," + base64.b64encode(csv_of(rows).encode()).decode()
 
 
 def _two(value: float) -> str:

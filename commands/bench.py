@@ -51,7 +51,7 @@ def bench_run(
     with terminal.episodes() as report:
         run_suite(wanted, results, scheduler, patience, report)
     table = results.write_table()
-    entries = leaderboard(Scores([row_of(r) for r in results.records()]))
+    entries = leaderboard(Scores([row_of(r) for r in results.records()], wanted.population))
     terminal.console().print(f"{len(results.records())} episodes in {table}")
     terminal.table([_line(e) for e in entries], as_json)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from ..agents.agent import Explanation, FieldMap
 from ..agents.experiment import Step
 from ..envs.episode import Episode
 from ..envs.mosaic import Mosaic
-from ..hardware.coordinates import specimen_from_scan
+from ..hardware.coordinates import corners
 from ..simulators.specimens import Specimen
 from . import style
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 CELLS_MOST = 1200
+FRAMES_MOST = 300  # as vectors: more make a heavy file
 
 
 def _extent(field_yx_nm: tuple[float, float]) -> tuple[float, float, float, float]:
@@ -54,43 +55,41 @@ def _show_mosaic(axes: Axes, episode: Episode) -> None:
     style.scale_bar(axes, field[1])
 
 
-def _show_path(fig: Figure, axes: Axes, episode: Episode) -> None:
-    from matplotlib.collections import LineCollection, PatchCollection
-    from matplotlib.patches import Rectangle
-
-    centres = np.array(
-        [
-            specimen_from_scan(f.region.centre_yx_nm, f.state, f.region.rotation_rad)
-            for f in episode.history
-        ]
-    ).reshape(-1, 2)
-    order = np.arange(1, len(centres) + 1)
-    boxes = PatchCollection(
-        [
-            Rectangle((x - w / 2, y - h / 2), w, h)
-            for (y, x), (h, w) in zip(
-                centres, (f.region.fov_yx_nm for f in episode.history), strict=True
-            )
-        ],
-        cmap=style.ORDER,
-        facecolor="none",
-        linewidth=0.9,
-    )
-    boxes.set_array(order)
-    colours = boxes.get_cmap()(boxes.norm(order)) if len(order) > 1 else ["white"]
-    boxes.set(facecolor="none", edgecolor=colours)
-    links = np.stack([centres[:-1, ::-1], centres[1:, ::-1]], axis=1)
-    lines = LineCollection(list(links), colors="white", linewidths=0.5, alpha=0.55)
-    axes.add_collection(lines)
-    axes.add_collection(boxes)
-    axes.plot(*centres[0, ::-1], "o", ms=5, mfc="white", mec="black", mew=0.7, label="first frame")
-    axes.plot(*centres[-1, ::-1], "s", ms=5, mfc="white", mec="black", mew=0.7, label="last frame")
+def path(fig: Figure, axes: Axes, footprints_yx_nm: Floats) -> None:
+    """The footprints (n, 4, 2) of frames on the specimen, by their order, and the way between."""
+    from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.ticker import MaxNLocator
 
-    mappable = ScalarMappable(Normalize(1, max(2, len(order))), style.ORDER)
-    style.colour_bar(fig, mappable, axes, "frame number")
-    style.legend_below(axes)
+    centres = footprints_yx_nm.mean(axis=1)
+    order = np.arange(1, len(centres) + 1)
+    bright = ListedColormap(colormaps[style.ORDER](np.linspace(style.ORDER_FROM, 1.0, 256)))
+    mappable = ScalarMappable(Normalize(1, max(2, len(order))), bright)
+    colours = mappable.to_rgba(order) if len(order) > 1 else ["white"]
+    boxes = PolyCollection(
+        list(footprints_yx_nm[..., ::-1]),
+        facecolor="none",
+        edgecolor=colours,
+        linewidth=0.9,
+        rasterized=len(centres) > FRAMES_MOST,
+    )
+    axes.plot(*centres.T[::-1], color="white", lw=0.5, alpha=0.55, zorder=boxes.zorder)
+    axes.add_collection(boxes)
+    ends: dict[str, Any] = {"ms": 5, "mfc": "white", "mec": "black", "mew": 0.7}
+    ends["zorder"] = 6  # above the scale bar
+    axes.plot(*centres[0, ::-1], "o", label="first frame", **ends)
+    axes.plot(*centres[-1, ::-1], "s", label="last frame", **ends)
+    style.colour_bar(fig, mappable, axes, "frame number", MaxNLocator(6, integer=True))
+
+
+def _footprints(episode: Episode) -> Floats:
+    """Of the frames (n, 4, 2), by what the instrument reports."""
+    still = ((f.state.beam_shift_yx_nm, f.state.stage_yx_nm) for f in episode.history)
+    shifts = np.array([np.subtract(shift, stage) for shift, stage in still]).reshape(-1, 1, 2)
+    boxes = np.array([corners(f.region) for f in episode.history]).reshape(-1, 4, 2)
+    return np.asarray(boxes + shifts)
 
 
 def specimen_seen(
@@ -107,7 +106,8 @@ def specimen_seen(
         axes[0].set_title("The specimen as seen")
         axes[1].set_title("The path over it")
         if episode.history:
-            _show_path(fig, axes[1], episode)
+            path(fig, axes[1], _footprints(episode))
+            style.legend_below(axes[1])
         if specimen is not None and seen is not None:
             axes[2].set_title("The truth, for comparison")
             style.features(axes[2], specimen, seen)
@@ -118,7 +118,11 @@ def specimen_seen(
 def _show_map(fig: Figure, axes: Axes, title: str, field: FieldMap, cmap: str) -> None:
     step = [np.diff(a).min() / 2 if len(a) > 1 else 0.5 for a in (field.y_nm, field.x_nm)]
     image = axes.pcolormesh(
-        _edges(field.x_nm, step[1]), _edges(field.y_nm, step[0]), field.values, cmap=cmap
+        _edges(field.x_nm, step[1]),
+        _edges(field.y_nm, step[0]),
+        field.values,
+        cmap=cmap,
+        rasterized=True,  # as vectors, thousands of squares make a heavy file
     )
     axes.set_facecolor("#b9bec7")  # candidates that were out of the question
     axes.set_aspect("equal")
@@ -137,15 +141,25 @@ def beliefs(explanation: Explanation, step: Step) -> bytes | None:
     """Posterior mean, uncertainty and acquisition at a step; None without a belief."""
     if not explanation.maps:
         return None
-    colours = (style.BELIEF, style.UNCERTAINTY, "inferno")
     with style.figure(4.6 * len(explanation.maps), 4.0) as fig:
         row = fig.subplots(1, len(explanation.maps), squeeze=False)[0]
-        for k, (name, field) in enumerate(explanation.maps.items()):
-            _show_map(fig, row[k], name[0].upper() + name[1:], field, colours[k % 3])
-            y, x = step.request.centre_yx_nm
-            row[k].plot(x, y, "P", ms=9, mfc="#ff5555", mec="white", mew=1.0)
+        maps(fig, row, explanation.maps, step.request.centre_yx_nm)
         fig.suptitle("+  the frame chosen by them", x=0.01, ha="left", fontsize=9, color="#c33")
         return style.png(fig)
+
+
+def maps(
+    fig: Figure,
+    panels: Sequence[Axes],
+    of: Mapping[str, FieldMap],
+    at_yx_nm: tuple[float, float],
+) -> None:
+    """Each map by its name in a panel of its own, and the point chosen by them."""
+    colours = (style.BELIEF, style.UNCERTAINTY, "inferno")
+    for k, (axes, (name, field)) in enumerate(zip(panels, of.items(), strict=True)):
+        _show_map(fig, axes, name[0].upper() + name[1:], field, colours[k % 3])
+        y, x = at_yx_nm
+        axes.plot(x, y, "P", ms=9, mfc="#ff5555", mec="white", mew=1.0)
 
 
 def components(explanation: Explanation) -> bytes | None:

@@ -17,11 +17,13 @@ from ..simulators.specimens import FeatureClass, Specimen
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 MICROGRAPH = "gray"
 BELIEF = "viridis"
 UNCERTAINTY = "cividis"
 ORDER = "plasma"
+ORDER_FROM = 0.3  # of its range: what is darker cannot be told from a micrograph
 UNSEEN = "#20243f"  # as unlike a micrograph as can be
 # Okabe and Ito's colours, which colour-blind people tell apart; then another marker.
 CLASS_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
@@ -107,18 +109,30 @@ def legend_below(axes: Axes, columns: int = 2) -> None:
     )
 
 
-def features(axes: Axes, specimen: Specimen, seen: NDArray[np.bool_] | None = None) -> None:
+def mark_of(k: int) -> tuple[str, str]:
+    """Colour and marker of the class with index ``k``."""
+    colours = len(CLASS_COLOURS)
+    return CLASS_COLOURS[k % colours], CLASS_MARKERS[k // colours % len(CLASS_MARKERS)]
+
+
+def features(
+    axes: Axes,
+    specimen: Specimen,
+    seen: NDArray[np.bool_] | None = None,
+    ink: str | None = None,
+) -> None:
     """Mark the true features: points by markers, segments by lines, cells by squares.
 
-    With ``seen`` (m,) those that were seen are filled or drawn through.
+    With ``seen`` (m,) those that were seen are filled or drawn through; ``ink`` is one
+    colour for all classes.
     """
-    states = ((None, ""),) if seen is None else ((True, ", seen"), (False, ", missed"))
+    states = ((None, ""),) if seen is None else ((True, ", seen"), (False, ", not seen"))
     for k, feature_class in enumerate(specimen.classes):
         of_class = specimen.feature_class == k
         if not of_class.any():
             continue
-        colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
-        marker = CLASS_MARKERS[k // len(CLASS_COLOURS) % len(CLASS_MARKERS)]
+        own, marker = mark_of(k)
+        colour = ink or own
         for state, word in states:
             chosen = of_class if seen is None else of_class & (seen == state)
             label = f"{feature_class.name}{word} ({chosen.sum()})"
@@ -146,14 +160,21 @@ def _extended(yx_nm: NDArray[np.float64], angle: NDArray[np.float64], c: Feature
 
 
 def _draw(axes: Axes, lines: Any, colour: str, style: str, width: float) -> None:
-    from matplotlib.collections import LineCollection
+    """As one path with gaps: in a vector file a path for each of hundreds would be heavy."""
+    gaps = np.full((len(lines), 1, 2), np.nan)
+    points = np.concatenate([lines, gaps], axis=1).reshape(-1, 2)
+    axes.plot(*points.T, ls=style, color=colour, lw=width, solid_capstyle="butt")
 
-    axes.add_collection(
-        LineCollection(list(lines), colors=colour, linestyles=style, linewidths=width)
-    )
 
+def colour_bar(
+    fig: Figure, artist: Any, axes: Any, label: str, ticks: Locator | None = None
+) -> None:
+    """Beside an image; as tall as it is, and in the room kept free for it, without a layout."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-def colour_bar(fig: Figure, artist: Any, axes: Any, label: str) -> None:
-    bar = fig.colorbar(artist, ax=axes, shrink=0.85, pad=0.02)
+    if isinstance(fig.get_layout_engine(), ConstrainedLayoutEngine):
+        bar = fig.colorbar(artist, ax=axes, shrink=0.85, pad=0.02, ticks=ticks)
+    else:
+        bar = fig.colorbar(artist, cax=axes.inset_axes((1.03, 0.0, 0.045, 1.0)), ticks=ticks)
     bar.set_label(label)
     bar.outline.set_linewidth(0.5)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemscout.agents.agent import Finding
-from stemscout.benchmarks.found import Claim, claims_of, found
+from stemscout.benchmarks.found import Claim, claims_of, found, verdicts
 from stemscout.hardware.microscope import ScanRegion
 from stemscout.simulators.exposure import Exposure
 from stemscout.simulators.specimens import FeatureClass, Specimen
@@ -142,6 +144,59 @@ def test_points_and_extended_features_carry_half_each():
     both = specimen(*DEFECTS, *SEGMENTS)
     assert found(RIGHT, both).f1 == pytest.approx(0.5)
     assert found([line(0.0, 8.0)], both).f1 == pytest.approx(0.5)
+
+
+def test_each_claim_and_each_feature_has_a_verdict():
+    claims = [
+        point(1.0, 1.1),
+        point(1.0, 1.0),
+        point(-5.0, 2.1),
+        point(9.0, 9.0),
+        Claim("defect", np.empty((0, 2))),
+        point(-5.0, 2.0, "no such class"),
+    ]
+    of = verdicts(claims, specimen(*DEFECTS))
+    assert sorted(of.right[:2]) == [0.0, 1.0], "the same claimed twice is right once"
+    assert of.right[2:].tolist() == [0.0] * 4
+    assert of.otherwise == ("", "", "other", "", "", "other")
+    assert sorted(of.feature[:2].tolist()) == [-1, 0]
+    assert of.feature[2:].tolist() == [-1] * 4
+    assert of.claimed.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_verdicts_on_walls_and_areas_are_by_their_parts():
+    both = specimen(*SEGMENTS, *CELLS)
+    claims = [line(0.0, 4.0), line(4.0, 12.0), line(-10.0, -8.0), box(-9.0, -4.0, -8.0, 0.5)]
+    of = verdicts(claims, both)
+    assert of.right == pytest.approx([1.0, 0.5, 0.0, 4 / 4.5], abs=0.05)
+    assert of.feature[2] == -1
+    assert of.claimed[:8] == pytest.approx([1.0] * 8, abs=0.31), "all of the wall was claimed"
+    assert of.claimed[8:].tolist() == [1.0] * 4 + [0.0] * 4, "the upper half of the area"
+
+
+def test_a_right_wall_by_another_name_is_of_the_wrong_class():
+    seam = FeatureClass("seam", 0.3, 0.3, 0.05, 100.0, "segment", 1.0)
+    truth = replace(specimen(*SEGMENTS), classes=(*CLASSES, seam))
+    claims = [Claim("seam", np.array([[-7.0, 0.0], [-7.0, 8.0]])), point(-7.0, 1.0)]
+    of = verdicts(claims, truth)
+    assert of.otherwise == ("wall", ""), "a point on a wall is no wall"
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-8, -6), st.floats(-4, 8), st.sampled_from(["defect", "wall"])),
+        max_size=8,
+    )
+)
+def test_verdicts_add_up_to_what_is_counted(places):
+    truth = specimen(*SEGMENTS)
+    claims = [
+        Claim(label, np.array([[y, x]] if label == "defect" else [[y, x], [y + 0.5, x + 1.0]]))
+        for y, x, label in places
+    ]
+    of = verdicts(claims, truth)
+    assert of.claimed.sum() / len(SEGMENTS) == pytest.approx(found(claims, truth).recall)
 
 
 def test_a_finding_is_where_the_electrons_truly_were():

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from stemscout.benchmarks.curves import Runs, reached
-from stemscout.benchmarks.leaderboard import Scores
+from stemscout.benchmarks.facts import facts, sureness, warnings
+from stemscout.benchmarks.leaderboard import Scores, leaderboard
 from stemscout.benchmarks.report import write_figure, write_report
 from stemscout.benchmarks.results import Results, row_of
 from stemscout.benchmarks.runner import run_suite
@@ -129,6 +130,8 @@ def test_special_characters_in_tables():
         (Interval(0.3, 0.2, np.inf), "0.30", "0.30 (0.20 to never)"),
         (Interval(np.inf, np.inf, np.inf), "never", "never"),
         (Interval(np.inf, 0.3, np.inf), "never", "never (0.30 to never)"),
+        (Interval(0.3, np.nan, np.nan), "0.30", "0.30"),
+        (Interval(np.inf, np.nan, np.nan), "never", "never"),
     ],
 )
 def test_numbers_as_people_read_them(found, text, whole):
@@ -188,13 +191,79 @@ def test_discovery_in_time_runs_over_what_its_area_is_over(folder):
         assert np.mean(share) == pytest.approx(np.mean(exact), abs=0.02)
 
 
+def made(stemscout, cores=2, wall_s=30.0):
+    versions = {"stemscout": stemscout, "numpy": "2.3.1"}
+    return {
+        "job": {"yardstick": False},
+        "failed": False,
+        "cpu_s": 60.0,
+        "wall_s": wall_s,
+        "made": {"versions": versions, "python": "3.11.2", "processor": "x86_64", "cores": cores},
+    }
+
+
+def rows_of(count, environment="StemScout/NiOPillars-v0"):
+    numbers = dict.fromkeys(("seen_area", "seen_area_in_time", "seen", "charge_to_0.5"), 0.25)
+    numbers |= {"flagged_average_precision": None, "found_area": None, "budget": 0.4}
+    numbers |= {"latency_ms_median": 1.0, "latency_ms_p95": 2.0}
+    place = {"environment": environment, "difficulty": "easy", "variant": "as is"}
+    marks = {"agent": "grid", "yardstick": False, "privileged": False, "failed": False}
+    return [{**numbers, **place, **marks, "specimen": n} for n in range(count)]
+
+
+def test_records_made_alike_need_no_warning():
+    assert warnings([made("0.1.0"), made("0.1.0")]) == []
+
+
+def test_other_versions_and_machines_are_said_with_their_numbers():
+    records = [made("0.1.0"), made("0.1.0"), made("0.2.0", cores=64)]
+    of_versions, of_circumstances = warnings(records)
+    assert "stemscout: 0.1.0 (2 episodes), 0.2.0 (1 episode)" in of_versions
+    assert "cores 2 (2 episodes), 64 (1 episode)" in of_circumstances
+    assert "numpy" not in of_circumstances
+
+
+def test_a_package_that_only_some_records_have_is_a_difference():
+    without = made("0.1.0")
+    del without["made"]["versions"]["numpy"]
+    (sentence,) = warnings([made("0.1.0"), without])
+    assert "numpy 2.3.1 (1 episode), none (1 episode)" in sentence
+
+
+def test_the_facts_name_every_version_and_machine_and_both_times():
+    suite = {"name": "x", "version": 1, "digest": "d", "track": "fixed-frame", "budget": 0.4}
+    records = [made("0.1.0"), made("0.2.0", cores=64, wall_s=90.0)]
+    told = facts({**suite, "survey": "none"}, records, Scores(rows_of(3)))
+    assert told["versions"] == "stemscout 0.1.0 and 0.2.0, numpy 2.3.1"
+    assert told["machine"] == "x86_64, 2 cores, Python 3.11.2; x86_64, 64 cores, Python 3.11.2"
+    assert told["processor time"] == "2.0 min"
+    assert told["wall-clock time"] == "2.0 min, added up over the episodes"
+
+
+def test_fewer_than_ten_specimens_are_marked():
+    few = rows_of(9, "StemScout/GrapheneDefects-v0")
+    sentence = sureness(Scores([*few, *rows_of(10)]))
+    assert sentence.startswith("Fewer than 10 specimens: GrapheneDefects, easy (9). Intervals")
+    assert sureness(Scores(rows_of(10))) == ""
+
+
+def test_specimens_that_are_no_sample_have_scores_without_intervals():
+    scores = Scores(rows_of(3), population=False)
+    (entry,) = leaderboard(scores)
+    assert Cell.of(entry.area).whole == "0.25"
+    assert scores.few == []
+    assert "without claims about populations" in sureness(scores)
+
+
 PROBE = """
 <script>
 window.addEventListener("load", () => {
   const errors = window.errors || [];
   const table = document.querySelector("table.sortable");
   const first = () => table.tBodies[0].rows[0].cells[0].dataset.key;
-  const found = {plates: document.querySelectorAll(".plate svg").length, before: first()};
+  const count = (selector) => document.querySelectorAll(selector).length;
+  const found = {plates: count(".plate:not(.portrait) svg"), before: first()};
+  found.portraits = count(".portrait svg");
   table.tHead.rows[0].cells[1].querySelector("button").click();
   found.ascending = first();
   table.tHead.rows[0].cells[0].querySelector("button").click();
@@ -228,6 +297,7 @@ def test_in_a_browser(folder, page, tmp_path, width):
     found = json.loads(title.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
     assert found == {
         "plates": len(PLATES),
+        "portraits": 4,
         "before": "oracle",
         "ascending": found["ascending"],
         "byName": "g & h_1",

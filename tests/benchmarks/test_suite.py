@@ -108,6 +108,18 @@ def test_the_hash_is_of_what_is_compared():
         assert suite_of("x", {**GOOD, **change}).digest != suite.digest, change
 
 
+def test_whether_specimens_are_a_sample_is_hashed_only_where_they_are_none():
+    suite = suite_of("x", GOOD)
+    assert suite_of("x", {**GOOD, "population": True}).digest == suite.digest
+    assert suite_of("x", {**GOOD, "population": False}).digest != suite.digest
+    assert [n for n in suites() if not load_suite(n).population] == ["exact"]
+
+
+def test_hashes_of_suites_are_what_they_were():
+    """Results that people have stay valid: another hash refuses them."""
+    assert suite_of("x", GOOD).digest == "5133a087ae03c1a2"
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -137,6 +149,8 @@ def test_the_hash_is_of_what_is_compared():
         ({"split": "exam"}, "exam"),
         ({"track": "race"}, "unknown track 'race'; there are: fixed-frame, free-frame"),
         ({"survey": "high"}, "unknown survey 'high'"),
+        ({"population": "none"}, "population is 'none'; it must be true or false"),
+        ({"population": 1}, "it must be true or false"),
         ({"version": 0}, "an integer, at least 1"),
         ({"variants": [{"name": "a"}, {"name": "a"}]}, "none twice"),
         ({"variants": [{"imperfections": "realistic"}]}, "entries with a name"),
