@@ -59,7 +59,7 @@ class Results:
             if self.folder.exists() and (not self.folder.is_dir() or _others(self.folder)):
                 raise ValueError(f"{str(self.folder)!r} holds other things; name a new folder")
             self.folder.mkdir(parents=True, exist_ok=True)
-            write(mark, json.dumps(self.suite, allow_nan=False).encode())
+            write(mark, json.dumps(self.suite, allow_nan=False).encode(), durable=True)
         elif held.get("digest") != suite.digest:
             raise ValueError(
                 f"{str(self.folder)!r} holds results of suite {held.get('name')!r}, version "
@@ -177,8 +177,12 @@ FOUND = ("precision", "recall", "f1", "false", "area")
 FLAGGED = ("average_precision", "prevalence", "frames")
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes, durable: bool = False) -> None:
     """Write a file that is whole or not there, whatever stops the process.
+
+    Where the power fails, a file that is not ``durable`` may be damaged.  A record is then found
+    out by its checksum, and its episode run again; to wait for the disk each time would take
+    longer than all else that is done with it.
 
     Raises:
         OSError: a full disk, or no leave; what was begun is removed.
@@ -187,8 +191,9 @@ def write(path: Path, content: bytes) -> None:
     try:
         with whole.open("xb") as part:
             part.write(content)
-            part.flush()
-            os.fsync(part.fileno())
+            if durable:
+                part.flush()
+                os.fsync(part.fileno())
     except BaseException:
         whole.unlink(missing_ok=True)
         raise

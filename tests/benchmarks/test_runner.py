@@ -234,10 +234,10 @@ def test_readings_are_in_the_table_whatever_row_comes_first(finished, tmp_path):
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     results, whole = Results(tmp_path / "full", SMALL), results_module.write
 
-    def write(path, data):
+    def write(path, data, **options):
         if len(list((tmp_path / "full" / "episodes").glob("*.json.gz"))) == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
-        whole(path, data)
+        whole(path, data, **options)
 
     monkeypatch.setattr(results_module, "write", write)
     with pytest.raises(OSError, match="No space left"):
