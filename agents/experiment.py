@@ -23,8 +23,9 @@ class Step:
         frame: what came back.
         target: the frame's target by what the agent knew right after it.
         findings: all claims so far.
-        explanation: of the decision that led here.
-        latency_s: the agent's time, deciding and taking in.
+        explanation: of the decision that led here; empty where nobody asks for it.
+        latency_s: all of the agent's own time over this frame: deciding, taking it in, its
+            target, its findings.  Not its explanation, which is made for people alone.
         spent: charge so far, in rasters.
         time_s: instrument time so far.
         fraction: of the task done; for people and scores, never for agents.
@@ -53,10 +54,16 @@ class Experiment:
         agent: decides.
         seed: of the environment and the agent.
         specimen: shows this specimen of the split, whatever the seed.
+        explain: asks the agent to explain itself; nobody reads that in a benchmark.
     """
 
     def __init__(
-        self, env: ScanEnv, agent: Agent, seed: int = 0, specimen: int | None = None
+        self,
+        env: ScanEnv,
+        agent: Agent,
+        seed: int = 0,
+        specimen: int | None = None,
+        explain: bool = True,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed {seed}; it must be an integer >= 0")
@@ -64,6 +71,7 @@ class Experiment:
         self.agent = agent
         self.seed = seed
         self.specimen = specimen
+        self.explain = explain
         self.steps: list[Step] = []
         self.stopped = False
         self._go = threading.Event()
@@ -146,17 +154,18 @@ class Experiment:
     def _take_in(self, request: ScanRequest, decided_s: float) -> Step:
         episode = self.env.episode
         frame = episode.history[-1]
-        explanation = self.agent.explain()
+        explanation = self.agent.explain() if self.explain else Explanation("")
         began = time.perf_counter()
         self.agent.observe(frame)
         target = self.agent.target([frame])
+        findings = tuple(self.agent.findings())
         latency = decided_s + time.perf_counter() - began
         return Step(
             index=len(self.steps),
             request=request,
             frame=frame,
             target=None if target is None else float(target[0]),
-            findings=tuple(self.agent.findings()),
+            findings=findings,
             explanation=explanation,
             latency_s=latency,
             spent=episode.budget.spent,

@@ -42,7 +42,8 @@ class Trace:
 
     Attributes:
         requests: every frame asked for, as the fields of ``ScanRequest``.
-        latency_s: the agent's time for each.
+        latency_s: the agent's time for each, to the µs: what is below is noise, and noise takes
+            most of a record's place.
         findings: all that were ever claimed, each once.
         claimed: after each frame the indices of those that stood; None where they had not
             changed.
@@ -77,7 +78,7 @@ class Trace:
                 self.findings.append(entry)
             standing.append(index)
         self.requests.append(asdict(step.request))
-        self.latency_s.append(step.latency_s)
+        self.latency_s.append(round(step.latency_s, 6))
         before = next((c for c in reversed(self.claimed) if c is not None), [])
         self.claimed.append(None if standing == before else standing)
 
@@ -108,7 +109,7 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
             env = environment_of(job, agent)
         except Exception as error:
             return given_up(job, _said(error))
-        experiment = Experiment(env, agent, job.specimen)
+        experiment = Experiment(env, agent, job.specimen, explain=False)
         known: dict[str, int] = {}
         most = 0
         try:

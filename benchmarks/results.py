@@ -1,28 +1,28 @@
 """A folder of results: one file for each episode, whole or not there, and one table of all.
 
-    suite.json       what was compared, and its hash
-    episodes/*.json  a record for each episode, named by its job
-    results.parquet  the scores of all, a row for each; pandas, polars and DuckDB open it
+    suite.json          what was compared, and its hash
+    episodes/*.json.gz  a record for each episode, named by its job; ``compact`` tells its form
+    results.parquet     the scores of all, a row for each; pandas, polars and DuckDB open it
+    run.lock            held by the run that is under way
 
-A folder belongs to one suite of one version; another's results never enter it.
+A folder belongs to one suite of one version, in one format; another's results never enter it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from .compact import FORMAT, pack, unpack
+from .made import code_of, made
 from .suite import Job, Suite
 
-PACKAGES = ("stemscout", "numpy", "scipy", "numba", "gymnasium", "scikit-learn", "scikit-optimize")
+SUFFIX = ".json.gz"
 TABLE = "results.parquet"
 
 
@@ -35,27 +35,31 @@ class Results:
         given: by what name or path the suite was given, for those who repeat it.
 
     Raises:
-        ValueError: the folder holds results of another suite, or something else, or none.
+        ValueError: the folder holds results of another suite or in another format, or something
+            else, or none; or its ``suite.json`` was edited.
         OSError: it cannot be written.
     """
 
     def __init__(self, folder: str | Path, suite: Suite | None = None, given: str = "") -> None:
         self.folder = Path(folder)
         mark = self.folder / "suite.json"
-        held = _read(mark) if mark.is_file() else None
-        if held is not None and not (isinstance(held, dict) and "digest" in held):
-            raise ValueError(f"{str(mark)!r} is no suite's; name another folder")
+        held = _held(mark) if mark.is_file() else None
         if suite is None:
             if held is None:
                 raise ValueError(f"{str(self.folder)!r} holds no results of a suite")
             self.suite: dict[str, Any] = held
             return
-        self.suite = {**asdict(suite), "digest": suite.digest, "given": given or suite.name}
+        self.suite = {
+            **asdict(suite),
+            "digest": suite.digest,
+            "given": given or suite.name,
+            "format": FORMAT,
+        }
         if held is None:
             if self.folder.exists() and (not self.folder.is_dir() or _others(self.folder)):
                 raise ValueError(f"{str(self.folder)!r} holds other things; name a new folder")
             self.folder.mkdir(parents=True, exist_ok=True)
-            write(mark, self.suite)
+            write(mark, json.dumps(self.suite, allow_nan=False).encode(), durable=True)
         elif held.get("digest") != suite.digest:
             raise ValueError(
                 f"{str(self.folder)!r} holds results of suite {held.get('name')!r}, version "
@@ -64,18 +68,44 @@ class Results:
             )
         (self.folder / "episodes").mkdir(exist_ok=True)
 
-    def missing(self, jobs: Iterable[Job]) -> list[Job]:
-        """Those that have no whole record yet."""
-        return [job for job in jobs if self._load(job.key) is None]
+    def missing(self, jobs: Iterable[Job], mixed: bool = False) -> list[Job]:
+        """Those that have no whole record yet.
+
+        Args:
+            jobs: of the suite.
+            mixed: the rest may be run by other code than the records that are there.
+
+        Raises:
+            ValueError: it would be, and that is not wanted.
+        """
+        missing, codes = [], set()
+        for job in jobs:
+            record = self._load(job.key)
+            if record is None:
+                missing.append(job)
+            else:
+                codes.add(code_of(record["made"]))
+        others = sorted(codes - {code_of(made())})
+        if missing and others and not mixed:
+            raise ValueError(
+                f"{str(self.folder)!r} holds episodes by stemscout {', '.join(others)}, and this "
+                f"is {code_of(made())}; name another folder, or add --mixed to have both in one"
+            )
+        return missing
 
     def keep(self, key: str, record: Mapping[str, Any]) -> None:
         """Write a record; it appears complete or not at all."""
-        write(self._path(key), {**record, "made": made(), "suite": self.suite["digest"]})
+        self.put(key, packed(record, self.suite["digest"]))
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write what ``packed`` made of a record; it appears complete or not at all."""
+        write(self._path(key), content)
 
     def records(self) -> list[dict[str, Any]]:
         """All that are there and whole, by the names of their files."""
-        paths = sorted((self.folder / "episodes").glob("*.json"))
-        return [r for r in (self._load(p.stem) for p in paths) if r is not None]
+        names = sorted(p.name for p in (self.folder / "episodes").glob(f"*{SUFFIX}"))
+        found = (self._load(name.removesuffix(SUFFIX)) for name in names)
+        return [record for record in found if record is not None]
 
     def write_table(self) -> Path:
         """The scores of all records as one Parquet table; where it is."""
@@ -92,19 +122,21 @@ class Results:
         return path
 
     def _path(self, key: str) -> Path:
-        return self.folder / "episodes" / f"{key}.json"
+        return self.folder / "episodes" / f"{key}{SUFFIX}"
 
     def _load(self, key: str) -> dict[str, Any] | None:
         """A record; None where there is none, or what is there is damaged or another's."""
         try:
-            record = _read(self._path(key))
-        except (OSError, ValueError):
-            return None
-        try:
+            record = unpack(self._path(key).read_bytes())
             own = record["suite"] == self.suite["digest"] and Job.of(record["job"]).key == key
-        except (KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return record if own else None
+        return record if own and "made" in record else None
+
+
+def packed(record: Mapping[str, Any], digest: str) -> bytes:
+    """The content of a record's file, with the suite that it is of and what made it."""
+    return pack({"made": made(), **record, "suite": digest})
 
 
 def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,43 +177,55 @@ FOUND = ("precision", "recall", "f1", "false", "area")
 FLAGGED = ("average_precision", "prevalence", "frames")
 
 
-def made() -> dict[str, Any]:
-    """With what a record was made: versions and machine."""
-    versions = {}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return {
-        "versions": versions,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-    }
+def write(path: Path, content: bytes, durable: bool = False) -> None:
+    """Write a file that is whole or not there, whatever stops the process.
 
-
-def write(path: Path, data: Any) -> None:
-    """Write JSON so that a file is whole or not there, whatever stops the process.
+    Where the power fails, a file that is not ``durable`` may be damaged.  A record is then found
+    out by its checksum, and its episode run again; to wait for the disk each time would take
+    longer than all else that is done with it.
 
     Raises:
         OSError: a full disk, or no leave; what was begun is removed.
     """
     whole = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
     try:
-        with whole.open("x", encoding="utf-8") as part:
-            json.dump(data, part, allow_nan=False)
-            part.flush()
-            os.fsync(part.fileno())
+        with whole.open("xb") as part:
+            part.write(content)
+            if durable:
+                part.flush()
+                os.fsync(part.fileno())
     except BaseException:
         whole.unlink(missing_ok=True)
         raise
     whole.replace(path)
 
 
+def _held(mark: Path) -> dict[str, Any]:
+    """The suite of a folder; what is none, of another format or edited since is refused."""
+    try:
+        held = json.loads(mark.read_bytes())
+    except ValueError:
+        held = None
+    if not (isinstance(held, dict) and "digest" in held):
+        raise ValueError(f"{str(mark)!r} is no suite's; name another folder")
+    if held.get("format") != FORMAT:
+        raise ValueError(
+            f"{str(mark.parent)!r} holds records in format {held.get('format', 1)}, and this "
+            f"version of stemscout has format {FORMAT}; name another folder"
+        )
+    fields = {k: held[k] for k in Suite.__dataclass_fields__ if k in held}
+    try:
+        digest = Suite(**fields).digest
+    except TypeError:  # some are gone
+        digest = None
+    if digest != held["digest"]:
+        raise ValueError(
+            f"{str(mark)!r} was edited: its hash, {held['digest']}, stands for another suite; put "
+            "it back as it was, or name another folder"
+        )
+    return held
+
+
 def _others(folder: Path) -> list[Path]:
     """What is in a folder besides what a run that was killed at once leaves."""
     return [p for p in folder.iterdir() if p.suffix != ".part"]
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

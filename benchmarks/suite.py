@@ -163,10 +163,10 @@ def load_suite(name: str) -> Suite:
     """A suite of the package by its name, or a YAML file by its path.
 
     Raises:
-        ValueError: an unknown suite, key, environment, difficulty or agent, a name twice, or
-            anything else that could not be run; the message says what is allowed.
+        ValueError: an unknown suite, key, environment, difficulty or agent, a name or key
+            twice, or anything else that could not be run; the message says what is allowed.
     """
-    import yaml
+    from .strict_yaml import read_yaml
 
     path = FOLDER / f"{name}.yaml"
     if not path.exists():
@@ -176,11 +176,7 @@ def load_suite(name: str) -> Suite:
             f"unknown suite {name!r}; there are: {', '.join(suites())}; or name a YAML file"
         )
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"suite {name!r} is not readable YAML: {error}") from error
-    try:
-        return suite_of(path.stem, data)
+        return suite_of(path.stem, read_yaml(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"suite {name!r}: {error}") from error
 

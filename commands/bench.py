@@ -33,6 +33,9 @@ def bench_run(
         typer.Option(help="A number of workers, or the address of a Dask scheduler."),
     ] = None,
     patience: Annotated[float, Number("Seconds for a decision; then the agent hangs.")] = 300.0,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Go on where another version of stemscout began.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Every agent of a suite on the same specimens; given again, it finishes the rest."""
@@ -49,7 +52,7 @@ def bench_run(
     wanted = load_suite(suite)
     results = Results(out or Path("results") / wanted.name, wanted, suite)
     with terminal.episodes() as report:
-        run_suite(wanted, results, scheduler, patience, report)
+        run_suite(wanted, results, scheduler, patience, report, mixed)
     table = results.write_table()
     entries = leaderboard(Scores([row_of(r) for r in results.records()], wanted.population))
     terminal.console().print(f"{len(results.records())} episodes in {table}")

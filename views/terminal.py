@@ -80,13 +80,17 @@ def episodes() -> Iterator[Callable[[Any], None]]:
             if progress.latest is None:
                 if progress.dashboard:
                     bar.console.print(f"Dask's dashboard: {progress.dashboard}")
+                if not progress.alone:
+                    bar.console.print(
+                        "The folder's file system has no locks: let no second run write into it"
+                    )
                 if progress.done:
                     bar.console.print(f"{progress.done} of {progress.total} episodes were there")
-            elif progress.latest["failed"]:
-                job = progress.latest["job"]
+            elif progress.latest.failed:
+                job = progress.latest.job
                 bar.console.print(
-                    f"{job['label']} on specimen {job['specimen']} of {job['environment']}: "
-                    f"{progress.latest['ended']}"
+                    f"{job.label} on specimen {job.specimen} of {job.environment}: "
+                    f"{progress.latest.ended}"
                 )
             bar.update(task, total=progress.total, completed=progress.done, failed=progress.failed)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stemscout.benchmarks import results as results_module
+from stemscout.benchmarks.episode import Trace
 from stemscout.benchmarks.results import Results
 
 MADE = {"versions": {"numpy": "2.4.6", "numba": "0.68.1"}, "python": "3.11.7", "cores": 2}
@@ -55,7 +56,7 @@ def made_up(tmp_path, made):
                 "privileged": job.label == "oracle",
                 "specimen_digest": f"{job.environment} {job.specimen}",
                 "scores": scored(np.random.default_rng(seed)),
-                "trace": {},
+                "trace": asdict(Trace.empty()),
                 "wall_s": 1.0,
                 "cpu_s": 1.0,
             }

@@ -227,3 +227,23 @@ def test_thinking_counts_in_time_and_not_in_charge(agent):
     assert slow["seen_area"] == quick["seen_area"]
     assert slow["time_s"] > quick["time_s"] + 0.04 * slow["frames"]
     assert slow["latency_ms"]["median"] > 45.0
+
+
+def test_claiming_counts_as_thinking(agent):
+    class SlowToClaim(Cells):
+        def findings(self):
+            time.sleep(0.02)
+            return super().findings()
+
+    record = run_job(job(agent(SlowToClaim)))
+    assert min(record["trace"]["latency_s"]) >= 0.02
+    assert all(t == round(t, 6) for t in record["trace"]["latency_s"]), "to the µs"
+
+
+def test_nobody_asks_for_explanations(agent):
+    class Mute(Cells):
+        def explain(self):
+            raise AssertionError("explanations are for people")
+
+    record = run_job(job(agent(Mute)))
+    assert not record["failed"], record["ended"]

@@ -352,19 +352,21 @@ def test_maps_as_fine_as_noise_do_not_make_a_heavy_page(copy, monkeypatch):
 
 
 def test_an_episode_that_cannot_be_shown_does_not_cost_the_page(copy):
-    for path in (copy / "episodes").glob("*.json"):
-        record = json.loads(path.read_text())
-        path.write_text(json.dumps({**record, "specimen_digest": "0"}))
+    results = Results(copy)
+    for record in results.records():
+        results.keep(Job.of(record["job"]).key, {**record, "specimen_digest": "0"})
     page = report.write_report(copy, "again").read_text()
     assert page.count("It cannot be shown here: ValueError: specimen ") == 2
     assert "<h2>Leaderboard</h2>" in page
 
 
-def test_a_suite_of_no_sample_has_a_page_without_intervals(copy):
-    mark = copy / "suite.json"
-    mark.write_text(json.dumps({**json.loads(mark.read_text()), "population": False}))
-    page = report.write_report(copy, "again").read_text()
+def test_a_suite_of_no_sample_has_a_page_without_intervals(copy, tmp_path):
+    results = Results(tmp_path / "exact", suite_of("exact", {**SUITE, "population": False}))
+    for record in Results(copy).records():
+        results.keep(Job.of(record["job"]).key, record)
+    page = report.write_report(results.folder, "again").read_text()
     assert "without claims about populations" in page
     assert not re.search(r"<small>|95 %|Who beats whom", page)
-    assert not list((copy / "report").glob("improvement.*"))
-    assert "(" not in (copy / "report" / "leaderboard.md").read_text().split("oracle (knows")[0]
+    parts = results.folder / "report"
+    assert not list(parts.glob("improvement.*"))
+    assert "(" not in (parts / "leaderboard.md").read_text().split("oracle (knows")[0]

@@ -9,12 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from stemscout.agents import catalogue
+from stemscout.agents.agent import Agent
 from stemscout.benchmarks import results as results_module
+from stemscout.benchmarks import runner
 from stemscout.benchmarks.leaderboard import Scores, leaderboard
 from stemscout.benchmarks.replay import verify_folder
 from stemscout.benchmarks.results import Results, row_of
@@ -120,8 +124,8 @@ def test_what_is_there_is_not_run_again(finished):
 def test_what_is_damaged_is_run_again(finished):
     results, _ = finished
     torn, emptied, *_ = sorted((results.folder / "episodes").iterdir())
-    torn.write_text(torn.read_text()[:200])
-    emptied.write_text("")
+    torn.write_bytes(torn.read_bytes()[:200])
+    emptied.write_bytes(b"")
     progress = []
     run_suite(SMALL, results, "1", on_progress=progress.append)
     assert [p.done for p in progress] == [10, 11, 12]
@@ -137,9 +141,79 @@ def test_folders_of_others_are_refused(finished, tmp_path):
         Results(tmp_path, SMALL)
     with pytest.raises(ValueError, match="holds no results of a suite"):
         Results(tmp_path)
-    (tmp_path / "suite.json").write_text("[]")
-    with pytest.raises(ValueError, match="is no suite's"):
-        Results(tmp_path, SMALL)
+    for content in ("[]", "{", "\xff"):
+        (tmp_path / "suite.json").write_text(content, encoding="latin-1")
+        with pytest.raises(ValueError, match="is no suite's"):
+            Results(tmp_path, SMALL)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"budget": 0.2},
+        {"specimens": [0, 1]},
+        {"agents": [{"name": "random"}]},
+        {"digest": "0" * 16},
+        {"environments": None},
+    ],
+    ids=lambda edit: next(iter(edit)),
+)
+def test_a_suite_that_was_edited_in_its_folder_is_refused(tmp_path, edit):
+    mark = Results(tmp_path / "edited", SMALL).folder / "suite.json"
+    held = {**json.loads(mark.read_text()), **edit}
+    mark.write_text(json.dumps({k: v for k, v in held.items() if v is not None}))
+    for suite in (SMALL, None):
+        with pytest.raises(ValueError, match=r"suite\.json' was edited: its hash, "):
+            Results(mark.parent, suite)
+
+
+def test_words_about_a_suite_may_be_edited(tmp_path):
+    mark = Results(tmp_path / "words", SMALL).folder / "suite.json"
+    mark.write_text(json.dumps({**json.loads(mark.read_text()), "about": "said otherwise"}))
+    assert Results(mark.parent).suite["about"] == "said otherwise"
+
+
+def test_a_folder_in_another_format_is_refused(tmp_path):
+    mark = Results(tmp_path / "old", SMALL).folder / "suite.json"
+    old = {k: v for k, v in json.loads(mark.read_text()).items() if k != "format"}
+    mark.write_text(json.dumps(old))
+    with pytest.raises(ValueError, match="holds records in format 1, and this version of"):
+        Results(mark.parent)
+
+
+def test_a_folder_with_records_of_another_version_is_not_gone_on_with(finished, tmp_path):
+    results = Results(tmp_path / "mixed", SMALL)
+    first, *rest = finished[0].records()
+    elder = {**first["made"], "versions": {**first["made"]["versions"], "stemscout": "0.0.9"}}
+    results.keep(Job.of(first["job"]).key, {**first, "made": elder})
+    with pytest.raises(ValueError, match=r"holds episodes by stemscout 0\.0\.9.*add --mixed"):
+        run_suite(SMALL, results, "1")
+    assert len(results.missing(SMALL.jobs(), mixed=True)) == 11
+    for record in rest:
+        results.keep(Job.of(record["job"]).key, record)
+    assert not results.missing(SMALL.jobs()), "where nothing is missing, nothing is mixed"
+
+
+def test_workers_of_another_version_are_refused(tmp_path, monkeypatch):
+    here = runner.made()
+    elder = {**here, "versions": {**here["versions"], "stemscout": "0.0.9"}}
+    monkeypatch.setattr(runner, "made", lambda: elder)  # here, and not on workers
+    with pytest.raises(ValueError, match=r"a worker has stemscout .*, and here it is 0\.0\.9"):
+        run_suite(SMALL, Results(tmp_path / "elder", SMALL), "1")
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    results, said = Results(tmp_path / "two", SMALL), []
+
+    def again(progress):
+        if not said:
+            with pytest.raises(ValueError, match="a run is under way in") as caught:
+                run_suite(SMALL, results, "1")
+            said.append(str(caught.value))
+
+    assert run_suite(SMALL, results, "1", on_progress=again).alone
+    assert str(os.getpid()) in said[0]
+    assert len(results.records()) == 12
 
 
 def test_a_folder_that_was_only_begun_is_gone_on_with(tmp_path):
@@ -160,10 +234,10 @@ def test_readings_are_in_the_table_whatever_row_comes_first(finished, tmp_path):
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     results, whole = Results(tmp_path / "full", SMALL), results_module.write
 
-    def write(path, data):
-        if len(list((tmp_path / "full" / "episodes").glob("*.json"))) == 4:
+    def write(path, data, **options):
+        if len(list((tmp_path / "full" / "episodes").glob("*.json.gz"))) == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
-        whole(path, data)
+        whole(path, data, **options)
 
     monkeypatch.setattr(results_module, "write", write)
     with pytest.raises(OSError, match="No space left"):
@@ -197,6 +271,94 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path):
     assert not any(r["failed"] for r in results.records())
 
 
+class Sleeps(Agent):
+    """Never decides."""
+
+    name = "sleeps"
+
+    def reset(self, context, seed):
+        pass
+
+    def act(self, observation):
+        time.sleep(600.0)
+
+    def observe(self, frame):
+        pass
+
+
+@pytest.fixture
+def sleepy(monkeypatch):
+    """A suite with an agent that never decides; only workers of this process know it."""
+    entry = catalogue.Entry(Sleeps, "a test's own")
+    monkeypatch.setitem(catalogue.AGENTS, "sleeps", entry)
+    agents = [{"name": "random"}, {"name": "sleeps"}, {"name": "grid"}]
+    return suite_of("sleepy", {**SUITE, "specimens": 1, "agents": agents})
+
+
+@contextmanager
+def without_nannies(workers):
+    from distributed import LocalCluster
+
+    settings = {"processes": False, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(n_workers=workers, protocol="tcp", **settings) as cluster:
+        yield cluster
+
+
+def test_a_worker_that_nobody_restarts_leaves_when_an_agent_hangs_in_it(tmp_path, sleepy):
+    results = Results(tmp_path / "hangs", sleepy)
+    with without_nannies(2) as cluster:
+        run_suite(sleepy, results, cluster.scheduler_address, patience_s=1.0)
+        assert len(cluster.scheduler.workers) == 1
+    ended = {r["job"]["label"]: r["ended"] for r in results.records() if not r["job"]["yardstick"]}
+    assert ended == {
+        "random": "the budget was spent",
+        "sleeps": "failed: no decision within 1 s",
+        "grid": "the budget was spent",
+    }
+
+
+def test_without_any_worker_a_run_ends_and_keeps_what_it_has(tmp_path, sleepy, monkeypatch):
+    monkeypatch.setattr(runner, "JOIN_S", 1.0)
+    monkeypatch.setattr(runner, "LOOK_S", 0.2)
+    monkeypatch.setattr(runner, "AHEAD", 1)
+    results = Results(tmp_path / "none", sleepy)
+    with (
+        without_nannies(1) as cluster,
+        pytest.raises(ConnectionError, match="no worker is left, and none has joined within 1 s"),
+    ):
+        run_suite(sleepy, results, cluster.scheduler_address, patience_s=1.0)
+    assert [j.label for j in results.missing(sleepy.jobs())] == ["grid"]
+    run_suite(sleepy, results, "1")
+    assert not results.missing(sleepy.jobs())
+
+
+CLUSTER = """
+import time
+from distributed import LocalCluster
+with LocalCluster(n_workers=1, processes=False, protocol="tcp", dashboard_address=None) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_without_its_scheduler_a_run_ends_and_fails_no_episode(tmp_path):
+    results = Results(tmp_path / "gone", SMALL)
+    cluster = subprocess.Popen([sys.executable, "-c", CLUSTER], stdout=subprocess.PIPE, text=True)
+    address = cluster.stdout.readline().strip()
+
+    def kill(progress):
+        if progress.done == 2:
+            cluster.kill()
+            cluster.wait()
+            cluster.stdout.close()
+
+    with pytest.raises(ConnectionError, match="the scheduler is gone; what was done is written"):
+        run_suite(SMALL, results, address, on_progress=kill)
+    assert 2 <= len(results.records()) < 12
+    assert not any(r["failed"] for r in results.records())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     """SIGKILL, to all of its processes, in mid-run; then the same command."""
@@ -209,17 +371,17 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     )
     episodes = out / "episodes"
     until = time.monotonic() + 120.0
-    while len(list(episodes.glob("*.json"))) < 3 and time.monotonic() < until:
+    while len(list(episodes.glob("*.json.gz"))) < 3 and time.monotonic() < until:
         time.sleep(0.02)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    there = {p.name: p.stat().st_mtime_ns for p in episodes.glob("*.json")}
+    there = {p.name: p.stat().st_mtime_ns for p in episodes.glob("*.json.gz")}
     assert 3 <= len(there) < 32, "it was killed in mid-run"
     again = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert again.returncode == 0, again.stderr
     assert f"{len(there)} of 32 episodes were there" in again.stderr
     assert json.loads(again.stdout)
-    after = {p.name: p.stat().st_mtime_ns for p in episodes.glob("*.json")}
+    after = {p.name: p.stat().st_mtime_ns for p in episodes.glob("*.json.gz")}
     assert len(after) == 32
     assert {k: v for k, v in after.items() if k in there} == there, "none was run twice"
     assert verify_folder(out, sample=8).to_the_bit == 8

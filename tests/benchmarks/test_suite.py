@@ -179,6 +179,27 @@ def test_broken_files(tmp_path, content):
         load_suite(str(path))
 
 
+def test_keys_that_stand_twice_are_refused_with_their_line(tmp_path):
+    """Plain YAML takes the last one, and says nothing."""
+    path = tmp_path / "twice.yaml"
+    path.write_text(yaml.safe_dump(GOOD) + "budget: 0.1\nreadings: [0.05]\nbudget: 0.4\n")
+    said = r"twice\.yaml': the key 'budget' in line 12 is there already, in line 10"
+    with pytest.raises(ValueError, match=said):
+        load_suite(str(path))
+    path.write_text(yaml.safe_dump({**GOOD, "agents": []}).replace("[]", "[{name: a, name: b}]"))
+    with pytest.raises(ValueError, match="the key 'name' in line 2 is there already, in line 2"):
+        load_suite(str(path))
+
+
+def test_merged_keys_may_be_set_anew(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        yaml.safe_dump({k: v for k, v in GOOD.items() if k != "agents"})
+        + "agents:\n- &first {name: linear-bo, label: a}\n- {<<: *first, label: b}\n"
+    )
+    assert load_suite(str(path)).labels == ("a", "b")
+
+
 def test_unknown_suites_list_the_known():
     with pytest.raises(
         ValueError, match="unknown suite 'all'; there are: exact, half, matrix, robustness"
