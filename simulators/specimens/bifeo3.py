@@ -142,8 +142,8 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility bifeo3`.
 NEED_E_PER_A2 = {
-    "wall 90°": {"easy": 1580.0, "medium": 1610.0, "hard": 1690.0},
-    "wall 180°": {"easy": 766.0, "medium": 778.0, "hard": 820.0},
+    "wall 90°": {"easy": 1560.0, "medium": 1590.0, "hard": 1670.0},
+    "wall 180°": {"easy": 756.0, "medium": 769.0, "hard": 811.0},
 }
 
 

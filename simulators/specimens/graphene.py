@@ -123,15 +123,15 @@ LEVELS = {
 # `python -m stemscout.simulators.visibility graphene`.  The optics and the image of a
 # defect are the same at every difficulty, and so is the need.
 NEED_E_PER_A2 = {
-    "si3": 4170.0,
-    "si4": 3310.0,
-    "si cluster": 1380.0,
-    "single vacancy": 41300.0,
-    "divacancy 5-8-5": 20000.0,
-    "divacancy 555-777": 10400.0,
-    "stone-wales": 16000.0,
-    "hole": 4560.0,
-    "boundary": 5200.0,
+    "si3": 4420.0,
+    "si4": 3520.0,
+    "si cluster": 1460.0,
+    "single vacancy": 43200.0,
+    "divacancy 5-8-5": 20900.0,
+    "divacancy 555-777": 10900.0,
+    "stone-wales": 16900.0,
+    "hole": 4800.0,
+    "boundary": 5460.0,
 }
 RADIUS_NM = (0.20, 0.25, 0.35, 0.25, 0.40, 0.45, 0.40, 0.45)
 TOLERANCE_NM = (0.10, 0.10, 0.15, 0.10, 0.20, 0.20, 0.25, 0.25)

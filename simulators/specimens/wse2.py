@@ -99,15 +99,15 @@ FULL_SCALE = {"haadf": 4.0e-2, "maadf": 2.5e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility wse2`.
 NEED_E_PER_A2 = {
-    "vse": 4160.0,
-    "vse2": 1250.0,
-    "vw": 718.0,
-    "mo_w": 2790.0,
-    "v_w": 1160.0,
-    "s_se": 9060.0,
-    "w_se": 1440.0,
-    "se_w": 1350.0,
-    "boundary": 199.0,
+    "vse": 4440.0,
+    "vse2": 1290.0,
+    "vw": 900.0,
+    "mo_w": 4030.0,
+    "v_w": 1600.0,
+    "s_se": 8880.0,
+    "w_se": 2460.0,
+    "se_w": 1770.0,
+    "boundary": 227.0,
 }
 MATERIAL = Material(NAME, "W", "Se", ("Mo", "V", "S"), 0.328, HALF_NM, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds
