@@ -196,8 +196,9 @@ def perception_and_navigation(told: Told) -> Plate | str:
     rows: Rows = []
     panels = {}
     for title, score in (
-        ("area of what was seen", "area"),
-        ("area of the F1 of findings", "found"),
+        ("seen, area", "area"),
+        ("flagged", "flagged"),
+        ("found, area", "found"),
     ):
         of = {e.agent: getattr(e, score) for e in told.entries}
         held = [of.get(matrix.labels.get(cell, "")) for cell in cells]
@@ -213,9 +214,10 @@ def perception_and_navigation(told: Told) -> Plate | str:
     return Plate(
         "Perception and navigation",
         "Interquartile means over all specimens. Left, what the frames hold, whoever looks at "
-        "them; right, what was found in them. The column true holds agents that are told what a "
+        "them; in the middle, how well the agent tells frames with a feature from others after "
+        "the run (the mean); right, what was found. The column true holds agents that are told what a "
         "frame shows, the row oracle those that know where everything lies. n/a: no such agent, "
-        "or it claims nothing. Colours go with the square root. The data holds the intervals.",
+        "or it has no target, or claims nothing. Colours go with the square root. The data holds the intervals.",
         figures.matrix(panels, matrix.navigators, matrix.perceptions),
         rows,
     )
