@@ -39,7 +39,7 @@ def publish(results: Results, folder: Path, kept: tuple[int, ...] = KEPT) -> Pat
     shutil.copy(results.write_table(), folder / TABLE)
     for record in results.records():
         if record["job"]["specimen"] in kept:
-            path = results.path_of(Job.of(record["job"]).key)
+            path = results.path(Job.of(record["job"]).key)
             shutil.copy(path, folder / "episodes")
     return folder
 

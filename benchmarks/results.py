@@ -99,7 +99,7 @@ class Results:
 
     def put(self, key: str, content: bytes) -> None:
         """Write what ``packed`` made of a record; it appears complete or not at all."""
-        write(self._path(key), content)
+        write(self.path(key), content)
 
     def records(self) -> list[dict[str, Any]]:
         """All that are there and whole, by the names of their files."""
@@ -121,17 +121,32 @@ class Results:
         whole.replace(path)
         return path
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
+        """Of the record of a job, by the job's key."""
         return self.folder / "episodes" / f"{key}{SUFFIX}"
 
     def _load(self, key: str) -> dict[str, Any] | None:
         """A record; None where there is none, or what is there is damaged or another's."""
         try:
-            record = unpack(self._path(key).read_bytes())
+            record = unpack(self.path(key).read_bytes())
             own = record["suite"] == self.suite["digest"] and Job.of(record["job"]).key == key
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return record if own and "made" in record else None
+
+
+def read_table(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a folder's table, as ``row_of`` made them.
+
+    Raises:
+        ValueError: there is no table yet.
+    """
+    import pyarrow.parquet as pq
+
+    if not (folder / TABLE).is_file():
+        raise ValueError(f"{str(folder)!r} has no {TABLE}; `stemscout bench run` writes it")
+    rows: list[dict[str, Any]] = pq.read_table(folder / TABLE).to_pylist()
+    return rows
 
 
 def packed(record: Mapping[str, Any], digest: str) -> bytes:

@@ -1,0 +1,82 @@
+"""The reference results that the package holds can be read, and replayed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from stemscout.benchmarks.leaderboard import Scores, leaderboard
+from stemscout.benchmarks.published import KEPT, SUITE, publish, published
+from stemscout.benchmarks.replay import verify_folder
+from stemscout.benchmarks.results import Results, read_table, row_of
+from stemscout.benchmarks.runner import run_suite
+from stemscout.benchmarks.suite import load_suite, suite_of
+
+SMALL = {
+    "version": 1,
+    "about": "small",
+    "environments": ["StemScout/NiOPillars-v0"],
+    "difficulties": ["easy"],
+    "specimens": 2,
+    "agents": [{"name": "random"}, {"name": "oracle"}],
+    "budget": 0.05,
+}
+
+
+def test_what_is_published_has_all_rows_and_the_records_of_some_specimens(tmp_path):
+    suite = suite_of("small", SMALL)
+    results = Results(tmp_path / "run", suite)
+    run_suite(suite, results, scheduler="1")
+    folder = publish(results, tmp_path / "published", kept=(1,))
+    assert read_table(folder) == read_table(results.folder)
+    kept = Results(folder).records()
+    assert {r["job"]["specimen"] for r in kept} == {1}
+    assert len(kept) == 3  # two agents and the yardstick
+    assert verify_folder(folder).to_the_bit == 3
+    publish(results, folder, kept=(0, 1))
+    assert len(Results(folder).records()) == 6
+
+
+def test_a_folder_without_a_table_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"has no results\.parquet"):
+        read_table(tmp_path)
+
+
+def test_the_reference_results_are_of_the_suite_as_it_is_and_complete():
+    suite = load_suite(SUITE)
+    held = Results(published())
+    assert held.suite["digest"] == suite.digest
+    rows = read_table(held.folder)
+    assert Counter(r["agent"] for r in rows if not r["yardstick"]) == dict.fromkeys(
+        suite.labels, len(suite.specimens) * len(suite.environments) * len(suite.difficulties)
+    )
+    assert not any(r["failed"] for r in rows)
+    order = [e.agent for e in leaderboard(Scores(rows))]
+    assert order[0] == "oracle"
+
+
+def test_the_records_beside_the_reference_results_are_those_of_its_table():
+    rows = {
+        (r["environment"], r["difficulty"], r["agent"], r["specimen"], r["yardstick"]): r
+        for r in read_table(published())
+    }
+    records = Results(published()).records()
+    assert {r["job"]["specimen"] for r in records} == set(KEPT)
+    for record in records:
+        row = row_of(record)
+        held = rows[
+            row["environment"], row["difficulty"], row["agent"], row["specimen"], row["yardstick"]
+        ]
+        assert {k: held[k] for k in row} == row
+
+
+def test_a_sample_of_the_reference_results_can_be_replayed():
+    found = verify_folder(published(), sample=6, seed=1)
+    assert found.differ == []
+    assert found.to_the_bit + found.close == 6
+
+
+@pytest.mark.slow
+def test_all_of_the_reference_results_that_are_kept_can_be_replayed():
+    assert verify_folder(published()).differ == []
