@@ -121,11 +121,11 @@ def _own(name: str, options: dict[str, Any]) -> Agent:
         sys.path.append(os.getcwd())
     try:
         found = getattr(import_module(module), kind)
-    except Exception as error:  # whatever a module of somebody else's raises
-        raise ValueError(f"no agent {name!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a module of somebody else's raises
+        raise ValueError(f"no agent {name!r}: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Agent)):
         raise ValueError(f"{name!r} is no agent; it must be a class that extends stemscout.Agent")
     try:
         return found(**options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{name}: {type(error).__name__}: {error}") from error

@@ -74,6 +74,7 @@ class Experiment:
         self.explain = explain
         self.steps: list[Step] = []
         self.stopped = False
+        self.told_truth = False  # whatever the agent says of itself afterwards
         self._go = threading.Event()
         self._go.set()
         self._wishes: list[dict[str, Any]] = []
@@ -82,7 +83,9 @@ class Experiment:
         self.steps = []
         options = {} if self.specimen is None else {"specimen": self.specimen}
         observation, _ = self.env.reset(seed=self.seed, options=options)
-        self.agent.reset(self.context(), self.seed)
+        context = self.context()
+        self.told_truth = context.truth is not None
+        self.agent.reset(context, self.seed)
         while not self.env.episode.exhausted:
             self._go.wait()
             if self.stopped:

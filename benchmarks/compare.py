@@ -173,19 +173,24 @@ def _changes(pairs: Mapping[str, Sequence[Pair]], seed: int) -> list[Change]:
                 gain,
                 _plain(chance),
                 adjusted.get(agent),
-                verdict_of(gain, adjusted.get(agent)),
+                verdict_of(gain, adjusted.get(agent), float(means(y, x))),
             )
     return [found[a, s] for a in pairs for s, *_ in SCORES if (a, s) in found]
 
 
-def verdict_of(difference: Interval, p: float | None) -> str:
-    """A difference B - A in words, by its interval and its adjusted p-value."""
+def verdict_of(difference: Interval, p: float | None, of_means: float | None = None) -> str:
+    """A difference B - A in words, by its interval and its adjusted p-value.
+
+    The p-value is that of the difference of the means.  Where that has the other sign, as when
+    a few specimens fare much worse and all others a little better, it supports nothing.
+    """
     if p is None:
         return "identical"
     if difference.low <= ROUNDING and difference.high >= -ROUNDING:
         return "no difference shown"
     word = "better" if difference.low > 0 else "worse"
-    return word if p <= LEVEL else f"perhaps {word}"
+    agree = of_means is None or (of_means > 0) == (difference.low > 0)
+    return word if p <= LEVEL and agree else f"perhaps {word}"
 
 
 def _strata(pairs: Sequence[Pair], column: str) -> tuple[Strata, Strata] | None:

@@ -131,7 +131,8 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
             env.reset(seed=job.specimen)
         scores = grades(env.episode, env.truth, trace, job, claims=_claims(agent))
     seconds = time.perf_counter() - began, time.process_time() - cpu
-    return _record(job, env, agent, trace, scores, ended, seconds)
+    privileged = agent.privileged or experiment.told_truth
+    return _record(job, env, privileged, trace, scores, ended, seconds)
 
 
 def given_up(job: Job, reason: str) -> Record:
@@ -139,13 +140,13 @@ def given_up(job: Job, reason: str) -> Record:
     trace, env = Trace.empty(), environment_of(job, None)
     env.reset(seed=job.specimen)
     scores = grades(env.episode, env.truth, trace, job, claims=False)
-    return _record(job, env, None, trace, scores, f"failed: {reason}", (0.0, 0.0))
+    return _record(job, env, False, trace, scores, f"failed: {reason}", (0.0, 0.0))
 
 
 def _record(
     job: Job,
     env: ScanEnv,
-    agent: Agent | None,
+    privileged: bool,
     trace: Trace,
     scores: dict[str, Any],
     ended: str,
@@ -157,7 +158,7 @@ def _record(
         "job": asdict(job),
         "ended": ended,
         "failed": ended.startswith("failed"),
-        "privileged": agent is not None and agent.privileged,
+        "privileged": privileged,
         "specimen_digest": shown.world.specimen.digest,
         "scores": scores,
         "trace": asdict(trace),
@@ -202,7 +203,9 @@ def retaken(record: Mapping[str, Any]) -> tuple[ScanEnv, Trace]:
 
 def environment_of(job: Job, agent: Agent | None) -> ScanEnv:
     """The environment of a job, built for what an agent needs."""
-    needs = {} if agent is None else asdict(agent.needs)
+    needs: dict[str, Any] = {}
+    if agent is not None:  # no more than these two: the rest is the suite's
+        needs = {"action": agent.needs.action, "observation": agent.needs.observation}
     return make_env(
         job.environment,
         difficulty=job.difficulty,
@@ -240,8 +243,11 @@ def patiently(
                     if over.is_set():
                         return
             steps.put(None)
-        except BaseException as error:
+        except Exception as error:
             steps.put((None, error))
+        except BaseException as error:  # sys.exit() ends the agent, and not the worker
+            ended = RuntimeError(f"{type(error).__name__}: {error}")
+            steps.put((None, ended.with_traceback(error.__traceback__)))
 
     threading.Thread(target=work, daemon=True).start()
     try:

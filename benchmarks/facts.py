@@ -43,6 +43,16 @@ def facts(suite: Record, records: Sequence[Record], scores: Scores) -> dict[str,
     }
 
 
+def unfinished(records: Sequence[Record], wanted: int) -> list[str]:
+    """A sentence where a run has not ended: there may be agents that are not even in the table."""
+    if len(records) >= wanted:
+        return []
+    return [
+        f"Unfinished: {len(records)} of {wanted} episodes are there, the raster's included. Only "
+        "specimens that all agents shown have a result for are counted."
+    ]
+
+
 def warnings(records: Sequence[Record]) -> list[str]:
     """Sentences about records that were not all made by the same versions on like machines."""
     mixed = {name: of for name, of in made_with(records).items() if len(of) > 1}

@@ -23,13 +23,15 @@ class Verified:
         replayed: episodes that were replayed.
         to_the_bit: whose scores are what they were.
         close: whose scores are within 1e-6 of what they were.
-        differ: what is wrong with the others, in a sentence each.
+        differ: what is wrong with the others, and with what is no record, in a sentence each.
+        missing: episodes of the suite that have no whole record.
     """
 
     replayed: int = 0
     to_the_bit: int = 0
     close: int = 0
     differ: list[str] = field(default_factory=list)
+    missing: int = 0
 
 
 def verify_folder(folder: Path, sample: int | None = None, seed: int = 0) -> Verified:
@@ -40,7 +42,9 @@ def verify_folder(folder: Path, sample: int | None = None, seed: int = 0) -> Ver
     """
     if sample is not None and sample < 1:
         raise ValueError(f"a sample of {sample} episodes; it must be at least 1")
-    records = Results(folder).records()
+    results = Results(folder)
+    records, strangers = results.records(), results.strangers()
+    missing = len(results.jobs()) - len(records)
     if not records:
         raise ValueError(f"{str(folder)!r} holds no finished episode")
     if sample is not None and sample < len(records):
@@ -52,7 +56,9 @@ def verify_folder(folder: Path, sample: int | None = None, seed: int = 0) -> Ver
         said = f"{record['job']['label']} on specimen {record['job']['specimen']}"
         try:
             again = replayed(record)
-        except (ValueError, KeyError, TypeError) as error:
+            if min(record["trace"]["latency_s"], default=0.0) < 0.0:
+                raise ValueError("a decision that took less than no time")
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             differ.append(f"{said}: {type(error).__name__}: {error}")
             continue
         wrong = list(differences(record["scores"], again))
@@ -62,7 +68,8 @@ def verify_folder(folder: Path, sample: int | None = None, seed: int = 0) -> Ver
             near += 1
         else:
             differ.append(f"{said}: {'; '.join(wrong[:3])}")
-    return Verified(len(records), bits, near, differ)
+    differ += [f"{name} is damaged, or no episode of this suite" for name in strangers]
+    return Verified(len(records), bits, near, differ, missing)
 
 
 def differences(was: Any, now: Any, at: str = "scores") -> Iterator[str]:

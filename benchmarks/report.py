@@ -9,7 +9,7 @@ from typing import Any
 
 from . import figures, statistics
 from .curves import Runs
-from .facts import facts, sureness, warnings
+from .facts import facts, sureness, unfinished, warnings
 from .leaderboard import Entry, Scores, leaderboard
 from .plates import PLATES, Plate, Told
 from .portraits import portrait_of, portraits
@@ -63,7 +63,7 @@ def write_report(folder: str | Path, command: str) -> Path:
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         suite=results.suite,
         facts=facts(results.suite, records, scores),
-        warnings=warnings(records),
+        warnings=[*unfinished(records, len(results.jobs())), *warnings(records)],
         population=scores.population,
         sureness=said,
         few=bool(scores.few),

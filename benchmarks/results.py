@@ -102,10 +102,24 @@ class Results:
         write(self.path(key), content)
 
     def records(self) -> list[dict[str, Any]]:
-        """All that are there and whole, by the names of their files."""
-        names = sorted(p.name for p in (self.folder / "episodes").glob(f"*{SUFFIX}"))
-        found = (self._load(name.removesuffix(SUFFIX)) for name in names)
+        """All of the suite that are there and whole, by the names of their files."""
+        wanted = {job.key for job in self.jobs()}
+        found = (self._load(key) for key in self._keys() if key in wanted)
         return [record for record in found if record is not None]
+
+    def jobs(self) -> list[Job]:
+        """Every episode of the suite."""
+        fields = Suite.__dataclass_fields__
+        return Suite(**{k: self.suite[k] for k in fields if k in self.suite}).jobs()
+
+    def strangers(self) -> list[str]:
+        """Files that are no whole record of an episode of the suite; no table counts them."""
+        wanted = {job.key for job in self.jobs()}
+        return [k + SUFFIX for k in self._keys() if k not in wanted or self._load(k) is None]
+
+    def _keys(self) -> list[str]:
+        names = (p.name for p in (self.folder / "episodes").glob(f"*{SUFFIX}"))
+        return sorted(name.removesuffix(SUFFIX) for name in names)
 
     def write_table(self) -> Path:
         """The scores of all records as one Parquet table; where it is."""

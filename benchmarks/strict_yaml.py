@@ -35,3 +35,5 @@ def read_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Strict)
     except yaml.YAMLError as error:
         raise ValueError(f"not readable YAML: {error}") from error
+    except RecursionError as error:
+        raise ValueError("not readable YAML: too many brackets within each other") from error

@@ -29,6 +29,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from ..agents.agent import Needs
 from ..agents.catalogue import make_agent
 from ..envs.numbers import is_number
 from ..envs.registration import ENVIRONMENTS, make_env
@@ -36,6 +37,7 @@ from ..simulators.world import split_index
 
 FOLDER = Path(__file__).parent / "suites"
 TRACKS = ("fixed-frame", "free-frame")
+LARGEST = 2**63 - 1  # number of a specimen that the table of results holds
 FREE = "operator"  # the action of the free-frame track
 RASTER = "raster"  # run to budget 1.0 besides: what acceleration is over
 RESERVED = {"difficulty", "split", "budget", "survey", "action", "observation"} | {
@@ -215,9 +217,10 @@ def _listed(key: str, values: Any, fits: Any) -> tuple[Any, ...]:
 def _specimens(value: Any) -> tuple[int, ...]:
     numbers = list(range(value)) if is_number(value, Integral) and value > 0 else value
     sound = isinstance(numbers, list) and numbers and len(set(map(str, numbers))) == len(numbers)
-    if not sound or not all(is_number(n, Integral) and n >= 0 for n in numbers):
+    if not sound or not all(is_number(n, Integral) and 0 <= n <= LARGEST for n in numbers):
         raise ValueError(
-            f"specimens is {value!r}; it must be a number above 0, or a list of integers >= 0"
+            f"specimens is {value!r}; it must be a number above 0, or a list of integers from 0 "
+            f"to {LARGEST}"
         )
     return tuple(int(n) for n in numbers)
 
@@ -229,6 +232,10 @@ def _agents(entries: Any) -> tuple[dict[str, Any], ...]:
         raise ValueError("agents must be a list of entries with a name")
     for agent in entries:
         _check_plain(f"agent {agent['name']}", agent)
+    for agent in entries:
+        if not isinstance(agent.get("label", ""), str):
+            raise ValueError(f"label {agent['label']!r} of {agent['name']}; it must be text")
+        _check_words("the label of an agent", label_of(agent))
     labels = [label_of(a) for a in entries]
     twice = sorted({n for n in labels if labels.count(n) > 1})
     if twice:
@@ -243,6 +250,7 @@ def _variants(entries: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
         raise ValueError("variants must be a list of entries with a name")
     for entry in entries:
         _check_plain(f"variant {entry['name']}", entry)
+        _check_words("the name of a variant", entry["name"])
         taken = sorted(RESERVED & set(entry))
         if taken:
             raise ValueError(
@@ -253,6 +261,14 @@ def _variants(entries: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
     if not names or len(set(names)) != len(names):
         raise ValueError(f"variants {names}; there must be at least one, and none twice")
     return tuple((v["name"], {k: o for k, o in v.items() if k != "name"}) for v in entries)
+
+
+def _check_words(what: str, text: str) -> None:
+    """Refuse what tables and figures cannot show as it is: it would be missing, or set as maths."""
+    if not text.strip() or len(text.splitlines()) > 1 or text.startswith("_") or "$" in text:
+        raise ValueError(
+            f"{what} is {text!r}; it must be one line of text, without $ and not begin with _"
+        )
 
 
 def _check_plain(what: str, entry: dict[Any, Any]) -> None:
@@ -271,6 +287,8 @@ def _check(suite: Suite) -> None:
         raise ValueError(f"unknown track {suite.track!r}; there are: {', '.join(TRACKS)}")
     if not is_number(suite.version, Integral) or suite.version < 1:
         raise ValueError(f"version is {suite.version!r}; it must be an integer, at least 1")
+    if not isinstance(suite.about, str) or len(suite.about.splitlines()) != 1:
+        raise ValueError(f"about is {suite.about!r}; it must be one line of text")
     if not isinstance(suite.population, bool):
         raise ValueError(f"population is {suite.population!r}; it must be true or false")
     if not is_number(suite.budget):
@@ -288,6 +306,8 @@ def _check(suite: Suite) -> None:
         )
     for agent in suite.agents:
         made = make_agent(**{k: v for k, v in agent.items() if k != "label"})
+        if not isinstance(made.needs, Needs):
+            raise ValueError(f"{made.name} needs {made.needs!r}; it must be an instance of Needs")
         if made.needs.action == FREE and suite.track != "free-frame":
             raise ValueError(f"{made.name} chooses its own frames, and the track is {suite.track}")
     for environment in suite.environments:

@@ -276,3 +276,9 @@ def test_the_command(folder, tmp_path, capsys):
     assert told["changes"][0]["verdict"] == "better"
     assert told["changes"][0]["difference"]["low"] == pytest.approx(0.1)
     assert page.read_text() == markdown_of(compare(a, b)), "the same every time"
+
+
+def test_a_gain_of_the_middle_half_is_not_real_where_the_mean_falls():
+    gain = Interval(0.01, 0.009, 0.011)
+    assert verdict_of(gain, 0.001, 0.005) == "better"
+    assert verdict_of(gain, 0.001, -0.04) == "perhaps better"

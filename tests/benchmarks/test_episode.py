@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from stemscout.agents import catalogue
-from stemscout.agents.agent import Agent, Finding
+from stemscout.agents.agent import Agent, Finding, Needs
 from stemscout.agents.navigation.scripted import Grid
 from stemscout.agents.workflow import Navigated
 from stemscout.benchmarks.episode import given_up, replayed, run_job
@@ -247,3 +248,45 @@ def test_nobody_asks_for_explanations(agent):
 
     record = run_job(job(agent(Mute)))
     assert not record["failed"], record["ended"]
+
+
+def test_an_agent_that_exits_ends_itself_and_no_worker(agent):
+    def leaves():
+        raise SystemExit(3)
+
+    record = run_job(job(agent(Cells, 4, leaves)))
+    assert record["failed"]
+    assert "SystemExit: 3" in record["ended"]
+    assert record["scores"]["frames"] == 4
+
+
+class Hides(Cells):
+    """Asks for the truth, and forgets that it did."""
+
+    def __init__(self):
+        super().__init__()
+        self.privileged = True
+
+    def reset(self, context, seed):
+        super().reset(context, seed)
+        self.privileged = False
+
+
+def test_whoever_was_told_the_truth_is_marked_whatever_it_says_later(agent):
+    assert run_job(job(agent(Hides)))["privileged"]
+
+
+@dataclass(frozen=True)
+class More(Needs):
+    """What an agent may want, and what it may not."""
+
+    dose: float = 4.0
+
+
+class Greedy(Cells):
+    needs = More()
+
+
+def test_an_agent_has_no_say_in_the_specimen(agent):
+    record = run_job(job(agent(Greedy)))
+    assert replayed(record) == record["scores"]

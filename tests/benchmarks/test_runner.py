@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from stemscout.agents import catalogue
 from stemscout.agents.agent import Agent
 from stemscout.benchmarks import results as results_module
 from stemscout.benchmarks import runner
+from stemscout.benchmarks.facts import unfinished
 from stemscout.benchmarks.leaderboard import Scores, leaderboard
 from stemscout.benchmarks.replay import verify_folder
 from stemscout.benchmarks.results import Results, row_of
@@ -91,6 +93,26 @@ def test_a_score_that_was_changed_is_found_out(finished, tmp_path):
     assert found.to_the_bit == found.close == 0
     assert "grid on specimen" in found.differ[0]
     assert "seen is" in found.differ[0]
+
+
+def test_what_is_damaged_foreign_or_missing_is_said(finished, tmp_path):
+    shutil.copytree(finished[0].folder, tmp_path / "forged")
+    results = Results(tmp_path / "forged")
+    record = results.records()[0]
+    foreign = {**record, "job": {**record["job"], "label": "nobody knows"}}
+    results.keep(Job.of(foreign["job"]).key, foreign)
+    first, second = sorted((results.folder / "episodes").iterdir())[:2]
+    before = len(results.records())
+    own = f"{Job.of(foreign['job']).key}.json.gz"
+    for path in (p for p in (first, second) if p.name != own):
+        path.write_bytes(path.read_bytes()[:100])
+    found = verify_folder(results.folder)
+    assert found.missing == before - len(results.records()) > 0
+    assert len(found.differ) == 1 + found.missing
+    assert all("damaged, or no episode of this suite" in said for said in found.differ)
+    assert "nobody knows" not in {r["job"]["label"] for r in results.records()}
+    assert "Unfinished" in unfinished(results.records(), before)[0]
+    assert not unfinished(results.records(), len(results.records()))
 
 
 def test_the_oracle_leads_and_random_is_at_0(finished):

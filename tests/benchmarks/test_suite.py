@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 import yaml
@@ -205,3 +206,45 @@ def test_unknown_suites_list_the_known():
         ValueError, match="unknown suite 'all'; there are: exact, half, matrix, robustness"
     ):
         load_suite("all")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"about": date(2020, 1, 1)}, "one line of text"),
+        ({"about": None}, "one line of text"),
+        ({"specimens": [10**23]}, "list of integers from 0"),
+        ({"agents": [{"name": "grid", "label": None}]}, "must be text"),
+        ({"agents": [{"name": "grid", "label": ""}]}, "one line of text"),
+        ({"agents": [{"name": "grid", "label": "two\nlines"}]}, "one line of text"),
+        ({"agents": [{"name": "grid", "label": "_hidden"}]}, "begin with _"),
+        ({"agents": [{"name": "grid", "label": r"$\frac$"}]}, "without"),
+        ({"variants": [{"name": "$x$"}]}, "name of a variant"),
+    ],
+)
+def test_what_no_table_or_figure_could_show_is_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        suite_of("x", {**GOOD, **change})
+
+
+def test_modules_that_exit_and_agents_without_needs_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "leaving.py").write_text("import sys; sys.exit(0)\n")
+    (tmp_path / "needless.py").write_text(
+        "from stemscout.agents.navigation.scripted import Grid\n"
+        "from stemscout.agents.workflow import Navigated\n"
+        "class Needless(Navigated):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(Grid())\n"
+        "        self.needs = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, says in (("leaving:A", "SystemExit"), ("needless:Needless", "instance of Needs")):
+        with pytest.raises(ValueError, match=says):
+            suite_of("x", {**GOOD, "agents": [{"name": name}]})
+
+
+def test_a_file_of_brackets_is_refused(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("a: " + "[" * 3000 + "]" * 3000)
+    with pytest.raises(ValueError, match="brackets"):
+        load_suite(str(path))
