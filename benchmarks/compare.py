@@ -11,7 +11,7 @@ out 0 and its adjusted p-value is at most 0.05.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log2
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,16 @@ SCORES: tuple[tuple[str, str, Callable[..., Any], Callable[..., Any]], ...] = (
     ("found", "found_area", statistics.interquartile_mean, statistics.difference),
     ("flagged", "flagged_average_precision", statistics.mean, statistics.difference_of_means),
 )
-VERDICTS = "better", "worse", "perhaps better", "perhaps worse", "no difference shown", "identical"
+NO_CLAIM = "no claim"  # where specimens are no sample
+VERDICTS = (
+    "better",
+    "worse",
+    "perhaps better",
+    "perhaps worse",
+    "no difference shown",
+    "identical",
+    NO_CLAIM,
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,11 @@ def compare(first: str | Path, second: str | Path, seed: int = 0) -> Comparison:
         agents = f"A has the agents {', '.join(a.labels)}, B {', '.join(b.labels)}."
         why = notes[0] if set(a.labels) & set(b.labels) else agents
         raise ValueError(f"{str(first)!r} and {str(second)!r} share no episode. {why}")
+    population = all(side.suite.get("population", True) for side in (a, b))
+    changes = _changes(pairs, seed)
+    if not population:
+        changes = [_without_claims(c) for c in changes]
+        notes = [*notes, "The specimens are no sample of others: nothing is claimed about them."]
     rows = [x["row"] for of in pairs.values() for x, _ in of]
     places = {(condition_of(row), row["specimen"]) for row in rows}
     names = ("name", "version", "digest")
@@ -138,7 +152,7 @@ def compare(first: str | Path, second: str | Path, seed: int = 0) -> Comparison:
         settings=[f for f in HASHED if a.suite.get(f) != b.suite.get(f)],
         conditions=len({c for c, _ in places}),
         specimens=len(places),
-        changes=_changes(pairs, seed),
+        changes=changes,
         paces=[_pace(agent, of) for agent, of in pairs.items()],
         only=only,
         apart={
@@ -146,7 +160,7 @@ def compare(first: str | Path, second: str | Path, seed: int = 0) -> Comparison:
             for name in dict.fromkeys([*a.made, *b.made])
             if a.made.get(name) != b.made.get(name)
         },
-        notes=[*notes, *_scored_once(pairs), *_too_few(pairs)],
+        notes=[*notes, *_scored_once(pairs), *(_too_few(pairs) if population else ())],
     )
 
 
@@ -176,6 +190,18 @@ def _changes(pairs: Mapping[str, Sequence[Pair]], seed: int) -> list[Change]:
                 verdict_of(gain, adjusted.get(agent), float(means(y, x))),
             )
     return [found[a, s] for a in pairs for s, *_ in SCORES if (a, s) in found]
+
+
+def _without_claims(of: Change) -> Change:
+    """The difference alone: specimens that are no sample say nothing about others."""
+    nothing = float("nan")
+    return replace(
+        of,
+        difference=Interval(of.difference.value, nothing, nothing),
+        improvement=Interval(of.improvement.value, nothing, nothing),
+        p=None,
+        verdict="identical" if of.p is None else NO_CLAIM,
+    )
 
 
 def verdict_of(difference: Interval, p: float | None, of_means: float | None = None) -> str:
@@ -267,9 +293,9 @@ def rows_of(found: Comparison) -> Rows:
             "A": f"{c.a:.3f}",
             "B": f"{c.b:.3f}",
             "B - A": _signed(c.difference.value),
-            "95 % interval": f"{_signed(c.difference.low)} to {_signed(c.difference.high)}",
-            "B higher": f"{c.improvement.value:.2f} "
-            f"({c.improvement.low:.2f} to {c.improvement.high:.2f})",
+            "95 % interval": _range(c.difference, _signed),
+            "B higher": f"{c.improvement.value:.2f}"
+            + (f" ({told})" if (told := _range(c.improvement, "{:.2f}".format)) else ""),
             "p": "" if c.p is None else f"{c.p:.2g}",
             "verdict": c.verdict,
         }
@@ -351,6 +377,11 @@ def markdown_of(found: Comparison) -> str:
         "\n".join(f"- {said}" for said in sentences(found)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _range(of: Interval, shown: Callable[[float], str]) -> str:
+    """From where to where; nothing where there is no interval."""
+    return "" if np.isnan(of.low) else f"{shown(of.low)} to {shown(of.high)}"
 
 
 def _signed(value: float) -> str:

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..hardware.microscope import ScanRequest
 from ..simulators.simulated import SimulatedMicroscope
 from .grades import grades
 from .scores import flagged
-from .suite import Job
+from .suite import FREE, TRACKS, Job
 from .threads import one_thread
 
 Record = dict[str, Any]
@@ -107,6 +108,9 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
         try:
             (agent,) = patiently(iter([job]), patience_s, lambda of: make_agent(**of.agent))
             env = environment_of(job, agent)
+            if job.track == TRACKS[0] and agent.needs.action == FREE:
+                raise ValueError(f"it chooses its own frames, and the track is {job.track}")
+            _compiled(env, job)
         except Exception as error:
             return given_up(job, _said(error))
         experiment = Experiment(env, agent, job.specimen, explain=False)
@@ -133,6 +137,20 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
     seconds = time.perf_counter() - began, time.process_time() - cpu
     privileged = agent.privileged or experiment.told_truth
     return _record(job, env, privileged, trace, scores, ended, seconds)
+
+
+@cache
+def _seen_to(environment: str, options: str) -> list[bool]:
+    return []
+
+
+def _compiled(env: ScanEnv, job: Job) -> None:
+    """Take a first frame in this process: that kernels are compiled is not the agent's time."""
+    done = _seen_to(job.environment, repr(job.options))
+    if not done:
+        env.reset(seed=job.specimen)
+        env.episode.take(env.episode.reference.at((0.0, 0.0)))
+        done.append(True)
 
 
 def given_up(job: Job, reason: str) -> Record:
@@ -183,7 +201,8 @@ def retaken(record: Mapping[str, Any]) -> tuple[ScanEnv, Trace]:
     """The environment of a record with its frames taken, and what else happened in it.
 
     Raises:
-        ValueError: its specimen is not the one that these versions make.
+        ValueError: its specimen is not the one that these versions make, or a frame is none of
+            its track.
     """
     job, trace = Job.of(record["job"]), Trace(**record["trace"])
     env = environment_of(job, None)
@@ -196,8 +215,11 @@ def retaken(record: Mapping[str, Any]) -> tuple[ScanEnv, Trace]:
             f"specimen {job.specimen} of {job.environment} is {found} here, and was "
             f"{record['specimen_digest']}; it was made by another version"
         )
-    for request in trace.requests:
-        env.episode.take(_request(request))
+    for given in trace.requests:
+        request = _request(given)
+        if job.track == TRACKS[0] and request != env.episode.reference.at(request.centre_yx_nm):
+            raise ValueError(f"a frame that is no reference frame, and the track is {job.track}")
+        env.episode.take(request)
     return env, trace
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from .figures import title_of
 from .leaderboard import FEW, Scores
+from .pairs import counted
 
 Record = Mapping[str, Any]
 SHOWN = 4  # values of one thing that differs; how many others there are is said
@@ -20,7 +21,7 @@ SHOWN = 4  # values of one thing that differs; how many others there are is said
 def facts(suite: Record, records: Sequence[Record], scores: Scores) -> dict[str, str]:
     """The box at the top of the page, in order."""
     contest = [r for r in records if not r["job"]["yardstick"]]
-    counted = sum(len(s) for s in scores.specimens.values())
+    specimens = sum(len(s) for s in scores.specimens.values())
     made = made_with(records)
     packages = dict.fromkeys(name for r in records for name in r["made"]["versions"])
     return {
@@ -29,7 +30,7 @@ def facts(suite: Record, records: Sequence[Record], scores: Scores) -> dict[str,
         "track": suite["track"],
         "budget": f"{suite['budget']:g} rasters; survey: {suite['survey']}",
         "agents": str(len(scores.agents)),
-        "specimens": f"{counted} over {len(scores.conditions)} conditions",
+        "specimens": f"{specimens} over {counted(len(scores.conditions), 'condition')}",
         "episodes": f"{len(contest)}, {sum(r['failed'] for r in contest)} failed",
         "processor time": f"{sum(r['cpu_s'] for r in records) / 60:.1f} min",
         "wall-clock time": f"{sum(r['wall_s'] for r in records) / 60:.1f} min, added up over the "

@@ -222,7 +222,5 @@ def latencies(entries: Sequence[Entry], agents: Sequence[str]) -> Figure:
         axes.set_xscale("log")
         axes.set_yticks(range(len(entries)), [e.agent for e in entries])
         axes.set_ylim(len(entries) - 0.5, -0.5)
-        axes.set_xlabel(
-            "ms to a decision, median to 95th percentile; dotted: what `standard` allows"
-        )
+        axes.set_xlabel("ms to a decision, median to 95th percentile; dotted: what standard allows")
     return fig

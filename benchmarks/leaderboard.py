@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from . import statistics
 from .statistics import Interval
+from .suite import ORACLE, RANDOM
 
 Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
 Condition = tuple[str, str, str]
 FEW = 10  # specimens of a condition, below which an interval claims more than it can
-LOWEST, HIGHEST = "random", "oracle"  # by their labels: from 0 to 1 of a position
+LOWEST, HIGHEST = RANDOM, ORACLE  # from 0 to 1 of a position
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,25 @@ class Scores:
         # One that failed before it could claim anything has found nothing.
         return [np.where(np.isfinite(s), s, 0.0) for s in strata]
 
+    def flagged(self, agent: str) -> list[Floats]:
+        """Average precision of an agent's target, as ``strata``; NaN where it is not applicable.
+
+        Where the agent failed before it was asked, it is what a coin would have reached, the
+        prevalence: nobody gains by failing.
+        """
+        found = []
+        for condition, own in zip(
+            self.conditions, self.strata(agent, "flagged_average_precision"), strict=True
+        ):
+            for n, specimen in enumerate(self.specimens[condition]):
+                if np.isnan(own[n]) and self._by[agent, condition, specimen]["failed"]:
+                    told = [
+                        self._by[a, condition, specimen]["flagged_prevalence"] for a in self.agents
+                    ]
+                    own[n] = next((p for p in told if p is not None), np.nan)
+            found.append(own)
+        return found
+
     def interval(
         self, statistic: Callable[..., Any], *agents: Sequence[Floats], seed: int = 0
     ) -> Interval:
@@ -164,6 +184,9 @@ def _entry(scores: Scores, agent: str, seed: int) -> Entry:
 
 def _flagged(scores: Scores, agent: str, seed: int) -> Interval | None:
     """Over the specimens where the score is applicable; None where it is on none."""
-    strata = [s[np.isfinite(s)] for s in scores.strata(agent, "flagged_average_precision")]
+    strata = scores.flagged(agent)
+    if not any(np.isfinite(s).any() for s in scores.strata(agent, "flagged_average_precision")):
+        return None
+    strata = [s[np.isfinite(s)] for s in strata]
     told = [s for s in strata if len(s)]
     return scores.interval(statistics.mean, told, seed=seed) if told else None

@@ -215,9 +215,10 @@ def perception_and_navigation(told: Told) -> Plate | str:
         "Perception and navigation",
         "Interquartile means over all specimens. Left, what the frames hold, whoever looks at "
         "them; in the middle, how well the agent tells frames with a feature from others after "
-        "the run (the mean); right, what was found. The column true holds agents that are told what a "
-        "frame shows, the row oracle those that know where everything lies. n/a: no such agent, "
-        "or it has no target, or claims nothing. Colours go with the square root. The data holds the intervals.",
+        "the run (the mean); right, what was found. The column true holds agents that are told "
+        "what a frame shows, the row oracle those that know where everything lies. n/a: no such "
+        "agent, or it has no target, or claims nothing. Colours go with the square root. The data "
+        "holds the intervals.",
         figures.matrix(panels, matrix.navigators, matrix.perceptions),
         rows,
     )

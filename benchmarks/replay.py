@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..agents.catalogue import AGENTS, make_agent
 from .episode import replayed
 from .results import Results
 
@@ -56,8 +57,7 @@ def verify_folder(folder: Path, sample: int | None = None, seed: int = 0) -> Ver
         said = f"{record['job']['label']} on specimen {record['job']['specimen']}"
         try:
             again = replayed(record)
-            if min(record["trace"]["latency_s"], default=0.0) < 0.0:
-                raise ValueError("a decision that took less than no time")
+            _plausible(record)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             differ.append(f"{said}: {type(error).__name__}: {error}")
             continue
@@ -70,6 +70,19 @@ def verify_folder(folder: Path, sample: int | None = None, seed: int = 0) -> Ver
             differ.append(f"{said}: {'; '.join(wrong[:3])}")
     differ += [f"{name} is damaged, or no episode of this suite" for name in strangers]
     return Verified(len(records), bits, near, differ, missing)
+
+
+def _plausible(record: Mapping[str, Any]) -> None:
+    """What no replay tells: ValueError where a record says what cannot be."""
+    if min(record["trace"]["latency_s"], default=0.0) < 0.0:
+        raise ValueError("a decision that took less than no time")
+    if record["failed"] != record["ended"].startswith("failed"):
+        raise ValueError(f"it ended with {record['ended']!r}, and failed is {record['failed']}")
+    agent = record["job"]["agent"]
+    if agent["name"] in AGENTS and not record["failed"]:
+        knows = make_agent(**agent).privileged
+        if knows != record["privileged"]:
+            raise ValueError(f"{agent['name']} is privileged: {knows}, and the record says not so")
 
 
 def differences(was: Any, now: Any, at: str = "scores") -> Iterator[str]:

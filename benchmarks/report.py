@@ -9,6 +9,7 @@ from typing import Any
 
 from . import figures, statistics
 from .curves import Runs
+from .details import about, details
 from .facts import facts, sureness, unfinished, warnings
 from .leaderboard import Entry, Scores, leaderboard
 from .plates import PLATES, Plate, Told
@@ -59,6 +60,12 @@ def write_report(folder: str | Path, command: str) -> Path:
     (parts / "leaderboard.md").write_text(markdown(table) + f"\n{said}\n" * bool(said), "utf-8")
     (parts / "leaderboard.tex").write_text(f"% {said}\n" * bool(said) + latex(table), "utf-8")
     (parts / "leaderboard.csv").write_text(csv_of(table), encoding="utf-8")
+    readings = results.suite["readings"]
+    further = details(scores, entries, readings)
+    plain = [{k: v if k == "agent" else v.whole for k, v in row.items()} for row in further]
+    (parts / "details.csv").write_text(csv_of(plain), encoding="utf-8")
+    (parts / "details.md").write_text(markdown(plain), encoding="utf-8")
+    (parts / "details.tex").write_text(latex(plain), encoding="utf-8")
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         suite=results.suite,
@@ -69,6 +76,8 @@ def write_report(folder: str | Path, command: str) -> Path:
         few=bool(scores.few),
         columns=COLUMNS,
         lines=[_line(e) for e in entries],
+        further=further,
+        further_about=about(readings),
         plates=plates,
         portraits=portraits(records, scores, results.suite, parts),
         again=lambda name: f"stemscout bench report {shlex.quote(str(folder))} --only {name}",

@@ -8,10 +8,11 @@ written is not run again, one that was not is.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +147,8 @@ def _task(job: Job, digest: str, patience_s: float) -> Done:
     """On a worker: run an episode, and compress its record."""
     from distributed import get_worker
 
-    record = run_job(job, patience_s)
+    with redirect_stdout(sys.stderr):  # an agent may print, and results may go to standard output
+        record = run_job(job, patience_s)
     hangs = record["ended"].startswith("failed: no decision")
     return _done(job, record, digest, get_worker().address if hangs else None)
 

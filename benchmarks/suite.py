@@ -40,9 +40,13 @@ TRACKS = ("fixed-frame", "free-frame")
 LARGEST = 2**63 - 1  # number of a specimen that the table of results holds
 FREE = "operator"  # the action of the free-frame track
 RASTER = "raster"  # run to budget 1.0 besides: what acceleration is over
-RESERVED = {"difficulty", "split", "budget", "survey", "action", "observation"} | {
+RANDOM, ORACLE = "random", "oracle"  # by these labels: from 0 to 1 of a position
+RESERVED = {"difficulty", "split", "budget", "survey", "action", "observation", "task"} | {
     "terminate_when_done",
     "privileged",
+    "max_episode_steps",
+    "time_budget_s",
+    "render_mode",
 }  # options of the environment that no variant may set
 NEEDED = ("version", "about", "environments", "difficulties", "specimens", "agents")
 
@@ -59,6 +63,7 @@ class Job:
         specimen: of the split; it seeds the agent too.
         split, budget, readings, survey: as in the suite.
         yardstick: no contestant, but the raster that acceleration is over.
+        track: as in the suite; in ``fixed-frame`` every frame is a reference frame.
     """
 
     environment: str
@@ -73,6 +78,7 @@ class Job:
     readings: tuple[float, ...]
     survey: str
     yardstick: bool = False
+    track: str = TRACKS[0]
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Job:
@@ -139,6 +145,7 @@ class Suite:
                 () if yardstick else self.readings,
                 "none" if yardstick else self.survey,
                 yardstick,
+                TRACKS[0] if yardstick else self.track,
             )
             for environment in self.environments
             for difficulty in self.difficulties
@@ -236,6 +243,9 @@ def _agents(entries: Any) -> tuple[dict[str, Any], ...]:
         if not isinstance(agent.get("label", ""), str):
             raise ValueError(f"label {agent['label']!r} of {agent['name']}; it must be text")
         _check_words("the label of an agent", label_of(agent))
+    for label in (RANDOM, ORACLE):
+        if any(label_of(a) == label and a["name"] != label for a in entries):
+            raise ValueError(f"another agent is labelled {label!r}, by which positions go")
     labels = [label_of(a) for a in entries]
     twice = sorted({n for n in labels if labels.count(n) > 1})
     if twice:
@@ -293,10 +303,11 @@ def _check(suite: Suite) -> None:
         raise ValueError(f"population is {suite.population!r}; it must be true or false")
     if not is_number(suite.budget):
         raise ValueError(f"budget is {suite.budget!r}; it must be a number in (0, 1]")
-    if not all(0 < r < suite.budget for r in suite.readings):
+    once = len(set(suite.readings)) == len(suite.readings)
+    if not once or not all(0 < r < suite.budget for r in suite.readings):
         raise ValueError(
             f"readings {list(suite.readings)}; each must lie between 0 and the budget, "
-            f"{suite.budget:g}"
+            f"{suite.budget:g}, and stand there once"
         )
     split_index(suite.split)
     unknown = [e for e in suite.environments if e not in list(ENVIRONMENTS)]
@@ -310,6 +321,11 @@ def _check(suite: Suite) -> None:
             raise ValueError(f"{made.name} needs {made.needs!r}; it must be an instance of Needs")
         if made.needs.action == FREE and suite.track != "free-frame":
             raise ValueError(f"{made.name} chooses its own frames, and the track is {suite.track}")
+        make_env(  # what it needs there is
+            suite.environments[0],
+            action=made.needs.action,
+            observation=made.needs.observation,
+        ).close()
     for environment in suite.environments:
         for difficulty in suite.difficulties:
             for _, options in suite.variants:

@@ -28,7 +28,7 @@ class Cell:
     def of(cls, found: Interval | None) -> Cell:
         """Of a statistic; what is not applicable is sorted last, what never came first."""
         if found is None or np.isnan(found.value):
-            return cls("n/a", -1.0)
+            return cls("n/a", -NEVER)
         if np.isnan(found.low):  # it was never asked how sure it is
             sure = np.isfinite(found.value)
             return cls(_two(found.value), float(found.value)) if sure else cls("never", NEVER)
@@ -47,12 +47,16 @@ def markdown(rows: Rows) -> str:
     """A table in Markdown."""
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([str(v) for v in r.values()] for r in rows)]
-    return "".join("| " + " | ".join(c.replace("|", "\\|") for c in of) + " |\n" for of in lines)
+    plain = str.maketrans({"|": "\\|", "<": "&lt;", ">": "&gt;"})
+    return "".join("| " + " | ".join(c.translate(plain) for c in of) + " |\n" for of in lines)
 
 
 def latex(rows: Rows) -> str:
     """A table in LaTeX, with booktabs' rules."""
-    special = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"})
+    special = str.maketrans(
+        {c: f"\\{c}" for c in "&%$#_{}"}
+        | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+    )
     head = list(rows[0])
     lines = [
         " & ".join(str(v).translate(special) for v in r) for r in (head, *map(dict.values, rows))

@@ -1,6 +1,6 @@
 """Makes docs/leaderboard.md, and its pictures, from the reference results in the package.
 
-    python docs/leaderboard.py
+python docs/leaderboard.py
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from pathlib import Path
 from stemscout.benchmarks import figures
 from stemscout.benchmarks.leaderboard import Scores, leaderboard
 from stemscout.benchmarks.published import published
+from stemscout.benchmarks.report import leaderboard_table
 from stemscout.benchmarks.results import Results, read_table
-from stemscout.benchmarks.tables import leaderboard_table, markdown
+from stemscout.benchmarks.tables import markdown
 
 HERE = Path(__file__).parent
 
@@ -27,18 +28,21 @@ def main() -> None:
     figures.positions(entries, scores.agents).savefig(HERE / "pictures" / picture, dpi=120)
     episodes = sum(not r["yardstick"] for r in rows)
     minutes = sum(r["cpu_s"] for r in rows) / 60
+    name, about = suite["name"], suite["about"]
     text = f"""# The reference leaderboard
 
-`{suite["name"]}`, version {suite["version"]}, hash `{suite["digest"]}`: {suite["about"]}; {episodes} episodes, {minutes:.0f} minutes of
-processor time, by Python {made["python"]} on {made["processor"]}. [benchmark.md](benchmark.md) says what the scores mean.
+`{name}`, version {suite["version"]}, hash `{suite["digest"]}`: {about}.
+{episodes} episodes in {minutes:.0f} minutes of processor time, by Python {made["python"]} on
+{made["processor"]}. [benchmark.md](benchmark.md) says what the scores mean.
 
 {markdown(leaderboard_table(entries))}
 ![Position of each agent between random and oracle](pictures/{picture})
 
-The results stand in `benchmarks/published/{suite["name"]}`: the table of all episodes, and the records of
-specimen 0 for those who want to replay some (`stemscout bench verify benchmarks/published/{suite["name"]}`).
+The results stand in `benchmarks/published/{name}`: the table of all episodes, and the records of
+specimen 0 for those who want to replay some:
 
 ```sh
+stemscout bench verify benchmarks/published/{name}
 python -m stemscout.benchmarks.published   # runs the suite, and writes that folder
 python docs/leaderboard.py                 # this page
 ```

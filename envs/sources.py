@@ -104,7 +104,7 @@ class SpecimenSource:
         module = specimen_module(specimen)
         check_difficulty(specimen, difficulty)
         for option, value in (("field_nm", field_nm), ("dose", dose), ("defocus_nm", defocus_nm)):
-            if value is not None and not is_number(value):
+            if not is_number(value) and not (value is None and option == "field_nm"):
                 raise ValueError(f"{option} is {value!r}; it must be a number")
         if not 0 < dose < inf:
             raise ValueError(f"a dose of {dose} reference frames; it must be above 0 and finite")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...envs.numbers import is_number
 from ...hardware.microscope import Frame
 from ..agent import Context
 from .windows import fourier_magnitude, windows
@@ -47,7 +49,7 @@ class LinearPerception:
         if decomposition not in DECOMPOSITIONS:
             known = ", ".join(DECOMPOSITIONS)
             raise ValueError(f"unknown decomposition {decomposition!r}; there are: {known}")
-        if n_components < 1:
+        if not (is_number(n_components, Integral) and n_components >= 1):
             raise ValueError(f"{n_components} components; there must be at least 1")
         if not (0 < window <= 1 and 0 <= overlap < 1):
             raise ValueError(

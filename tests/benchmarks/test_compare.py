@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from stemscout.benchmarks import compare as module
-from stemscout.benchmarks.compare import compare, conclusion, markdown_of, sentences, verdict_of
+from stemscout.benchmarks.compare import (
+    compare,
+    conclusion,
+    markdown_of,
+    rows_of,
+    sentences,
+    verdict_of,
+)
 from stemscout.benchmarks.statistics import Interval
 from stemscout.benchmarks.suite import suite_of
 from stemscout.commands.bench import app
@@ -282,3 +290,19 @@ def test_a_gain_of_the_middle_half_is_not_real_where_the_mean_falls():
     gain = Interval(0.01, 0.009, 0.011)
     assert verdict_of(gain, 0.001, 0.005) == "better"
     assert verdict_of(gain, 0.001, -0.04) == "perhaps better"
+
+
+def test_of_specimens_that_are_no_sample_nothing_is_claimed(folder):
+    def after(job, record, rng):
+        record["scores"]["seen_area"] += 0.2 * (job.label == "grid")
+
+    found = compare(folder("a", population=False), folder("b", after, population=False))
+    assert {c.verdict for c in found.changes} == {"identical", "no claim"}
+    moved = by(found)["grid"]
+    assert moved.difference.value == pytest.approx(0.2)
+    assert moved.p is None
+    assert np.isnan(moved.difference.low)
+    assert any("no sample of others" in note for note in found.notes)
+    (row,) = [r for r in rows_of(found) if r["agent"] == "grid" and r["score"] == "area"]
+    assert row["95 % interval"] == ""
+    assert "nan" not in markdown_of(found)

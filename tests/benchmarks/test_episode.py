@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from stemscout.agents import catalogue
 from stemscout.agents.agent import Agent, Finding, Needs
 from stemscout.agents.navigation.scripted import Grid
 from stemscout.agents.workflow import Navigated
+from stemscout.benchmarks import episode as module
 from stemscout.benchmarks.episode import given_up, replayed, run_job
 from stemscout.benchmarks.replay import differences
 from stemscout.benchmarks.results import row_of
 from stemscout.benchmarks.suite import suite_of
+from stemscout.envs.episode import Episode
 
 SUITE = {
     "version": 1,
@@ -285,6 +288,37 @@ class More(Needs):
 
 class Greedy(Cells):
     needs = More()
+
+
+class Turns(Cells):
+    """In the end it wants frames of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.needs = Needs("operator")
+
+
+def test_the_track_is_kept_whatever_an_agent_needs_later(agent):
+    record = run_job(replace(job("grid"), agent={"name": agent(Turns)}))
+    assert record["ended"].startswith("failed: ValueError: it chooses its own frames")
+    assert record["scores"]["frames"] == 0
+
+
+def test_that_kernels_are_compiled_is_not_the_agents_time(monkeypatch):
+    """The first frame in a process is taken before the agent is waited for."""
+    real, taken = Episode.take, []
+
+    def take(self, request):
+        if not taken:
+            time.sleep(1.5)
+        taken.append(request)
+        return real(self, request)
+
+    monkeypatch.setattr(Episode, "take", take)
+    monkeypatch.setattr(module, "_seen_to", cache(lambda *of: []))
+    record = run_job(job("grid"), patience_s=1.0)
+    assert not record["failed"]
+    assert len(taken) == record["scores"]["frames"] + 1
 
 
 def test_an_agent_has_no_say_in_the_specimen(agent):

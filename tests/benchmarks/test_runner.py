@@ -115,6 +115,32 @@ def test_what_is_damaged_foreign_or_missing_is_said(finished, tmp_path):
     assert not unfinished(results.records(), len(results.records()))
 
 
+@pytest.mark.parametrize(
+    ("forge", "sentence"),
+    [
+        (lambda r: {**r, "privileged": not r["privileged"]}, "is privileged: "),
+        (lambda r: {**r, "failed": True}, "and failed is True"),
+        (lambda r: _with(r, latency_s=[-1.0] * len(r["trace"]["latency_s"])), "less than no time"),
+        (
+            lambda r: _with(r, requests=[{**q, "dwell_us": 4.0} for q in r["trace"]["requests"]]),
+            "a frame that is no reference frame, and the track is fixed-frame",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said(finished, tmp_path, forge, sentence):
+    shutil.copytree(finished[0].folder, tmp_path / "forged")
+    results = Results(tmp_path / "forged")
+    for record in results.records():
+        results.keep(Job.of(record["job"]).key, forge(record))
+    found = verify_folder(results.folder)
+    assert len(found.differ) == found.replayed == len(results.records())
+    assert all(sentence in said for said in found.differ)
+
+
+def _with(record, **changed):
+    return {**record, "trace": {**record["trace"], **changed}}
+
+
 def test_the_oracle_leads_and_random_is_at_0(finished):
     entries = leaderboard(Scores([row_of(r) for r in finished[0].records()]))
     assert entries[0].agent == "oracle"

@@ -8,7 +8,10 @@ from datetime import date
 import pytest
 import yaml
 
-from stemscout.agents.catalogue import NAVIGATORS, PERCEPTIONS
+from stemscout.agents.agent import Needs
+from stemscout.agents.catalogue import AGENTS, NAVIGATORS, PERCEPTIONS, Entry
+from stemscout.agents.navigation.scripted import Grid
+from stemscout.agents.workflow import Navigated
 from stemscout.benchmarks.suite import load_suite, suite_of, suites
 
 GOOD = {
@@ -248,3 +251,32 @@ def test_a_file_of_brackets_is_refused(tmp_path):
     path.write_text("a: " + "[" * 3000 + "]" * 3000)
     with pytest.raises(ValueError, match="brackets"):
         load_suite(str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"agents": [{"name": "grid", "label": "random"}]},
+            "another agent is labelled 'random', by which positions go",
+        ),
+        ({"readings": [0.05, 0.05]}, "and stand there once"),
+        ({"variants": [{"name": "x", "task": "follow"}]}, "sets task"),
+        ({"variants": [{"name": "x", "max_episode_steps": 3}]}, "sets max_episode_steps"),
+        ({"variants": [{"name": "x", "dose": None}]}, "dose is None; it must be a number"),
+        ({"agents": [{"name": "linear-bo", "n_components": 1.5}]}, "1.5 components"),
+    ],
+)
+def test_what_would_only_fail_in_the_run_is_refused_before(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        suite_of("x", {**GOOD, **change})
+
+
+def test_an_agent_that_needs_what_there_is_not_is_refused(monkeypatch):
+    class Elsewhere(Navigated):
+        needs = Needs(action="telepathy")
+
+    entry = Entry(lambda: Elsewhere(Grid()), "a test's own")
+    monkeypatch.setitem(AGENTS, "elsewhere", entry)
+    with pytest.raises(ValueError, match="telepathy"):
+        suite_of("x", {**GOOD, "agents": [{"name": "elsewhere"}]})
