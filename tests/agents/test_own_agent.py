@@ -40,8 +40,12 @@ def test_the_page_leads_to_a_row_in_the_table(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("nowhere_to_be_found:Agent", {}, "no agent 'nowhere_to_be_found:Agent': No module"),
-        ("math:Agent", {}, "no agent 'math:Agent': module 'math' has no attribute"),
+        (
+            "nowhere_to_be_found:Agent",
+            {},
+            "no agent 'nowhere_to_be_found:Agent': ModuleNotFoundError: No module",
+        ),
+        ("math:Agent", {}, "no agent 'math:Agent': AttributeError: module 'math' has no attribute"),
         ("math:pi", {}, "is no agent; it must be a class that extends stemscout.Agent"),
         (":Agent", {}, "no agent ':Agent'"),
         ("stemscout.agents.workflow:Navigated", {"speed": 3}, "unexpected keyword argument"),
