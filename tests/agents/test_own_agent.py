@@ -43,7 +43,7 @@ def test_the_page_leads_to_a_row_in_the_table(tmp_path):
         (
             "nowhere_to_be_found:Agent",
             {},
-            "no agent 'nowhere_to_be_found:Agent': ModuleNotFoundError: No module",
+            "no agent 'nowhere_to_be_found:Agent': ModuleNotFoundError",
         ),
         ("math:Agent", {}, "no agent 'math:Agent': AttributeError: module 'math' has no attribute"),
         ("math:pi", {}, "is no agent; it must be a class that extends stemscout.Agent"),
