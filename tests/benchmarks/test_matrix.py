@@ -75,11 +75,11 @@ def claims(job, record, rng):
         record["scores"]["found"] = {**f1, "area": 0.5 + 0.01 * job.specimen}
 
 
-def test_the_figure_shows_both_scores_with_intervals_and_what_is_not_applicable(made_up):
+def test_the_figure_shows_three_scores_with_intervals_and_what_is_not_applicable(made_up):
     folder = made_up("a", suite(NAMES), claims)
     *_, path = write_figure(folder, "matrix")
     rows = list(csv.DictReader(io.StringIO(path.read_text())))
-    assert len(rows) == 2 * 4 * 3
+    assert len(rows) == 3 * 4 * 3
     cells = {(r["score"], r["navigator"], r["perception"]): r for r in rows}
     found = cells["found", "bo", "true"]
     assert (found["agent"], float(found["value"])) == ("true-bo", pytest.approx(0.515))
