@@ -47,12 +47,8 @@ def _cells(scores: Scores, entry: Entry, readings: Sequence[float]) -> dict[str,
     for r in readings:
         values = scores.strata(agent, f"seen_area_at_{r:g}")
         found[f"area at {r:g}"] = scores.interval(statistics.interquartile_mean, values)
-    budget = scores.strata(agent, "budget")
-    for share, name in ((0.25, "25 % at"), (0.9, "90 % at")):
-        at = scores.strata(agent, f"charge_to_{share:g}")
-        charge = [np.where(np.isfinite(a), a, b) for a, b in zip(at, budget, strict=True)]
-        reached = [np.isfinite(a).astype(np.float64) for a in at]
-        found[name] = scores.interval(statistics.charge_to(), charge, reached)
+    for share in (0.25, 0.9):
+        found[f"{100 * share:g} % at"] = scores.charge_to(agent, share)
     seen, present = (scores.strata(agent, f"classes_{k}") for k in ("seen", "present"))
     shares = [s / p for s, p in zip(seen, present, strict=True)]
     found["classes"] = scores.interval(statistics.mean, shares)

@@ -133,6 +133,15 @@ class Scores:
         nothing = np.full(np.shape(value), np.nan)
         return Interval(value, nothing, nothing)
 
+    def charge_to(self, agent: str, share: float, seed: int = 0) -> Interval:
+        """By which half of the specimens had so much of their features seen (Kaplan-Meier)."""
+        at = self.strata(agent, f"charge_to_{share:g}")  # NaN where it never came to that
+        # A curve stays flat beyond its run's end: what was not reached was not until the budget.
+        budget = self.strata(agent, "budget")
+        charges = [np.where(np.isfinite(a), a, b) for a, b in zip(at, budget, strict=True)]
+        reached = [np.isfinite(a).astype(np.float64) for a in at]
+        return self.interval(statistics.charge_to(), charges, reached, seed=seed)
+
     @property
     def few(self) -> list[Condition]:
         """Conditions in which intervals over specimens claim more than they can."""
@@ -158,11 +167,6 @@ def _entry(scores: Scores, agent: str, seed: int) -> Entry:
         three = [scores.strata(a, "seen_area") for a in (agent, LOWEST, HIGHEST)]
         position = scores.interval(statistics.position, *three, seed=seed)
     found = scores.found(agent)
-    at = scores.strata(agent, "charge_to_0.5")  # NaN where it never came to that
-    # A curve stays flat beyond the end of its run: what was not reached was not until the budget.
-    budget = scores.strata(agent, "budget")
-    charges = [np.where(np.isfinite(a), a, b) for a, b in zip(at, budget, strict=True)]
-    reached = [np.isfinite(a).astype(np.float64) for a in at]
     return Entry(
         agent=agent,
         privileged=any(r["privileged"] for r in rows),
@@ -174,7 +178,7 @@ def _entry(scores: Scores, agent: str, seed: int) -> Entry:
         position=position,
         found=None if found is None else middle(found),
         flagged=_flagged(scores, agent, seed),
-        half=scores.interval(statistics.charge_to(), charges, reached, seed=seed),
+        half=scores.charge_to(agent, 0.5, seed),
         latency_ms=(
             float(np.mean([r["latency_ms_median"] for r in rows])),
             float(np.mean([r["latency_ms_p95"] for r in rows])),
