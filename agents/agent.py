@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..envs.actions import ActionCodec
 from ..envs.reference import ReferenceFrame
-from ..hardware.microscope import YX, Frame, Limits, ScanRequest
+from ..hardware.costs import CostModel
+from ..hardware.microscope import YX, Frame, Limits
 from ..simulators.specimens import Specimen
 
 Floats = NDArray[np.float64]
@@ -41,6 +42,7 @@ class Context:
         beam_current_pa: measured or declared; None where nobody knows it.
         class_names: what may be claimed, where the task has classes.
         tolerances_nm: how exact a claim must be, by class.
+        costs: what frames and ways cost.
         survey: a first overview, where the suite grants one.
         truth: only for agents that are ``privileged``.
     """
@@ -55,6 +57,7 @@ class Context:
     beam_current_pa: float | None = None
     class_names: tuple[str, ...] = ()
     tolerances_nm: tuple[float, ...] = ()
+    costs: CostModel = field(default_factory=CostModel)
     survey: Frame | None = None
     truth: Specimen | None = None
 
@@ -180,16 +183,3 @@ class Agent(ABC):
         """After ``reset``: go on as the agent that saved ``state`` after ``frames``."""
         for frame in frames:
             self.observe(frame)
-
-
-def touches(request: ScanRequest, rectangle: tuple[YX, YX]) -> bool:
-    """Whether an unrotated frame and a rectangle overlap."""
-    (y0, x0), (y1, x1) = rectangle
-    y, x = request.centre_yx_nm
-    h, w = request.fov_yx_nm
-    return (
-        y - h / 2 < max(y0, y1)
-        and y + h / 2 > min(y0, y1)
-        and x - w / 2 < max(x0, x1)
-        and x + w / 2 > min(x0, x1)
-    )

@@ -16,10 +16,10 @@ from inspect import signature
 from typing import Any
 
 from .agent import Agent
-from .navigation.bayesian import SkoptGP
 from .navigation.navigator import Navigator
 from .navigation.oracle import Oracle
 from .navigation.scripted import Grid, Random, Raster
+from .navigation.skopt_engine import SkoptGP
 from .perception.linear import LinearPerception
 from .perception.perception import Perception
 from .perception.true import TruePerception

@@ -150,6 +150,7 @@ class Experiment:
             beam_current_pa=episode.beam_current_pa,
             class_names=tuple(c.name for c in classes),
             tolerances_nm=tuple(c.tolerance_nm for c in classes),
+            costs=episode.costs,
             survey=episode.survey,
             truth=truth if self.agent.privileged else None,
         )

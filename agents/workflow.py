@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..hardware.coordinates import specimen_from_scan
-from ..hardware.microscope import YX, Frame
-from .agent import Agent, Context, Explanation, Finding, Floats, touches
-from .navigation.navigator import Decision, Navigator
+from ..hardware.microscope import Frame, ScanRequest
+from .agent import Agent, Context, Explanation, Finding, Floats
+from .navigation.navigator import Decision, Navigator, Rectangle, Situation
 from .perception.perception import Classifier, Perception
 
 
@@ -56,41 +57,58 @@ class Navigated(Agent):
         self.navigator = navigator
         self.name = name or navigator.name
         self.privileged = navigator.privileged
+        self.needs = navigator.needs
 
     def reset(self, context: Context, seed: int) -> None:
         self.context = context
-        self.rng = np.random.default_rng(np.random.SeedSequence(seed))
-        self.navigator.reset(context, self.rng)
+        self.navigator.reset(context, np.random.default_rng(np.random.SeedSequence(seed)))
         self.frames: list[Frame] = []
         self.centres: list[NDArray[np.float64]] = []
-        self.forbidden: list[tuple[YX, YX]] = []
+        self.forbidden: list[Rectangle] = []
+        self.waiting: list[ScanRequest] = []  # the rest of a batch
         self.decision: Decision | None = None
+        self.request: ScanRequest | None = None
 
     def act(self, observation: Any) -> Any | None:
-        self.decision = self.navigator.decide(self._measured(), self._targets(), self._allowed())
-        if self.decision is None:
+        if not self.waiting:
+            self.decision = self.navigator.decide(self.situation())
+            self.waiting = [] if self.decision is None else list(self.decision.requests)
+        self.request = self.waiting.pop(0) if self.waiting else None
+        if self.request is None:
             return None
-        y, x = self.navigator.candidates.centres_yx_nm[self.decision.index]
-        return self.context.actions.encode(self.context.reference.at((float(y), float(x))))
+        at = self.frames[-1].request.centre_yx_nm if self.frames else (0.0, 0.0)
+        return self.context.actions.encode(self.request, at)
 
     def observe(self, frame: Frame) -> None:
         self.frames.append(frame)
         centre = frame.region.centre_yx_nm
         self.centres.append(specimen_from_scan(centre, frame.state, frame.region.rotation_rad))
 
+    def situation(self) -> Situation:
+        """What the navigator decides upon."""
+        reference = self.context.reference.at((0.0, 0.0))
+        return Situation(
+            measured_yx_nm=np.array(self.centres).reshape(-1, 2),
+            targets=self._targets(),
+            dose=np.array([_dose(f.request) for f in self.frames]) / _dose(reference),
+            left=max(1, self.context.frames - len(self.frames)),
+            forbidden=tuple(self.forbidden),
+            descriptors=self._descriptors(),
+        )
+
     def explain(self) -> Explanation:
-        if self.decision is None:
+        if self.decision is None or self.request is None:
             return Explanation(f"{self.name} has nothing left to do")
-        candidates = self.navigator.candidates
-        y, x = candidates.centres_yx_nm[self.decision.index]
+        y, x = self.request.centre_yx_nm
         sentence = f"({y:.2f}, {x:.2f}) nm: {self.decision.reason}"
+        candidates = self.navigator.candidates
         maps = {k: candidates.field_map(v, unit) for k, (v, unit) in self.decision.maps.items()}
         return Explanation(sentence, maps)
 
     def steer(
         self,
         target: Any = None,
-        forbid: Sequence[tuple[YX, YX]] | None = None,
+        forbid: Sequence[Rectangle] | None = None,
         exploration: float | None = None,
     ) -> None:
         if target is not None:
@@ -99,14 +117,20 @@ class Navigated(Agent):
             self.navigator.steer(exploration)
         if forbid is not None:
             self.forbidden = list(forbid)
+        self.waiting = []  # what was planned before the wish
 
     def save(self) -> dict[str, Any]:
-        return {"navigator": self.navigator.save(), "forbidden": self.forbidden}
+        return {
+            "navigator": self.navigator.save(),
+            "forbidden": self.forbidden,
+            "waiting": [asdict(r) for r in self.waiting],
+        }
 
     def restore(self, state: Mapping[str, Any], frames: Sequence[Frame]) -> None:
         super().restore(state, frames)
-        self.navigator.restore(state["navigator"])
         self.forbidden = [(tuple(a), tuple(b)) for a, b in state["forbidden"]]
+        self.waiting = [ScanRequest.of(r) for r in state["waiting"]]
+        self.navigator.restore(state["navigator"], self.situation())
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -115,23 +139,17 @@ class Navigated(Agent):
     def _aim(self, target: Any) -> None:
         raise ValueError(f"{self.name} pursues no target that could be changed")
 
-    def _measured(self) -> Floats:
-        return np.array(self.centres).reshape(-1, 2)
-
     def _targets(self) -> Floats:
         return np.full(len(self.frames), np.nan)
 
-    def _allowed(self) -> NDArray[np.bool_]:
-        centres = self.navigator.candidates.centres_yx_nm
-        if not self.forbidden:
-            return np.ones(len(centres), dtype=bool)
-        reference = self.context.reference
-        return np.array(
-            [
-                not any(touches(reference.at((float(y), float(x))), r) for r in self.forbidden)
-                for y, x in centres
-            ]
-        )
+    def _descriptors(self) -> Floats | None:
+        return None
+
+
+def _dose(request: ScanRequest) -> float:
+    """Of a frame, in µs a square nm."""
+    height, width = request.pixel_yx_nm
+    return request.dwell_us / (height * width)
 
 
 class Workflow(Navigated):
@@ -193,8 +211,8 @@ class Workflow(Navigated):
         return {**super().save(), "component": self.scalarizer.index}
 
     def restore(self, state: Mapping[str, Any], frames: Sequence[Frame]) -> None:
-        super().restore(state, frames)
         self.scalarizer = Component(state["component"])
+        super().restore(state, frames)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -209,6 +227,9 @@ class Workflow(Navigated):
         if not self._learned():
             return super()._targets()
         return self._score(np.array(self.seen))
+
+    def _descriptors(self) -> Floats | None:
+        return self.perception.describe(np.array(self.seen)) if self._learned() else None
 
     def _score(self, features: Floats) -> Floats:
         return self.scalarizer(self.perception.describe(features), self.perception)
@@ -226,7 +247,7 @@ class Workflow(Navigated):
         """The share (n,) of the field that is nearer to each frame than to any other."""
         from scipy.spatial import cKDTree
 
-        _, nearest = cKDTree(self._measured()).query(self.navigator.candidates.centres_yx_nm)
+        _, nearest = cKDTree(np.array(self.centres)).query(self.navigator.candidates.centres_yx_nm)
         return np.bincount(nearest, minlength=len(self.seen)) / len(nearest)
 
     def _features(self, frames: Sequence[Frame]) -> Floats:

@@ -216,7 +216,7 @@ def retaken(record: Mapping[str, Any]) -> tuple[ScanEnv, Trace]:
             f"{record['specimen_digest']}; it was made by another version"
         )
     for given in trace.requests:
-        request = _request(given)
+        request = ScanRequest.of(given)
         if job.track == TRACKS[0] and request != env.episode.reference.at(request.centre_yx_nm):
             raise ValueError(f"a frame that is no reference frame, and the track is {job.track}")
         env.episode.take(request)
@@ -301,11 +301,6 @@ def _asked(agent: Agent, env: ScanEnv) -> list[float] | None:
 def _claims(agent: Agent) -> bool:
     """Whether an agent claims features at all."""
     return type(agent).findings is not Agent.findings
-
-
-def _request(data: Mapping[str, Any]) -> ScanRequest:
-    tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-    return ScanRequest(**tuples)
 
 
 def _said(error: BaseException) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..agents.catalogue import make_agent
 from ..agents.experiment import Experiment
-from ..agents.navigation.bayesian import SkoptGP
+from ..agents.navigation.navigator import Situation
+from ..agents.navigation.skopt_engine import SkoptGP
 from ..envs.registration import make_env
 from .threads import one_thread
 
@@ -87,7 +88,7 @@ def decision_seconds(
                 target = np.sin(chosen[:, 0] / 3) * np.cos(chosen[:, 1] / 4)
                 target += 0.1 * rng.normal(size=count)
                 began = time.perf_counter()
-                navigator.decide(chosen, target, np.ones(len(centres), dtype=bool))
+                navigator.decide(Situation(chosen, target, np.ones(count), 1))
                 taken.append(time.perf_counter() - began)
             times[count] = float(np.median(taken))
     return times

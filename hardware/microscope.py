@@ -58,6 +58,12 @@ class ScanRequest:
     detectors: tuple[str, ...] = ("haadf",)
     request_id: str = ""
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> ScanRequest:
+        """From its fields as JSON has them, lists for tuples."""
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**given)
+
     @property
     def region(self) -> ScanRegion:
         return ScanRegion(self.centre_yx_nm, self.fov_yx_nm, self.rotation_rad)

@@ -1,18 +1,50 @@
-"""What navigators share: candidates, beliefs, the contract."""
+"""What navigators share: candidates, what they decide upon, what they decide, the contract."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..agent import Context, FieldMap
+from ...hardware.microscope import YX, ScanRequest
+from ..agent import Context, FieldMap, Needs
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Rectangle = tuple[YX, YX]  # two opposite corners, in nm
 PITCH = 0.5  # candidates lie half a frame apart
+TIE = 1e-9  # of the range of values: what is nearer to the greatest is as great
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """What a navigator decides upon.
+
+    Attributes:
+        measured_yx_nm: (k, 2) centres of the frames so far, in their order.
+        targets: (k,) their targets by what is known now, larger is better; NaN where
+            there are none.
+        dose: (k,) of each frame, that of a reference frame being 1; the variance of a
+            target's noise is inverse to it.
+        left: frames that the budget still pays for, this one included.
+        forbidden: rectangles that no frame may touch.
+        descriptors: (k, d) of the frames so far; None where nobody describes them.
+    """
+
+    measured_yx_nm: Floats
+    targets: Floats
+    dose: Floats
+    left: int
+    forbidden: Sequence[Rectangle] = ()
+    descriptors: Floats | None = None
+
+    @property
+    def known(self) -> Bools:
+        """Frames (k,) that have a target."""
+        return np.isfinite(self.targets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,48 +59,97 @@ class Candidates:
     centres_yx_nm: Floats
     shape: tuple[int, int]
 
+    @property
+    def axes_nm(self) -> tuple[Floats, Floats]:
+        """The positions of the rows and of the columns."""
+        return self.centres_yx_nm[:: self.shape[1], 0], self.centres_yx_nm[: self.shape[1], 1]
+
     @classmethod
     def of(cls, context: Context, pitch: float = PITCH) -> Candidates:
         return cls(*context.reference.lattice(context.field_yx_nm, pitch))
 
     def field_map(self, values: Floats, unit: str) -> FieldMap:
         """One value for each candidate, as a map."""
-        return FieldMap(
-            values.reshape(self.shape),
-            self.centres_yx_nm[:: self.shape[1], 0],
-            self.centres_yx_nm[: self.shape[1], 1],
-            unit,
-        )
+        return FieldMap(values.reshape(self.shape), *self.axes_nm, unit)
 
     def nearest(self, yx_nm: Floats) -> NDArray[np.int64]:
         """Index of the candidate nearest to each of (k, 2) points."""
-        y, x = self.centres_yx_nm[:: self.shape[1], 0], self.centres_yx_nm[: self.shape[1], 1]
+        y, x = self.axes_nm
         row = np.abs(yx_nm[:, :1] - y[None]).argmin(axis=1)
         column = np.abs(yx_nm[:, 1:] - x[None]).argmin(axis=1)
         return np.asarray(row * self.shape[1] + column)
 
+    def free(self, context: Context, situation: Situation) -> Bools:
+        """Those (n,) that are neither forbidden nor nearest to a frame that was taken."""
+        free = allowed(self.centres_yx_nm, context, situation.forbidden)
+        if len(situation.measured_yx_nm):
+            free[self.nearest(situation.measured_yx_nm)] = False
+        return free
+
+
+def allowed(centres_yx_nm: Floats, context: Context, forbidden: Sequence[Rectangle]) -> Bools:
+    """Which of (n, 2) centres have reference frames that touch no forbidden rectangle."""
+    half = np.asarray(context.reference.fov_yx_nm) / 2
+    free = np.ones(len(centres_yx_nm), dtype=bool)
+    for rectangle in forbidden:
+        low, high = np.min(rectangle, axis=0), np.max(rectangle, axis=0)
+        free &= ~((centres_yx_nm - half < high) & (centres_yx_nm + half > low)).all(axis=1)
+    return free
+
+
+def greatest(values: Floats, free: Bools) -> int:
+    """The first of the free candidates whose value is as great as any, but for rounding."""
+    there = np.flatnonzero(free)
+    of = values[there]
+    top = of.max()
+    spread = top - of.min()
+    close = TIE * spread if np.isfinite(spread) else 0.0
+    return int(there[(of >= top - close).argmax()])
+
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """Which candidate is next, why, and what is believed.
+    """What is scanned next, why, and what is believed.
 
     Attributes:
-        index: of the candidate.
+        requests: one frame, or a batch of them in the order in which they are taken.
         reason: one plain sentence without its subject.
         maps: beliefs, one value for each candidate, with their units; NaN where
             a candidate was out of the question.
     """
 
-    index: int
+    requests: tuple[ScanRequest, ...]
     reason: str
-    maps: Mapping[str, tuple[Floats, str]]
+    maps: Mapping[str, tuple[Floats, str]] = field(default_factory=dict)
+
+    @classmethod
+    def at(
+        cls,
+        context: Context,
+        centres_yx_nm: Floats,
+        reason: str,
+        maps: Mapping[str, tuple[Floats, str]] | None = None,
+    ) -> Decision:
+        """Reference frames at (q, 2) centres, or at one."""
+        frames = [context.reference.at((y, x)) for y, x in np.atleast_2d(centres_yx_nm).tolist()]
+        return cls(tuple(frames), reason, maps or {})
+
+    @property
+    def centre_yx_nm(self) -> YX:
+        """Of the first frame."""
+        return self.requests[0].centre_yx_nm
 
 
 class Navigator(Protocol):
-    """Given what has been measured, where next?"""
+    """Given what has been measured, where next?
+
+    A navigator takes no frame twice of its own accord: what lies nearest to a frame
+    that was taken is no candidate any more.
+    """
 
     name: str
     privileged: bool  # it is told the truth
+    needs: Needs
     candidates: Candidates
 
     @property
@@ -80,19 +161,8 @@ class Navigator(Protocol):
         """Start over; all randomness comes from ``rng``."""
         ...
 
-    def decide(
-        self, measured_yx_nm: Floats, targets: Floats, allowed: NDArray[np.bool_]
-    ) -> Decision | None:
-        """The next candidate.
-
-        Args:
-            measured_yx_nm: (k, 2) centres of the frames so far.
-            targets: (k,) their targets; larger is better; NaN where there are none.
-            allowed: (n,) candidates that may be chosen.
-
-        Returns:
-            None when no candidate is left.
-        """
+    def decide(self, situation: Situation) -> Decision | None:
+        """The next frame, or the next few; None when no candidate is left."""
         ...
 
     def steer(self, exploration: float) -> None:
@@ -103,4 +173,6 @@ class Navigator(Protocol):
         """State beyond what was measured, as JSON."""
         ...
 
-    def restore(self, state: Mapping[str, Any]) -> None: ...
+    def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
+        """After ``reset``: go on as the navigator that saved ``state`` when all this was known."""
+        ...

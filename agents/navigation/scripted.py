@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..agent import Context
-from .navigator import Candidates, Decision, Floats
+from ..agent import Context, Needs
+from .navigator import Candidates, Decision, Floats, Situation, allowed
 
 Order = NDArray[np.int64]
 
@@ -20,11 +20,13 @@ class Scripted:
 
     name = "scripted"
     privileged = False
+    needs = Needs()
     settings: Mapping[str, Any] = {}
     reason = "the plan says so"
     candidates: Candidates
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
+        self.context = context
         self.candidates, self.order = self.plan(context, rng)
         self.visited = 0
 
@@ -32,14 +34,14 @@ class Scripted:
     def plan(self, context: Context, rng: np.random.Generator) -> tuple[Candidates, Order]:
         """The candidates and the order in which they are visited."""
 
-    def decide(
-        self, measured_yx_nm: Floats, targets: Floats, allowed: NDArray[np.bool_]
-    ) -> Decision | None:
+    def decide(self, situation: Situation) -> Decision | None:
+        centres = self.candidates.centres_yx_nm
         while self.visited < len(self.order):
-            index = int(self.order[self.visited])
+            centre = centres[self.order[self.visited]]
             self.visited += 1
-            if allowed[index]:
-                return Decision(index, f"{self.reason} ({self.visited} of {len(self.order)})", {})
+            if allowed(centre[None], self.context, situation.forbidden)[0]:
+                reason = f"{self.reason} ({self.visited} of {len(self.order)})"
+                return Decision.at(self.context, centre, reason)
         return None
 
     def steer(self, exploration: float) -> None:
@@ -48,7 +50,7 @@ class Scripted:
     def save(self) -> dict[str, Any]:
         return {"visited": self.visited}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
         self.visited = int(state["visited"])
 
 

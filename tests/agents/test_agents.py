@@ -10,7 +10,7 @@ import pytest
 from stemscout.agents.agent import Agent
 from stemscout.agents.catalogue import AGENTS, NAVIGATORS, PERCEPTIONS, make_agent
 from stemscout.agents.experiment import Experiment
-from stemscout.agents.navigation.bayesian import seed_frames_for
+from stemscout.agents.navigation.seeding import seed_frames_for
 from stemscout.benchmarks.scores import seen_curve
 from stemscout.envs.registration import ENVIRONMENTS, make_env
 
@@ -221,7 +221,7 @@ def test_one_agent_goes_from_a_wide_field_to_a_small_one_and_back(graphene):
     for env, count in ((graphene(budget=BUDGET), 5), (small, 2), (graphene(budget=BUDGET), 5)):
         env.reset(seed=0)
         agent.reset(Experiment(env, agent).context(), 0)
-        assert agent.navigator.seed_frames == count
+        assert agent.navigator.seeds.count == count
 
 
 def test_a_person_changes_the_component_in_mid_run(graphene):

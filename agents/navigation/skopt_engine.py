@@ -5,36 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from math import inf
-from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...envs.numbers import is_number
-from ..agent import Context
-from .navigator import PITCH, Candidates, Decision, Floats
+from ..agent import Context, Needs
+from .navigator import PITCH, Candidates, Decision, Floats, Situation
+from .seeding import Seeds
 
-SEED_FRAMES, FEW_SEED_FRAMES = 5, 2
-WIDE_FRAMES = 16  # reference frames side by side in a field of default size
 LENGTH_STEPS = (1.0, 20.0)  # bounds of the length scale in candidate steps, as the paper has them
-SEEDINGS = ("sobol", "random", "corner", "middle")
 ACQUISITIONS = {  # by scikit-optimize's name: in words, and how curious it is by default
     "EI": ("expected improvement", 0.01),
     "PI": ("probability of improvement", 0.01),
     "LCB": ("upper confidence bound", 1.96),
 }
-
-
-def seed_frames_for(context: Context) -> int:
-    """How many frames a run starts from: 5, or 2 in a field too small to spend that many.
-
-    Every id's default field and every recorded image hold 16 x 16 reference
-    frames; the shipped abtem worlds are smaller, their whole raster some dozens.
-    """
-    field, frame = context.field_yx_nm, context.reference.fov_yx_nm
-    across = min(f / side for f, side in zip(field, frame, strict=True))
-    return SEED_FRAMES if across > WIDE_FRAMES * (1 - 1e-9) else FEW_SEED_FRAMES
 
 
 class SkoptGP:
@@ -62,6 +47,7 @@ class SkoptGP:
 
     name = "bo"
     privileged = False
+    needs = Needs()
 
     def __init__(
         self,
@@ -72,19 +58,13 @@ class SkoptGP:
         length_scale_nm: Sequence[float] | None = None,
         noise: float | None = None,
     ) -> None:
-        if seed_frames is not None and not (is_number(seed_frames, Integral) and seed_frames >= 2):
-            raise ValueError(f"{seed_frames} seed frames; a fit needs at least 2")
-        for what, value, known in (
-            ("acquisition", acquisition, tuple(ACQUISITIONS)),
-            ("seeding", seeding, SEEDINGS),
-        ):
-            if value not in known:
-                raise ValueError(f"unknown {what} {value!r}; there are: {', '.join(known)}")
+        if acquisition not in ACQUISITIONS:
+            known = ", ".join(ACQUISITIONS)
+            raise ValueError(f"unknown acquisition {acquisition!r}; there are: {known}")
         if noise is not None and not (is_number(noise) and 0 < noise < inf):
             raise ValueError(f"a noise of {noise!r}; it must be above 0 and finite, or left out")
-        self.chosen = seed_frames
-        self.seed_frames = SEED_FRAMES if seed_frames is None else seed_frames
-        self.acquisition, self.seeding, self.noise = acquisition, seeding, noise
+        self.seeds = Seeds(seed_frames, seeding)
+        self.acquisition, self.noise = acquisition, noise
         self.length_scale_nm = None if length_scale_nm is None else _bounds(length_scale_nm)
         self.steer(ACQUISITIONS[acquisition][1] if exploration is None else exploration)
 
@@ -94,8 +74,8 @@ class SkoptGP:
             "engine": "scikit-optimize",
             "acquisition": self.acquisition,
             "exploration": self.exploration,
-            "seed_frames": self.seed_frames,
-            "seeding": self.seeding,
+            "seed_frames": self.seeds.count,
+            "seeding": self.seeds.seeding,
             "kernel": "Matern 5/2",
             "length_steps": LENGTH_STEPS if self.length_scale_nm is None else None,
             "length_scale_nm": self.length_scale_nm,
@@ -104,53 +84,26 @@ class SkoptGP:
         }
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
+        self.context = context
         self.candidates = Candidates.of(context)
-        if self.chosen is None:
-            self.seed_frames = seed_frames_for(context)
         self.step_nm = PITCH * min(context.reference.fov_yx_nm)
-        self.seeds = self._seeds(context, rng)
+        self.seeds.reset(context, self.candidates, rng)
         self.rng = rng
 
-    def _seeds(self, context: Context, rng: np.random.Generator) -> list[int]:
-        """Candidates to begin with, more than are needed, since some may be forbidden."""
-        from scipy.stats import qmc
-
-        half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
-        count = 4 * self.seed_frames
-        centres = self.candidates.centres_yx_nm
-        if self.seeding == "sobol":
-            sobol = qmc.Sobol(2, rng=rng)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a count that is no power of two is fine here
-                points = sobol.random(count)
-            order = self.candidates.nearest((points * 2 - 1) * half)
-            _, first = np.unique(order, return_index=True)
-            chosen = order[np.sort(first)]
-        elif self.seeding == "random":
-            chosen = rng.permutation(len(centres))[:count]
-        else:
-            place = centres.min(axis=0) if self.seeding == "corner" else np.zeros(2)
-            away = np.hypot(*(centres - place).T)
-            chosen = np.argsort(away, kind="stable")[:count]
-        return [int(k) for k in chosen]
-
-    def decide(
-        self, measured_yx_nm: Floats, targets: Floats, allowed: NDArray[np.bool_]
-    ) -> Decision | None:
-        free = allowed.copy()
-        if len(measured_yx_nm):
-            free[self.candidates.nearest(measured_yx_nm)] = False
+    def decide(self, situation: Situation) -> Decision | None:
+        measured, targets, known = situation.measured_yx_nm, situation.targets, situation.known
+        free = self.candidates.free(self.context, situation)
         if not free.any():
             return None
-        if len(measured_yx_nm) < self.seed_frames:
-            seeds = [k for k in self.seeds if free[k]] or list(np.flatnonzero(free))
-            number = len(measured_yx_nm) + 1
-            return Decision(int(seeds[0]), f"seed frame {number} of {self.seed_frames}", {})
-        known = np.isfinite(targets)
+        centres = self.candidates.centres_yx_nm
+        seed = self.seeds.next(situation, free)
+        if seed is not None:
+            return seed
         if known.sum() < 2 or np.ptp(targets[known]) == 0:
             index = int(self.rng.choice(np.flatnonzero(free)))
-            return Decision(index, "all targets are equal so far, so it goes anywhere new", {})
-        mean, sigma, gain, best = self._belief(measured_yx_nm[known], targets[known])
+            reason = "all targets are equal so far, so it goes anywhere new"
+            return Decision.at(self.context, centres[index], reason)
+        mean, sigma, gain, best = self._belief(measured[known], targets[known])
         gain = np.where(free, gain, np.nan)
         index = int(np.nanargmax(gain))
         if self.acquisition != "LCB" and gain[index] <= 0.0:
@@ -166,7 +119,7 @@ class SkoptGP:
             "uncertainty": (sigma, "target"),
             "acquisition": (gain, ACQUISITIONS[self.acquisition][0]),
         }
-        return Decision(index, reason, maps)
+        return Decision.at(self.context, centres[index], reason, maps)
 
     def _belief(
         self, measured_yx_nm: Floats, targets: Floats
@@ -195,7 +148,7 @@ class SkoptGP:
                 n_restarts_optimizer=1,
                 random_state=seed,  # skopt seeds only estimators that it makes itself
             ),
-            n_initial_points=min(self.seed_frames, len(targets)),
+            n_initial_points=min(self.seeds.count, len(targets)),
             acq_func=self.acquisition,
             acq_optimizer="sampling",
             acq_optimizer_kwargs={"n_points": 1},
@@ -230,13 +183,13 @@ class SkoptGP:
     def save(self) -> dict[str, Any]:
         return {
             "rng": self.rng.bit_generator.state,
-            "seeds": self.seeds,
+            "seeds": self.seeds.save(),
             "exploration": self.exploration,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
         self.rng.bit_generator.state = state["rng"]
-        self.seeds = list(state["seeds"])
+        self.seeds.restore(state["seeds"])
         self.exploration = float(state["exploration"])
 
 
