@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hardware.microscope import YX, ScanRequest
+from ...hardware.microscope import YX, Frame, ScanRequest
 from ..agent import Context, FieldMap, Needs
 
 Floats = NDArray[np.float64]
@@ -23,15 +23,19 @@ TIE = 1e-9  # of the range of values: what is nearer to the greatest is as great
 class Situation:
     """What a navigator decides upon.
 
+    Of the frames so far, those of the reference frame's scale have a target; a wide one
+    measures no candidate, and is found in ``frames`` alone.
+
     Attributes:
-        measured_yx_nm: (k, 2) centres of the frames so far, in their order.
+        measured_yx_nm: (k, 2) centres of the frames of that scale, in their order.
         targets: (k,) their targets by what is known now, larger is better; NaN where
             there are none.
         dose: (k,) of each frame, that of a reference frame being 1; the variance of a
             target's noise is inverse to it.
         left: frames that the budget still pays for, this one included.
         forbidden: rectangles that no frame may touch.
-        descriptors: (k, d) of the frames so far; None where nobody describes them.
+        descriptors: (k, d) of these frames; None where nobody describes them.
+        frames: all that were taken, of whatever scale, in their order.
     """
 
     measured_yx_nm: Floats
@@ -40,6 +44,7 @@ class Situation:
     left: int
     forbidden: Sequence[Rectangle] = ()
     descriptors: Floats | None = None
+    frames: Sequence[Frame] = ()
 
     @property
     def known(self) -> Bools:
@@ -78,6 +83,13 @@ class Candidates:
         row = np.abs(yx_nm[:, :1] - y[None]).argmin(axis=1)
         column = np.abs(yx_nm[:, 1:] - x[None]).argmin(axis=1)
         return np.asarray(row * self.shape[1] + column)
+
+    def shares(self, yx_nm: Floats) -> Floats:
+        """The share (k,) of the field that is nearer to each of (k, 2) points than to the others."""
+        from scipy.spatial import cKDTree
+
+        _, nearest = cKDTree(yx_nm).query(self.centres_yx_nm)
+        return np.asarray(np.bincount(nearest, minlength=len(yx_nm)) / len(nearest))
 
     def free(self, context: Context, situation: Situation) -> Bools:
         """Those (n,) that are neither forbidden nor nearest to a frame that was taken."""
