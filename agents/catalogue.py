@@ -68,7 +68,7 @@ NAVIGATORS: dict[str, Entry] = {
     "oracle": Entry.of(Oracle, "knows the truth and plans by it; an upper bound, not a competitor"),
     "bo": Entry.of(SkoptGP, "Gaussian process, expected improvement (scikit-optimize)"),
 }
-# What navigators that look are called by their own name with; ``bo`` is nothing without a choice.
+# Navigators that go by what frames show, and the perception that is meant by their own name.
 LOOKS_WITH: dict[str, str | None] = {"lawnmower": "contrast", "operator": "contrast", "bo": None}
 ABOUT = {
     "linear-bo": "Creange et al. 2022, linear: windowed FFT, linear components, GP expected "
@@ -94,17 +94,20 @@ def _workflow(perception: str, navigator: str, name: str) -> Entry:
     return Entry(make, about, ("component", *sees.options, *goes.options))
 
 
-def _alone(navigator: str) -> Entry:
-    """A navigator by its own name."""
-    goes, perception = NAVIGATORS[navigator], LOOKS_WITH.get(navigator)
-    if perception is None:
-        return Entry(lambda **options: Navigated(goes.make(**options)), goes.about, goes.options)
-    return replace(_workflow(perception, navigator, navigator), about=goes.about)
+def _navigated(navigator: str) -> Entry:
+    goes = NAVIGATORS[navigator]
+    return Entry(lambda **options: Navigated(goes.make(**options)), goes.about, goes.options)
 
 
-AGENTS: dict[str, Entry] = {
-    n: _alone(n) for n in NAVIGATORS if LOOKS_WITH.get(n, "nothing") is not None
-} | {f"{p}-{n}": _workflow(p, n, f"{p}-{n}") for p in PERCEPTIONS for n in NAVIGATORS}
+AGENTS: dict[str, Entry] = (
+    {n: _navigated(n) for n in NAVIGATORS if n not in LOOKS_WITH}
+    | {
+        n: replace(_workflow(p, n, n), about=NAVIGATORS[n].about)
+        for n, p in LOOKS_WITH.items()
+        if p is not None
+    }
+    | {f"{p}-{n}": _workflow(p, n, f"{p}-{n}") for p in PERCEPTIONS for n in NAVIGATORS}
+)
 
 
 def make_agent(name: str, **options: Any) -> Agent:

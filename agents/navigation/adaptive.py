@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...envs.numbers import is_number
-from ...hardware.coordinates import specimen_from_pixel
-from ...hardware.microscope import Frame, ScanRequest
 from ..agent import Context, Needs
-from ..robust import location_and_scale
-from .navigator import Bools, Candidates, Decision, Floats, Situation
+from ..outliers import deviations, otsu
+from .navigator import Bools, Candidates, Decision, Floats, Situation, allowed
+from .overview import WIDER, overview, same_place, wide_frames
 from .scripted import Order, bit_reversed_order, coarse_shape
 
+NEAR = 1.5  # frames; so near to a frame, a candidate is taken to be like it
 FEWEST = 5  # targets from which on it can be said what is ordinary
 NEIGHBOURS = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)])
 
@@ -25,14 +24,14 @@ class Lawnmower:
     """To and fro in lines of contiguous frames; what stands out is followed up at once.
 
     Lines are as far apart as the budget without its reserve demands.  A frame stands
-    out when its target is further from the median over the field than so many
+    out when its target is further from the median of the mown ones than so many
     MADs; then the frames around it are taken before the mowing goes on, and those around
     them as long as they stand out too, the latest first, so that a wall is followed along.
     When all lines are mown, those between them follow.
 
     Args:
         reserve: share of the budget that is kept for what stands out.
-        threshold: MADs, as multiples of a standard deviation.
+        threshold: MADs, each as long as the standard deviation of what is normal.
 
     Raises:
         ValueError: a reserve outside [0, 1), or a threshold that is not above 0.
@@ -73,11 +72,16 @@ class Lawnmower:
 
     def _followed(self, situation: Situation, free: Bools) -> tuple[int, int, float] | None:
         """A free neighbour of the latest frame that stands out, that frame, and its deviation."""
-        known = np.flatnonzero(situation.known)
-        if len(known) < FEWEST:
-            return None
         measured = situation.measured_yx_nm
-        deviation = deviations(situation.targets[known], self.candidates.shares(measured[known]))
+        if not len(measured):
+            return None
+        known = np.flatnonzero(situation.known)
+        # What is ordinary is told by the mown lines: what follows up lies where it is odd.
+        mown = self.order[: free[self.order].argmax()]
+        ordinary = np.isin(self.candidates.nearest(measured[known]), mown)
+        if ordinary.sum() < FEWEST:
+            return None
+        deviation = deviations(situation.targets[known], ordinary / ordinary.sum())
         last = measured[-1]
         for k in np.flatnonzero(deviation > self.threshold)[::-1]:
             frame = int(known[k])
@@ -131,7 +135,7 @@ class Operator:
     name = "operator"
     privileged = False
 
-    def __init__(self, share: float = 0.3, free: bool = False) -> None:
+    def __init__(self, share: float = 0.2, free: bool = False) -> None:
         if not isinstance(free, bool):
             raise ValueError(f"free is {free!r}; it must be true or false")
         self.share, self.free = _share("share", share), free
@@ -155,6 +159,8 @@ class Operator:
             self.coarse = len(coarse)
             order = np.concatenate([coarse, order[~np.isin(order, coarse)]])
         self.order = order
+        self.looked = 0
+        self.shown: Floats | None = None
 
     def decide(self, situation: Situation) -> Decision | None:
         free = self.candidates.free(self.context, situation)
@@ -178,33 +184,53 @@ class Operator:
 
     def _wide(self, situation: Situation) -> Decision | None:
         """The next of the wide frames that are not taken yet."""
+        for number, request in enumerate(self.wide, start=1):
+            centre = np.array([request.centre_yx_nm])
+            may = allowed(centre, self.context, situation.forbidden, request.fov_yx_nm)[0]
+            if may and not any(same_place(f.request, request) for f in situation.frames):
+                reason = f"surveys by wide frames at low dose ({number} of {len(self.wide)})"
+                return Decision((request,), reason)
         return None
 
     def _known(self, situation: Situation) -> Floats | None:
-        """What stands out (n,) at the candidates, by the picture or else by the nearest frame."""
-        looked = [f for f in situation.frames if f.request in self.wide]
-        pictures = looked if self.context.survey is None else [*looked, self.context.survey]
-        if pictures:
-            seen = overview(pictures, self.candidates)
-            return None if seen is None else deviations(seen, np.ones(len(seen)))
+        """How far (n,) each candidate stands out: as the nearest frame does, or as on the picture.
+
+        The picture holds where no frame has come near; without one the nearest frame does.
+        """
         from scipy.spatial import cKDTree
 
+        picture = self._picture(situation)
         known = situation.known
-        if not known.any():
-            return None
-        _, nearest = cKDTree(situation.measured_yx_nm[known]).query(self.candidates.centres_yx_nm)
-        return situation.targets[known][nearest]
+        if known.sum() < FEWEST:
+            return picture
+        measured = situation.measured_yx_nm[known]
+        shares = self.candidates.shares(measured)
+        frames = np.log1p(deviations(situation.targets[known], shares, above=True))
+        away, nearest = cKDTree(measured).query(self.candidates.centres_yx_nm)
+        if picture is None:
+            return frames[nearest]
+        near = NEAR * max(self.context.reference.fov_yx_nm)
+        return np.where(away < near, frames[nearest], picture)
 
-    def _zoomed(
-        self, values: Floats, situation: Situation, free: Bools
-    ) -> tuple[int, str] | None:
+    def _picture(self, situation: Situation) -> Floats | None:
+        """What the survey and the wide frames show; None without any."""
+        widest = WIDER * self.context.reference.side_nm
+        pictures = [f for f in situation.frames if min(f.request.fov_yx_nm) > widest]
+        if self.context.survey is not None:
+            pictures.append(self.context.survey)
+        if len(pictures) != self.looked:  # each is read once
+            self.looked = len(pictures)
+            self.shown = np.log1p(overview(pictures, self.candidates))
+        return self.shown
+
+    def _zoomed(self, values: Floats, situation: Situation, free: Bools) -> tuple[int, str] | None:
         """A free candidate of the strongest region that has any, and why."""
         from scipy.ndimage import label, maximum
 
         threshold = otsu(values)
         if threshold is None:
             return None
-        regions, count = label((values > threshold).reshape(self.candidates.shape), np.ones((3, 3)))
+        regions, _ = label((values > threshold).reshape(self.candidates.shape), np.ones((3, 3)))
         regions = regions.ravel()
         open_ = np.unique(regions[free & (regions > 0)])
         if not len(open_):
@@ -245,70 +271,19 @@ def mown(shape: tuple[int, int], frames: float) -> tuple[Order, int]:
             the frames on it lie apart.
     """
     rows, columns = shape
-    lines = min(rows, max(1, int(frames / columns)))
-    on_a_line = evenly(columns, max(1, min(columns, int(frames))))
-    first = evenly(rows, lines)
-    between = [r for r in bit_reversed_order(rows, 1) if r not in first]
-    path = [r * columns + (on_a_line if k % 2 == 0 else on_a_line[::-1]) for k, r in enumerate(first)]
-    path += [
-        r * columns + (np.arange(columns) if k % 2 == 0 else np.arange(columns)[::-1])
-        for k, r in enumerate([*between, *first])
-    ]
+    lines = evenly(rows, min(rows, max(1, int(frames / columns))))
+    on_a_line = evenly(columns, min(columns, max(1, int(frames))))
+    rest = bit_reversed_order(rows, 1)  # between lines that are far apart first
+    tracks = [(r, on_a_line) for r in lines] + [(r, np.arange(columns)) for r in rest]
+    path = [r * columns + (c if k % 2 == 0 else c[::-1]) for k, (r, c) in enumerate(tracks)]
     every = np.concatenate(path)
-    _, at = np.unique(every, return_index=True)
-    return every[np.sort(at)], lines * len(on_a_line)
+    _, first = np.unique(every, return_index=True)
+    return every[np.sort(first)], len(lines) * len(on_a_line)
 
 
 def evenly(places: int, count: int) -> Order:
     """``count`` of ``places``, each in the middle of its equal share."""
     return np.asarray((np.arange(count) + 0.5) * places / count, dtype=np.int64)
-
-
-def deviations(values: Floats, shares: Floats) -> Floats:
-    """How far values (n,) are from their median, in MADs; infinite where the rest are alike."""
-    middle, spread = location_and_scale(values[:, None], shares)
-    away = np.abs(values - middle[0])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(away > 0, away / spread[0], 0.0)
-
-
-def overview(frames: Sequence[Frame], candidates: Candidates) -> Floats | None:
-    """Mean reading (n,) of wide frames within each candidate; None where one is not covered.
-
-    Readings are those of a unit of dwell, so that frames of different dwells may be mixed.
-    """
-    total, count = np.zeros((2, len(candidates.centres_yx_nm)))
-    for frame in frames:
-        rows, columns = frame.request.shape_yx
-        pixels = np.stack(np.mgrid[:rows, :columns], axis=-1).reshape(-1, 2)
-        cell = candidates.nearest(specimen_from_pixel(frame, pixels))
-        readings = frame.image.ravel() / frame.request.dwell_us
-        total += np.bincount(cell, readings, len(total))
-        count += np.bincount(cell, minlength=len(count))
-    return total / count if count.all() else None
-
-
-def wide_frames(context: Context, share: float) -> list[ScanRequest]:
-    return []
-
-
-def otsu(values: Floats) -> float | None:
-    """The threshold that divides values (n,) best in two; None where all are equal.
-
-    That which makes the variance between both classes greatest (Otsu, IEEE
-    Transactions on Systems, Man, and Cybernetics 9 (1979) 62), tried between
-    all values rather than between the bins of a histogram.
-    """
-    ordered = np.sort(values)
-    n, total = len(ordered), ordered.sum()
-    below = np.arange(1, n)
-    sums = np.cumsum(ordered)[:-1]
-    between = (sums * n - total * below) ** 2 / (below * (n - below))
-    between[np.diff(ordered) <= 0] = -1.0  # equals are never divided
-    if n < 2 or between.max() < 0:
-        return None
-    best = int(between.argmax())
-    return float(ordered[best] + ordered[best + 1]) / 2
 
 
 def _share(name: str, value: float) -> float:

@@ -85,7 +85,7 @@ class Candidates:
         return np.asarray(row * self.shape[1] + column)
 
     def shares(self, yx_nm: Floats) -> Floats:
-        """The share (k,) of the field that is nearer to each of (k, 2) points than to the others."""
+        """The share (k,) of the field that is nearest to each of (k, 2) points."""
         from scipy.spatial import cKDTree
 
         _, nearest = cKDTree(yx_nm).query(self.centres_yx_nm)
@@ -99,9 +99,14 @@ class Candidates:
         return free
 
 
-def allowed(centres_yx_nm: Floats, context: Context, forbidden: Sequence[Rectangle]) -> Bools:
-    """Which of (n, 2) centres have reference frames that touch no forbidden rectangle."""
-    half = np.asarray(context.reference.fov_yx_nm) / 2
+def allowed(
+    centres_yx_nm: Floats,
+    context: Context,
+    forbidden: Sequence[Rectangle],
+    fov_yx_nm: YX | None = None,
+) -> Bools:
+    """Which of (n, 2) centres have frames, reference frames by default, that touch no rectangle."""
+    half = np.asarray(fov_yx_nm or context.reference.fov_yx_nm) / 2
     free = np.ones(len(centres_yx_nm), dtype=bool)
     for rectangle in forbidden:
         low, high = np.min(rectangle, axis=0), np.max(rectangle, axis=0)

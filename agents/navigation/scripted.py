@@ -203,7 +203,7 @@ def coarse_axes(context: Context, frames: int) -> tuple[Floats, Floats]:
     height, width = context.field_yx_nm
     rows, columns = coarse_shape(frames, height / width)
     half = context.reference.half_range_yx_nm(context.field_yx_nm)
-    return _even(height, half[0], rows), _even(width, half[1], columns)
+    return even(height, half[0], rows), even(width, half[1], columns)
 
 
 def coarse_shape(frames: int, aspect: float) -> tuple[int, int]:
@@ -212,7 +212,7 @@ def coarse_shape(frames: int, aspect: float) -> tuple[int, int]:
     return rows, max(1, frames // rows)
 
 
-def _even(side_nm: float, half_nm: float, count: int) -> Floats:
+def even(side_nm: float, half_nm: float, count: int) -> Floats:
     """``count`` positions, each in the middle of its equal share of a side, as far as is valid."""
     middles = ((np.arange(count) + 0.5) / count - 0.5) * side_nm
     return np.asarray(np.clip(middles, -half_nm, half_nm))

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ...hardware.microscope import Frame
 from ..agent import Context
-from ..robust import location_and_scale
+from ..outliers import location_and_scale
 
 Floats = NDArray[np.float64]
-BRIGHTEST = 0.99  # quantile; a handful of pixels of a small frame
+BRIGHTEST = 0.01  # of the pixels
+EVEN = 2.0  # a frame counts for at most so many times its equal share, and for no less than 1 / so
 FINEST = 1e-6  # of full scale; spreads below it are rounding
 
 
@@ -21,11 +22,14 @@ class ContrastPerception:
     """How bright a frame is, how much contrast it has, and how odd that makes it.
 
     Its descriptors are oddity, mean, standard deviation beyond shot noise, and the
-    99th percentile, the last three in full scales.  Oddity is the greatest of the
-    deviations of these three from their medians over the field, in MADs; it is
-    pursued by default.  The shot noise of a frame is estimated from its second
-    differences, in which smooth pictures leave nothing (Immerkaer, Computer Vision
-    and Image Understanding 64 (1996) 300), so that no detector's gain need be known.
+    mean of the brightest hundredth of the pixels, the last three in full scales.  Oddity is
+    the greatest of the deviations of these three from their medians over the field, in MADs;
+    it is pursued by default.
+
+    The brightest pixels are averaged because counts are whole numbers, and a percentile of
+    few electrons is the same for most frames.  The shot noise of a frame is estimated
+    from its second differences, in which smooth pictures leave nothing (Immerkaer, Computer
+    Vision and Image Understanding 64 (1996) 300), so that no detector's gain need be known.
     """
 
     name = "contrast"
@@ -45,7 +49,7 @@ class ContrastPerception:
         return {}
 
     def features(self, frames: Sequence[Frame]) -> Floats:
-        """Mean, standard deviation and brightest percentile (n, 3) of n frames."""
+        """Mean, standard deviation and brightest hundredth (n, 3) of n frames."""
         return np.array([self._glance(f) for f in frames]).reshape(-1, 3)
 
     def _glance(self, frame: Frame) -> tuple[float, float, float]:
@@ -53,9 +57,9 @@ class ContrastPerception:
         image = frame.image.astype(np.float64) * (self.dwell_us / frame.request.dwell_us)
         image = (image - black) / (white - black)
         pixels = image.ravel()
-        brightest = int(np.ceil(BRIGHTEST * len(pixels))) - 1
+        few = max(1, round(BRIGHTEST * len(pixels)))
         contrast = max(float(pixels.var()) - _noise_variance(image), 0.0) ** 0.5
-        return float(pixels.mean()), contrast, float(np.partition(pixels, brightest)[brightest])
+        return float(pixels.mean()), contrast, float(np.partition(pixels, -few)[-few:].mean())
 
     def fit(self, features: Floats, shares: Floats) -> None:
         """Take the medians over the field for what is ordinary.
@@ -64,7 +68,10 @@ class ContrastPerception:
             features: (n, 3) of n frames.
             shares: (n,) of the field that each frame stands for; they add up to 1.
         """
-        self.middle, self.spread = location_and_scale(features, shares)
+        # Of a first line of frames the last stands for nearly all of the field, and is one frame.
+        equal = 1.0 / len(shares)
+        weights = np.clip(shares, equal / EVEN, equal * EVEN)
+        self.middle, self.spread = location_and_scale(features, weights)
 
     def describe(self, features: Floats) -> Floats:
         """Descriptors (n, 4) of frames (n, 3): oddity first."""
