@@ -21,24 +21,29 @@ def weighted_median(values: Floats, shares: Floats) -> Floats:
 def location_and_scale(values: Floats, shares: Floats) -> tuple[Floats, Floats]:
     """Median (d,) and median absolute deviation (d,), this one in standard deviations.
 
+    Where most values are equal the MAD is 0, and the mean of the deviations takes its place.
+
     Args:
         values: (n, d), finite.
         shares: (n,) weight of each, so that a search which has looked mostly where
             it found something does not take that for the rule.
     """
     middle = weighted_median(values, shares)
-    return middle, NORMAL * weighted_median(np.abs(values - middle), shares)
+    away = np.abs(values - middle)
+    spread = NORMAL * weighted_median(away, shares)
+    return middle, np.where(spread > 0, spread, shares @ away / shares.sum())
 
 
 def deviations(values: Floats, shares: Floats, above: bool = False) -> Floats:
-    """How far values (n,) are from their median, in MADs; of those ``above`` it, or of all.
+    """How far values (n,) are from their median, in MADs; 0 where all are equal.
 
-    Where most values are equal the MAD is 0, and the mean of the deviations takes its place.
+    Args:
+        values, shares: as of ``location_and_scale``.
+        above: those below the median count as 0.
     """
     middle, spread = location_and_scale(values[:, None], shares)
-    away = np.clip(values - middle[0], 0.0, None) if above else np.abs(values - middle[0])
-    scale = spread[0] or float(shares @ away)
-    return away / scale if scale > 0 else away
+    away = np.clip(values - middle, 0.0, None) if above else np.abs(values - middle)
+    return np.asarray(away / spread if spread[0] > 0 else away)
 
 
 def otsu(values: Floats) -> float | None:

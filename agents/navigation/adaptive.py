@@ -31,7 +31,7 @@ class Lawnmower:
 
     Args:
         reserve: share of the budget that is kept for what stands out.
-        threshold: MADs, each as long as the standard deviation of what is normal.
+        threshold: MADs, scaled to standard deviations as normal targets have them.
 
     Raises:
         ValueError: a reserve outside [0, 1), or a threshold that is not above 0.
@@ -175,7 +175,7 @@ class Operator:
             reason = f"surveys by a coarse grid ({at + 1} of {self.coarse})"
             return Decision.at(self.context, centres[self.order[at]], reason)
         values = self._known(situation)
-        maps = {} if values is None else {"what stands out": (values, "target")}
+        maps = {} if values is None else {"what stands out": (np.expm1(values), "MADs")}
         zoomed = None if values is None else self._zoomed(values, situation, free)
         if zoomed is None:
             reason = "nothing else stands out, so it goes on between the frames so far"
@@ -196,6 +196,8 @@ class Operator:
         """How far (n,) each candidate stands out: as the nearest frame does, or as on the picture.
 
         The picture holds where no frame has come near; without one the nearest frame does.
+        Both are ln(1 + MADs): a few extremes, such as contamination, would else set Otsu's
+        threshold alone.
         """
         from scipy.spatial import cKDTree
 
@@ -208,7 +210,7 @@ class Operator:
         frames = np.log1p(deviations(situation.targets[known], shares, above=True))
         away, nearest = cKDTree(measured).query(self.candidates.centres_yx_nm)
         if picture is None:
-            return frames[nearest]
+            return np.asarray(frames[nearest])
         near = NEAR * max(self.context.reference.fov_yx_nm)
         return np.where(away < near, frames[nearest], picture)
 
@@ -247,7 +249,7 @@ class Operator:
         cell = int(inside[np.hypot(*(centres[inside] - start).T).argmin()])
         reason = (
             f"zooms into the strongest of {len(open_)} regions above Otsu's threshold "
-            f"({peaks.max():.3g} > {threshold:.3g})"
+            f"({np.expm1(peaks.max()):.1f} > {np.expm1(threshold):.1f} MADs)"
         )
         return cell, reason
 

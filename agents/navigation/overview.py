@@ -33,10 +33,10 @@ def overview(frames: Sequence[Frame], candidates: Candidates) -> Floats:
     n = len(candidates.centres_yx_nm)
     moments = np.zeros((3, n))
     for frame in frames:
-        rows, columns = frame.request.shape_yx
-        pixels = np.stack(np.mgrid[:rows, :columns], axis=-1).reshape(-1, 2)
+        image = frame.image[: frame.valid_rows].astype(np.float64)
+        pixels = np.indices(image.shape).reshape(2, -1).T
         cell = candidates.nearest(specimen_from_pixel(frame, pixels))
-        readings = frame.image.ravel().astype(np.float64) / frame.request.dwell_us
+        readings = image.ravel() / frame.request.dwell_us
         moments += [np.bincount(cell, readings**k, n) for k in range(3)]
     covered = moments[0] > 0
     count, total, squares = (

@@ -54,12 +54,20 @@ class ContrastPerception:
 
     def _glance(self, frame: Frame) -> tuple[float, float, float]:
         black, white = self.full_scale[frame.request.detectors[0]]
-        image = frame.image.astype(np.float64) * (self.dwell_us / frame.request.dwell_us)
-        image = (image - black) / (white - black)
+        longer = frame.request.dwell_us / self.dwell_us
+        image = frame.image
         pixels = image.ravel()
         few = max(1, round(BRIGHTEST * len(pixels)))
-        contrast = max(float(pixels.var()) - _noise_variance(image), 0.0) ** 0.5
-        return float(pixels.mean()), contrast, float(np.partition(pixels, -few)[-few:].mean())
+        mean = float(pixels.mean(dtype=np.float64))
+        brightest = float(np.partition(pixels, -few)[-few:].mean(dtype=np.float64))
+        centred = pixels - np.float32(mean)
+        variance = float(centred @ centred) / len(pixels) - _noise_variance(image)
+        scale = white - black
+        return (
+            (mean / longer - black) / scale,
+            max(variance, 0.0) ** 0.5 / longer / scale,
+            (brightest / longer - black) / scale,
+        )
 
     def fit(self, features: Floats, shares: Floats) -> None:
         """Take the medians over the field for what is ordinary.
@@ -82,10 +90,10 @@ class ContrastPerception:
         return 1.0, ""
 
 
-def _noise_variance(image: Floats) -> float:
+def _noise_variance(image: NDArray[np.float32]) -> float:
     """Of white noise upon a smooth picture (rows, columns)."""
     if min(image.shape) < 3:
         return 0.0
     down = image[2:] - 2 * image[1:-1] + image[:-2]
-    both = down[:, 2:] - 2 * down[:, 1:-1] + down[:, :-2]
-    return float(np.square(both).mean()) / 36.0  # the sum of the squares of its weights
+    both = (down[:, 2:] - 2 * down[:, 1:-1] + down[:, :-2]).ravel()
+    return float(both @ both) / len(both) / 36.0  # the sum of the squares of its weights
