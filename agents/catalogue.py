@@ -18,6 +18,7 @@ from typing import Any
 from .agent import Agent
 from .navigation.adaptive import Lawnmower, Operator
 from .navigation.bayesian import Bayesian
+from .navigation.deep import DeepBayesian
 from .navigation.navigator import Navigator
 from .navigation.oracle import Oracle
 from .navigation.scripted import (
@@ -65,11 +66,11 @@ def options_of(kind: type[Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-ENGINES: dict[str, type[Any]] = {"grid": Bayesian, "skopt": SkoptGP}
+ENGINES: dict[str, type[Any]] = {"grid": Bayesian, "skopt": SkoptGP, "deep": DeepBayesian}
 
 
 def bayesian(engine: str = "grid", **options: Any) -> Navigator:
-    """Bayesian optimisation by an engine: ``grid``, the exact one, or ``skopt``."""
+    """Bayesian optimisation by an engine: ``grid``, the exact one, ``skopt`` or ``deep``."""
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; there are: {', '.join(ENGINES)}")
     known = options_of(ENGINES[engine])

@@ -111,12 +111,19 @@ class Believer(ABC):
         self.candidates = Candidates.of(context)
         self.seeds.reset(context, self.candidates, rng)
         self.step_nm = PITCH * min(context.reference.fov_yx_nm)
-        least, most = (self.step_nm * n for n in LENGTH_STEPS)
-        self.gp = LatticeGP(
-            self.kernel, self.length_scale_nm or (least, most), self.noise, self.refit
-        )
+        self.gp = self.model()
         shown = covariates(context, self.candidates) if self.survey else None
         self.gp.reset(self.candidates, shown)
+
+    def model(self) -> LatticeGP:
+        """What believes."""
+        return LatticeGP(self.kernel, self.lengths_nm, self.noise, self.refit)
+
+    @property
+    def lengths_nm(self) -> tuple[float, float]:
+        """Bounds of the length scale."""
+        least, most = (self.step_nm * n for n in LENGTH_STEPS)
+        return self.length_scale_nm or (least, most)
 
     def pursued(self, situation: Situation) -> Floats:
         """What the Gaussian process is told (k,); NaN where there is nothing to tell."""

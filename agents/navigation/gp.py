@@ -104,8 +104,7 @@ class LatticeGP:
         self._cov = np.empty((0, self.covariates.shape[1]))
         self._factor: Floats = np.empty((0, 0))
         self._rows = np.empty((0, n))  # V
-        self._prior = 1.0 + self.hyper.drift * (self.covariates**2).sum(axis=1)
-        self._left = self._prior.copy()  # variances
+        self._left = self._own(self.covariates)  # variances
         self._targets = np.empty(0)
         self._solved = self._ones = np.empty(0)  # L⁻¹ y and L⁻¹ 1
         self._of_solved, self._of_ones = np.zeros(n), np.zeros(n)  # V' of them
@@ -165,7 +164,7 @@ class LatticeGP:
             factor, self._correlate(yx_nm, self._cov, centres, self.covariates), lower=True
         )
         self._factor, self._rows = factor, rows
-        self._left = self._prior - np.einsum("kn,kn->n", rows, rows)
+        self._left = self._own(self.covariates) - np.einsum("kn,kn->n", rows, rows)
         self._targets = np.empty(0)
 
     def _append(self, point: Floats, dose: float) -> None:
@@ -175,7 +174,7 @@ class LatticeGP:
         self._room(k + 1)
         cov = self._covariates_at(point)
         to_known = self._correlate(point, cov, self._yx, self._cov)[0]
-        own = 1.0 + self.hyper.drift * float((cov**2).sum()) + self.hyper.noise / dose
+        own = float(self._own(cov)[0]) + self.hyper.noise / dose
         across = np.empty(0)
         if k:
             across = solve_triangular(
@@ -267,7 +266,7 @@ class LatticeGP:
             lower=True,
             check_finite=False,
         )
-        left = 1.0 + self.hyper.drift * (cov**2).sum(axis=1) - (rows**2).sum(axis=0)
+        left = self._own(cov) - (rows**2).sum(axis=0)
         return self.constant + self._weights @ rows, self.scale * np.sqrt(np.maximum(left, 0.0))
 
     def covariance(self, indices: NDArray[np.int64]) -> Floats:
@@ -312,6 +311,10 @@ class LatticeGP:
     def _correlate(self, a: Floats, a_cov: Floats, b: Floats, b_cov: Floats) -> Floats:
         plain = self.kernel(squared_distances(a, b), self.hyper.length_nm, self.hyper.shape)
         return plain + self.hyper.drift * (a_cov @ b_cov.T) if a_cov.shape[1] else plain
+
+    def _own(self, cov: Floats) -> Floats:
+        """Variances (m,) of the process where the covariates are (m, p)."""
+        return 1.0 + self.hyper.drift * (cov**2).sum(axis=1)
 
     def _covariates_at(self, yx_nm: Floats) -> Floats:
         """Of the nearest candidates."""
