@@ -19,7 +19,7 @@ from .agent import Agent
 from .navigation.navigator import Navigator
 from .navigation.oracle import Oracle
 from .navigation.scripted import Grid, Random, Raster
-from .navigation.skopt_engine import SkoptGP
+from .navigation.skopt_engine import SkoptBO
 from .perception.linear import LinearPerception
 from .perception.perception import Perception
 from .perception.true import TruePerception
@@ -49,7 +49,7 @@ NAVIGATORS: dict[str, Entry] = {
     "grid": Entry.of(Grid, "a coarse grid over the whole field, spread first"),
     "random": Entry.of(Random, "random frames, none twice"),
     "oracle": Entry.of(Oracle, "knows the truth and plans by it; an upper bound, not a competitor"),
-    "bo": Entry.of(SkoptGP, "Gaussian process, expected improvement (scikit-optimize)"),
+    "bo": Entry.of(SkoptBO, "Gaussian process, expected improvement (scikit-optimize)"),
 }
 NEEDS_TARGET = ("bo",)  # navigators that are nothing without a perception
 ABOUT = {
