@@ -172,19 +172,20 @@ class SkoptBO:
         gain = np.where(free, pick.gain if pick.function == "PI" else pick.gain * scale, np.nan)
         if pick.function == "LCB":
             gain += middle
-        words = ACQUISITIONS[pick.function][0]
-        at = pick.index
+        words, at = ACQUISITIONS[pick.function][0], pick.index
         if pick.hopeless:
             reason = "no improvement is expected anywhere, so it goes where it knows least"
         else:
-            highest = "the hedge drew {}, highest" if len(pick.hedge.gains) else "{} is highest"
+            highest = "the hedge drew {}, highest" if pick.hedge.gains else "{} is highest"
             best = -pick.incumbent * scale + middle
             reason = (
                 f"{highest.format(words)} there (mean {mean[at]:.3g} ± {sigma[at]:.2g}, best mean "
                 f"so far {best:.3g})"
             )
-        if rest:
-            reason += f"; first of a batch of {1 + len(rest)} by constant liar ({self.strategy})"
+        if rest:  # one reason, true of each of its frames
+            reason = (
+                f"a batch of {1 + len(rest)} by constant liar ({self.strategy}): at first, {reason}"
+            )
         maps = {
             "posterior mean": (mean, "target"),
             "uncertainty": (sigma, "target"),
