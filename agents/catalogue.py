@@ -18,6 +18,7 @@ from typing import Any
 from .agent import Agent
 from .navigation.navigator import Navigator
 from .navigation.oracle import Oracle
+from .navigation.paper import Paper
 from .navigation.scripted import Grid, Random, Raster
 from .navigation.skopt_engine import SkoptBO
 from .perception.linear import LinearPerception
@@ -50,11 +51,16 @@ NAVIGATORS: dict[str, Entry] = {
     "random": Entry.of(Random, "random frames, none twice"),
     "oracle": Entry.of(Oracle, "knows the truth and plans by it; an upper bound, not a competitor"),
     "bo": Entry.of(SkoptBO, "Gaussian process, expected improvement (scikit-optimize)"),
+    "paper": Entry.of(
+        Paper, "Creange et al. 2022: batches of ten by the probability of improvement"
+    ),
 }
-NEEDS_TARGET = ("bo",)  # navigators that are nothing without a perception
+NEEDS_TARGET = ("bo", "paper")  # navigators that are nothing without a perception
 ABOUT = {
     "linear-bo": "Creange et al. 2022, linear: windowed FFT, linear components, GP expected "
     "improvement",
+    "linear-paper": "Creange et al. 2022, linear, as its notebooks are set: batches of ten by the "
+    "probability of improvement",
     "true-bo": "told what a frame shows; GP expected improvement: the bound of linear-bo",
 }
 

@@ -69,6 +69,7 @@ def test_only_the_privileged_are_told_the_truth(graphene, name):
 
 
 def test_explains_itself_in_one_sentence(run, name):
+    before = None
     for step in run(name).steps:
         assert step.explanation.sentence
         assert "\n" not in step.explanation.sentence
@@ -77,6 +78,9 @@ def test_explains_itself_in_one_sentence(run, name):
             assert field.unit
             if name_of_map == "acquisition":  # blank where a frame was taken already
                 assert np.isnan(field.values).any()
+                if before is not None and np.array_equal(before, field.values, equal_nan=True):
+                    continue  # one of a batch: the first of it went to the highest
+                before = field.values
                 there = np.unravel_index(np.nanargmax(field.values), field.values.shape)
                 centre = (field.y_nm[there[0]], field.x_nm[there[1]])
                 assert centre == pytest.approx(step.request.centre_yx_nm, abs=1e-5)
@@ -116,7 +120,7 @@ def test_curiosity_and_targets_are_refused_by_those_that_have_none(graphene, nam
     perception, _, navigator = name.rpartition("-")
     for wish, has in (
         ({"target": 1}, bool(perception)),
-        ({"exploration": 0.5}, navigator == "bo"),
+        ({"exploration": 0.5}, navigator in ("bo", "paper")),
     ):
         if has:
             agent.steer(**wish)
