@@ -16,10 +16,12 @@ from inspect import signature
 from typing import Any
 
 from .agent import Agent
+from .navigation.bayesian import Bayesian
 from .navigation.navigator import Navigator
 from .navigation.oracle import Oracle
 from .navigation.paper import Paper
 from .navigation.scripted import Grid, Random, Raster
+from .navigation.search import NonmyopicSearch, Novelty, Search
 from .navigation.skopt_engine import SkoptBO
 from .perception.linear import LinearPerception
 from .perception.perception import Perception
@@ -36,9 +38,39 @@ class Entry:
     options: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, kind: Callable[..., Any], about: str) -> Entry:
+    def of(cls, kind: type[Any], about: str) -> Entry:
         """Its options are the arguments it is made with."""
-        return cls(kind, about, tuple(signature(kind).parameters))
+        return cls(kind, about, options_of(kind))
+
+
+def options_of(kind: type[Any]) -> tuple[str, ...]:
+    """The arguments that a class is made with; those passed on to a base are the base's."""
+    names: dict[str, None] = {}
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        taken = list(signature(vars(base)["__init__"]).parameters.values())[1:]
+        names |= dict.fromkeys(p.name for p in taken if p.kind is not p.VAR_KEYWORD)
+        if not any(p.kind is p.VAR_KEYWORD for p in taken):
+            break
+    return tuple(names)
+
+
+ENGINES: dict[str, type[Any]] = {"grid": Bayesian, "skopt": SkoptBO}
+
+
+def bayesian(engine: str = "grid", **options: Any) -> Navigator:
+    """Bayesian optimisation by an engine: ``grid``, the exact one, or ``skopt``."""
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}; there are: {', '.join(ENGINES)}")
+    known = options_of(ENGINES[engine])
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(
+            f"engine {engine!r} has no option {', '.join(unknown)}; it has: {', '.join(known)}"
+        )
+    made: Navigator = ENGINES[engine](**options)
+    return made
 
 
 PERCEPTIONS: dict[str, Entry] = {
@@ -50,12 +82,25 @@ NAVIGATORS: dict[str, Entry] = {
     "grid": Entry.of(Grid, "a coarse grid over the whole field, spread first"),
     "random": Entry.of(Random, "random frames, none twice"),
     "oracle": Entry.of(Oracle, "knows the truth and plans by it; an upper bound, not a competitor"),
-    "bo": Entry.of(SkoptBO, "Gaussian process, expected improvement (scikit-optimize)"),
+    "bo": Entry(
+        bayesian,
+        "Bayesian optimisation: exact Gaussian process, expected improvement",
+        tuple(dict.fromkeys(["engine", *(o for e in ENGINES.values() for o in options_of(e))])),
+    ),
+    "search": Entry.of(Search, "active search: where something new is likeliest"),
+    "ens": Entry.of(NonmyopicSearch, "active search that minds the rest of the budget"),
+    "novelty": Entry.of(Novelty, "hunts for what is least like all that was seen"),
     "paper": Entry.of(
         Paper, "Creange et al. 2022: batches of ten by the probability of improvement"
     ),
 }
-NEEDS_TARGET = ("bo", "paper")  # navigators that are nothing without a perception
+NEEDS_TARGET = (
+    "bo",
+    "search",
+    "ens",
+    "novelty",
+    "paper",
+)  # navigators that are nothing without a perception
 ABOUT = {
     "linear-bo": "Creange et al. 2022, linear: windowed FFT, linear components, GP expected "
     "improvement",

@@ -79,9 +79,13 @@ class Candidates:
         column = np.abs(yx_nm[:, 1:] - x[None]).argmin(axis=1)
         return np.asarray(row * self.shape[1] + column)
 
+    def allowed(self, context: Context, situation: Situation) -> Bools:
+        """Those (n,) whose reference frames touch no forbidden rectangle."""
+        return allowed(self.centres_yx_nm, context, situation.forbidden)
+
     def free(self, context: Context, situation: Situation) -> Bools:
         """Those (n,) that are neither forbidden nor nearest to a frame that was taken."""
-        free = allowed(self.centres_yx_nm, context, situation.forbidden)
+        free = self.allowed(context, situation)
         if len(situation.measured_yx_nm):
             free[self.nearest(situation.measured_yx_nm)] = False
         return free

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from ...envs.numbers import is_number
 from ..agent import Context, Needs
 from .acquisition import ACQUISITIONS
+from .believer import LENGTH_STEPS, bounds
 from .gp import Belief, LatticeGP
-from .navigator import PITCH, Bools, Candidates, Decision, Floats, Situation, allowed
+from .navigator import PITCH, Bools, Candidates, Decision, Floats, Situation
 from .seeding import Seeds
 
-LENGTH_STEPS = (1.0, 20.0)  # bounds of the length scale, in candidate steps
 OFFERED = ("PI", "EI", "mean+sigma", "sigma")
 BORDER = 3  # candidates along each edge that the published run leaves out
 Indices = NDArray[np.int64]
@@ -211,7 +211,7 @@ class Paper:
         used = np.zeros(len(free), dtype=bool)
         used[measured] = True
         centres = self.candidates.centres_yx_nm
-        offered = allowed(centres, self.context, situation.forbidden) & self.inside
+        offered = self.candidates.allowed(self.context, situation) & self.inside
         offered[measured[: self.seeds.count]] = False
         values = belief.relative
         if belief.scale > 0.0 and self.of.value is not None:
@@ -354,18 +354,3 @@ def _apart(listed: Indices, yx: Floats, apart: float, count: int) -> list[int]:
         chosen.append(int(listed[k]))
         left &= np.hypot(*(places - places[k]).T) > apart
     return chosen
-
-
-def bounds(length_scale_nm: Sequence[float]) -> tuple[float, float]:
-    """The two bounds of a length scale; ValueError where they are none."""
-    try:
-        least, most = length_scale_nm
-        sound = is_number(least) and is_number(most) and 0 < least < most < inf
-    except (TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise ValueError(
-            f"length_scale_nm is {length_scale_nm!r}; it must be two lengths in nm above 0, the "
-            "smaller one first"
-        )
-    return float(least), float(most)

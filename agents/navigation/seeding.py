@@ -7,14 +7,17 @@ from math import inf
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...envs.numbers import is_number
 from ..agent import Context
-from .navigator import Bools, Candidates, Decision, Situation
+from .navigator import Bools, Candidates, Decision, Floats, Situation
+from .survey import covariates
 
+Indices = NDArray[np.int64]
 SEED_FRAMES, FEW_SEED_FRAMES = 5, 2
 WIDE_FRAMES = 16  # reference frames side by side in a field of default size
-SEEDINGS = ("sobol", "random", "corner", "middle")
+SEEDINGS = ("sobol", "random", "corner", "middle", "survey")
 
 
 def seed_frames_for(context: Context) -> int:
@@ -34,8 +37,9 @@ class Seeds:
     Args:
         count: how many; None for what suits the field (``seed_frames_for``).
         seeding: where they lie: at the points of a scrambled ``sobol`` sequence, snapped
-            to candidates, at ``random`` ones, or as near as can be to the first ``corner``
-            or to the ``middle`` of the field.
+            to candidates, at ``random`` ones, as near as can be to the first ``corner`` or
+            to the ``middle`` of the field, or as unlike each other as can be by what the
+            ``survey`` shows there and by where they lie; without a survey, as ``sobol``.
         least: below this many a count is refused.
 
     Raises:
@@ -61,7 +65,10 @@ class Seeds:
         centres = self.candidates.centres_yx_nm
         half = np.asarray(self.context.reference.half_range_yx_nm(self.context.field_yx_nm))
         count = 4 * self.count
-        if self.seeding == "sobol":
+        shown = covariates(self.context, self.candidates) if self.seeding == "survey" else None
+        if shown is not None:
+            chosen: Indices = _unlike(np.hstack([centres / np.maximum(half, 1e-9), shown]), count)
+        elif self.seeding in ("sobol", "survey"):
             from scipy.stats import qmc
 
             with warnings.catch_warnings():
@@ -92,3 +99,14 @@ class Seeds:
 
     def restore(self, order: list[int]) -> None:
         self.order = [int(k) for k in order]
+
+
+def _unlike(points: Floats, count: int) -> Indices:
+    """Farthest first: the one in the middle of (n, d) points, then each as far from all before."""
+    first = int(np.linalg.norm(points - np.median(points, axis=0), axis=1).argmin())
+    chosen = [first]
+    away = np.linalg.norm(points - points[first], axis=1)
+    while len(chosen) < min(count, len(points)):
+        chosen.append(int(away.argmax()))
+        away = np.minimum(away, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return np.array(chosen)

@@ -14,10 +14,10 @@ import numpy as np
 
 from ...envs.numbers import is_number
 from ..agent import Context, Needs
+from .believer import LENGTH_STEPS, bounds
 from .navigator import PITCH, TIE, Bools, Candidates, Decision, Floats, Situation
 from .seeding import Seeds
 
-LENGTH_STEPS = (1.0, 20.0)  # bounds of the length scale in candidate steps, as the paper has them
 XI = 0.01
 ACQUISITIONS = {  # by scikit-optimize's name: in words, and how curious it is by default
     "EI": ("expected improvement", XI),
@@ -59,9 +59,7 @@ class SkoptBO:
             ``LCB``, or ``gp_hedge``, which draws one of their three proposals, the
             likelier the better the earlier ones of its kind turned out (Hoffman, Brochu
             & de Freitas, UAI 2011).
-        seeding: where the seed frames lie: at the points of a scrambled ``sobol``
-            sequence, snapped to candidates, at ``random`` ones, or as near as can be to
-            the first ``corner`` or to the ``middle`` of the field.
+        seeding: where they lie (``Seeds``).
         length_scale_nm: bounds of the kernel's length scale; None for 1 and 20 steps
             between candidates.  Only for ``GP``.
         noise: variance of the targets' noise, as a share of their own; None fits it.
@@ -117,7 +115,7 @@ class SkoptBO:
         self.seeds = Seeds(seed_frames, seeding)
         self.acquisition, self.noise = acquisition, noise
         self.surrogate, self.batch, self.strategy = surrogate, int(batch), strategy
-        self.length_scale_nm = None if length_scale_nm is None else _bounds(length_scale_nm)
+        self.length_scale_nm = None if length_scale_nm is None else bounds(length_scale_nm)
         self.steer(ACQUISITIONS[acquisition][1] if exploration is None else exploration)
 
     @property
@@ -355,18 +353,3 @@ def _standardised(targets: Floats) -> tuple[Floats, float, float] | None:
     if scale < EQUAL:
         return None
     return (targets / top - middle) / scale, middle * top, scale * top
-
-
-def _bounds(length_scale_nm: Sequence[float]) -> tuple[float, float]:
-    """The two bounds of a length scale; ValueError where they are none."""
-    try:
-        least, most = length_scale_nm
-        sound = is_number(least) and is_number(most) and 0 < least < most < inf
-    except (TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise ValueError(
-            f"length_scale_nm is {length_scale_nm!r}; it must be two lengths in nm above 0, the "
-            "smaller one first"
-        )
-    return float(least), float(most)

@@ -151,6 +151,10 @@ def test_unknown_agents_and_options_list_the_known():
         make_agent("true-bo", window=0.5)
     with pytest.raises(ValueError, match="unknown agent 'bo'"):  # it pursues what nobody tells
         make_agent("bo")
+    with pytest.raises(ValueError, match="unknown engine 'steam'; there are: grid, skopt"):
+        make_agent("linear-bo", engine="steam")
+    with pytest.raises(ValueError, match="engine 'skopt' has no option batch_of; it has: seed_"):
+        make_agent("linear-bo", engine="skopt", batch_of=3)
     with pytest.raises(ValueError, match="linear-bo: "):
         make_agent("linear-bo", window="half")
 

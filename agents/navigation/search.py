@@ -1,0 +1,334 @@
+"""Active search: towards as many features as can be, not towards the greatest target.
+
+An optimiser is done once it has found the maximum; a searcher wants all that there is.  It
+asks of every candidate how likely it is to show something, and whether that would be new
+(Garnett et al., *Bayesian Optimal Active Search and Surveying*, ICML 2012).
+"""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs.numbers import is_number
+from ..agent import Context
+from .acquisition import normal_share
+from .believer import Believer
+from .gp import Belief
+from .kernels import squared_distances
+from .navigator import PITCH, Bools, Candidates, Floats, Situation
+
+COUNTS = ("area", "regions")
+PARTS = 4  # points to a side of a frame, by which its new area is counted
+SAME = (1.5, 3.0)  # length scales from a hit: up to the first it is the same spot, from the
+# second on another one; where f is smooth, spots are some two length scales wide
+HIT = 0.5  # of the way from the usual target to the greatest: from there on it is a hit
+
+
+class Search(Believer):
+    """Greedy: the candidate that most probably shows something new.
+
+    A frame is a hit where its target exceeds the threshold.  The probability of a hit is
+    that of the Gaussian process; new is the share of the frame's area that no earlier frame
+    holds (``area``, for features that go on), or, for features that each are one spot, all
+    that does not hang together with an earlier hit (``regions``).
+
+    Args:
+        threshold: target from which on a frame is a hit; None for half way between the
+            usual target and the greatest, by what is known.
+        counts: ``area`` or ``regions``.
+        options: of every ``Believer``.
+    """
+
+    name = "search"
+    unit = "probability of a new hit"
+
+    def __init__(
+        self, threshold: float | None = None, counts: str = "area", **options: Any
+    ) -> None:
+        super().__init__(**options)
+        if threshold is not None and not (is_number(threshold) and isfinite(threshold)):
+            raise ValueError(f"threshold is {threshold!r}; it must be a finite number, or left out")
+        if counts not in COUNTS:
+            raise ValueError(f"unknown counts {counts!r}; there are: {', '.join(COUNTS)}")
+        self.given, self.counts = threshold, counts
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"threshold": self.given, "counts": self.counts, **super().settings}
+
+    def reset(self, context: Context, rng: np.random.Generator) -> None:
+        super().reset(context, rng)
+        self.cover = Cover(context, self.candidates)
+
+    def value(self, belief: Belief, free: Bools, situation: Situation) -> Floats:
+        self.likely = self.probability(belief.mean, belief.sigma, belief, situation)
+        self.fresh = self.new(belief, situation)
+        return self.likely * self.fresh
+
+    def probability(
+        self, mean: Floats, sigma: Floats, belief: Belief, situation: Situation
+    ) -> Floats:
+        """Of a hit, where the field is believed to be mean ± sigma."""
+        usual = usual_threshold(situation.targets[situation.known], belief)
+        self.threshold = usual if self.given is None else float(self.given)
+        spread = np.maximum(sigma, 1e-9 * belief.scale)
+        return normal_share((mean - self.threshold) / spread)
+
+    def new(self, belief: Belief, situation: Situation) -> Floats:
+        """The share (n,) of what a candidate shows that would be new."""
+        if self.counts == "area":
+            return self.cover.new(situation.measured_yx_nm)
+        known = situation.known
+        hits = situation.measured_yx_nm[known][situation.targets[known] > self.threshold]
+        apart = 1.0 - counted(belief.mean > self.threshold, hits, self.candidates)
+        if len(hits):
+            away = squared_distances(hits, self.candidates.centres_yx_nm).min(axis=0)
+            near, far = (width * belief.length_nm for width in SAME)
+            apart *= np.clip((np.sqrt(away) - near) / (far - near), 0.0, 1.0)
+        return apart
+
+    def why(self, index: int, belief: Belief, values: Floats) -> str:
+        return (
+            f"a hit is likeliest there (P = {self.likely[index]:.2g} of more than "
+            f"{self.threshold:.3g}, {self.fresh[index]:.0%} new)"
+        )
+
+
+class NonmyopicSearch(Search):
+    """Budget-aware: what a frame shows, and what it makes the rest of the budget worth.
+
+    ENS (Jiang et al., *Efficient Nonmyopic Active Search*, ICML 2017, eq. 5): after each
+    possible reading all frames that are left are spent at once on the likeliest candidates;
+    a candidate's value is its own probability and the expected sum of theirs.  So it looks
+    around while there is much left to spend, and gathers at the end.  Only the likeliest and
+    the least known candidates are looked at so closely, and readings are three: the
+    nodes of a Gauss-Hermite rule.
+
+    Args:
+        closely: how many candidates.
+        options: of ``Search``.
+    """
+
+    name = "ens"
+    unit = "hits to come"
+
+    def __init__(self, closely: int = 24, **options: Any) -> None:
+        super().__init__(**options)
+        if not (is_number(closely, Integral) and closely >= 1):
+            raise ValueError(f"closely is {closely!r}; it must be an integer, at least 1")
+        self.closely = closely
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"closely": self.closely, **super().settings}
+
+    def value(self, belief: Belief, free: Bools, situation: Situation) -> Floats:
+        own = super().value(belief, free, situation)
+        left = situation.left - 1
+        if left < 1:
+            return own
+        chosen = self._promising(own, belief, free)
+        to_come = self._to_come(chosen, belief, free, situation, left)
+        # Those not looked at keep their order below all that were.
+        values = own - 1.0 + float(to_come.min())
+        values[chosen] = own[chosen] + to_come
+        return values
+
+    def _promising(self, own: Floats, belief: Belief, free: Bools) -> NDArray[np.int64]:
+        """The likeliest, and among the rest the least known: half of each, spread."""
+        size = max(1, self.block(belief))
+        likely, unknown = np.where(free, own, -inf), np.where(free, belief.sigma, -inf)
+        best = _block_best(likely, self.candidates.shape, size)
+        least = _block_best(unknown, self.candidates.shape, size)
+        half = (self.closely + 1) // 2
+        top = best[np.argsort(-likely[best], kind="stable")][:half]
+        rest = least[np.argsort(-unknown[least], kind="stable")][: self.closely - half]
+        chosen = np.unique(np.concatenate([top, rest]))
+        return np.asarray(chosen[free[chosen]])
+
+    def block(self, belief: Belief) -> int:
+        """Candidates to a side of what one frame accounts for."""
+        if self.counts == "area":
+            return round(1.0 / PITCH)
+        return max(1, round(belief.length_nm / self.step_nm))
+
+    def _to_come(
+        self,
+        chosen: NDArray[np.int64],
+        belief: Belief,
+        free: Bools,
+        situation: Situation,
+        left: int,
+    ) -> Floats:
+        """Expected hits (m,) of the frames that are left, once a chosen one was measured."""
+        nodes, weights = np.polynomial.hermite_e.hermegauss(3)
+        weights = weights / weights.sum()
+        across = self.gp.covariance(chosen)
+        own = across[np.arange(len(chosen)), chosen] + self.gp.noise_at_reference()
+        own = np.maximum(own, 1e-300)
+        fresh = np.where(free, self.fresh, 0.0)
+        size = self.block(belief)
+        to_come = np.zeros(len(chosen))
+        for m, index in enumerate(chosen):
+            gain = across[m] / own[m]
+            sigma = np.sqrt(np.maximum(belief.sigma**2 - gain * across[m], 0.0))
+            sigma = np.maximum(sigma, 1e-9 * belief.scale)
+            for node, weight in zip(nodes, weights, strict=True):
+                mean = belief.mean + gain * (node * np.sqrt(own[m]))
+                worth = normal_share((mean - self.threshold) / sigma) * fresh
+                worth[index] = 0.0
+                to_come[m] += weight * _best_sum(worth, self.candidates.shape, size, left)
+        return to_come
+
+    def why(self, index: int, belief: Belief, values: Floats) -> str:
+        return (
+            f"{values[index]:.3g} hits are to be expected of the rest of the budget if it begins "
+            f"there (P = {self.likely[index]:.2g} of one at once)"
+        )
+
+
+class Novelty(Believer):
+    """Hunts for distinct kinds: the candidate of which least is known.
+
+    What a Gaussian process expects anywhere is a mixture of what was seen, and so never
+    new; new can only be what it does not know.  So the field of the descriptors is explored
+    by its uncertainty, with the length over which the descriptors' first principal component
+    hangs together, and nothing is pursued.  Frames whose descriptors are alike are of one
+    kind, which is for the sentence alone.  Without descriptors the target is the only one.
+
+    Args:
+        alike: up to this share of the greatest distance between any two frames' descriptors,
+            each in units of its spread, they are alike.
+        options: of every ``Believer``.
+    """
+
+    name = "novelty"
+    unit = "share of the variance that is unknown"
+
+    def __init__(self, alike: float = 0.3, **options: Any) -> None:
+        super().__init__(**options)
+        if not (is_number(alike) and 0 < alike < 1):
+            raise ValueError(f"alike is {alike!r}; it must lie between 0 and 1")
+        self.alike = float(alike)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"alike": self.alike, **super().settings}
+
+    def pursued(self, situation: Situation) -> Floats:
+        """The first principal component of the descriptors."""
+        described = situation.descriptors
+        if described is None:
+            self.count = len(np.unique(kinds(situation.targets[situation.known, None], self.alike)))
+            return situation.targets
+        sound = np.isfinite(described).all(axis=1)
+        told = np.full(len(described), np.nan)
+        if sound.any():
+            of = described[sound]
+            self.count = len(np.unique(kinds(of, self.alike)))
+            spread = of.std(axis=0)
+            scaled = (of - of.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
+            told[sound] = scaled @ np.linalg.svd(scaled, full_matrices=False)[2][0]
+        return told
+
+    def value(self, belief: Belief, free: Bools, situation: Situation) -> Floats:
+        return np.asarray(belief.relative**2)
+
+    def why(self, index: int, belief: Belief, values: Floats) -> str:
+        return (
+            f"least is known there ({values[index]:.0%} of the variance), and {self.count} kinds "
+            "were seen so far"
+        )
+
+
+def kinds(descriptors: Floats, alike: float) -> NDArray[np.int64]:
+    """The kind (k,) of each of (k, d): that of the first one before it that is alike."""
+    if not len(descriptors):
+        return np.empty(0, dtype=np.int64)
+    spread = descriptors.std(axis=0)
+    told = spread > 1e-12 * np.maximum(1.0, np.abs(descriptors).max(axis=0, initial=0.0))
+    scaled = descriptors[:, told] / spread[told]
+    away = np.sqrt(((scaled[:, None] - scaled) ** 2).sum(axis=2))
+    near = away <= alike * away.max(initial=0.0)
+    leaders: list[int] = []
+    of = np.zeros(len(descriptors), dtype=np.int64)
+    for k in range(len(descriptors)):
+        led = np.flatnonzero(near[k, leaders])
+        of[k] = led[0] if len(led) else len(leaders)
+        if not len(led):
+            leaders.append(k)
+    return of
+
+
+class Cover:
+    """How much of each candidate's frame earlier frames already hold."""
+
+    def __init__(self, context: Context, candidates: Candidates) -> None:
+        fov = np.asarray(context.reference.fov_yx_nm)
+        part = ((np.arange(PARTS) + 0.5) / PARTS - 0.5)[:, None] * fov
+        offsets = np.stack(np.meshgrid(part[:, 0], part[:, 1], indexing="ij"), axis=-1)
+        centres = candidates.centres_yx_nm
+        self.half = fov / 2 * (1.0 + 1e-9)
+        self.candidates = candidates
+        self.points = centres[:, None] + offsets.reshape(1, -1, 2)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.held = np.zeros(self.points.shape[:2], dtype=bool)
+        self.of = np.empty((0, 2))
+
+    def new(self, measured_yx_nm: Floats) -> Floats:
+        """The share (n,) of each frame's area that is in none of those measured (k, 2)."""
+        known = len(self.of)
+        if not np.array_equal(measured_yx_nm[:known], self.of):
+            self._forget()
+            known = 0
+        centres = self.candidates.centres_yx_nm
+        for centre in measured_yx_nm[known:]:
+            near = np.flatnonzero((np.abs(centres - centre) < 2 * self.half).all(axis=1))
+            self.held[near] |= (np.abs(self.points[near] - centre) <= self.half).all(axis=2)
+        self.of = measured_yx_nm.copy()
+        return np.asarray(1.0 - self.held.mean(axis=1))
+
+
+def usual_threshold(targets: Floats, belief: Belief) -> float:
+    """Half way between the usual target, the median, and the greatest that is believed in."""
+    usual = float(np.median(targets))
+    return usual + HIT * (belief.best - usual)
+
+
+def counted(above: Bools, hits_yx_nm: Floats, candidates: Candidates) -> Floats:
+    """1 where a candidate hangs together, above the threshold, with a hit (k, 2); 0 elsewhere."""
+    from scipy.ndimage import label
+
+    regions, _ = label(above.reshape(candidates.shape), structure=np.ones((3, 3)))
+    of = regions.ravel()
+    at = candidates.nearest(hits_yx_nm) if len(hits_yx_nm) else np.empty(0, dtype=np.int64)
+    found = np.unique(of[at])
+    return (np.isin(of, found[found > 0])).astype(np.float64)
+
+
+def _block_best(values: Floats, shape: tuple[int, int], size: int) -> NDArray[np.int64]:
+    """The index of the greatest value in each square of candidates."""
+    rows, columns = np.divmod(np.arange(len(values)), shape[1])
+    block = (rows // size) * (-(-shape[1] // size)) + columns // size
+    order = np.lexsort((-values, block))
+    first = np.unique(block[order], return_index=True)[1]
+    return np.asarray(order[first])
+
+
+def _best_sum(worth: Floats, shape: tuple[int, int], size: int, count: int) -> float:
+    """Sum of the ``count`` greatest, one from each square of candidates."""
+    field = worth.reshape(shape)
+    rows, columns = (-(-n // size) * size for n in shape)
+    if (rows, columns) != shape:
+        field = np.pad(field, ((0, rows - shape[0]), (0, columns - shape[1])))
+    best = field.reshape(rows // size, size, columns // size, size).max(axis=(1, 3)).ravel()
+    if count >= len(best):
+        return float(best.sum())
+    return float(np.partition(best, len(best) - count)[len(best) - count :].sum())

@@ -1,0 +1,179 @@
+"""Active search: as many features as can be, not the greatest target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stemscout.agents.navigation.bayesian import Bayesian
+from stemscout.agents.navigation.navigator import Candidates
+from stemscout.agents.navigation.scripted import Grid, Random
+from stemscout.agents.navigation.search import (
+    Cover,
+    NonmyopicSearch,
+    Novelty,
+    Search,
+    counted,
+    kinds,
+)
+
+SPOTS = np.array([[-4.5, -7.0], [-4.0, 5.5], [-0.5, -1.0], [0.5, 7.0], [4.0, -6.0], [4.5, 2.5]])
+
+
+def spots(y, x):
+    """Six like bumps of σ = 0.9 nm."""
+    return np.exp(-((SPOTS - [y, x]) ** 2).sum(axis=1) / (2 * 0.9**2)).max()
+
+
+def wall(y, x):
+    """A wall along x, 1.2 nm wide, that bends."""
+    return float(np.exp(-((y - 2.0 * np.sin(x / 4.0)) ** 2) / (2 * 0.6**2)))
+
+
+def found(centres):
+    return sum(
+        (np.exp(-((centres - spot) ** 2).sum(axis=1) / (2 * 0.9**2)) >= 0.5).any() for spot in SPOTS
+    )
+
+
+def test_it_finds_more_spots_than_optimisation_and_a_grid(ready, run):
+    """The mean of 5 runs of 45 frames each, noise 0.05 of the peak."""
+    scores = {}
+    for name, make in {
+        "search": lambda: Search(counts="regions"),
+        "ens": lambda: NonmyopicSearch(counts="regions", closely=12),
+        "bo": Bayesian,
+        "grid": Grid,
+    }.items():
+        runs = [
+            run(ready(make(), frames=45, seed=s), spots, 45, noise=0.05, seed=s)[0]
+            for s in range(5)
+        ]
+        scores[name] = np.mean([found(centres) for centres in runs])
+    assert scores["search"] > scores["bo"] + 0.3
+    assert scores["search"] >= scores["grid"]
+    assert scores["ens"] > scores["bo"]
+
+
+def test_counting_area_it_follows_a_wall_that_a_grid_crosses(ready, run):
+    """Frames (of 60) whose middle lies on the wall; new area only, so they are spread along it."""
+    on = {}
+    for name, make in {"search": Search, "grid": Grid}.items():
+        centres, _ = run(ready(make(), frames=60), wall, 60, noise=0.03)
+        hits = centres[[wall(*c) > 0.5 for c in centres]]
+        on[name] = len(np.unique(hits[:, 1].round(1)))
+    assert on["search"] > 1.7 * on["grid"]
+
+
+def test_with_a_budget_it_looks_around_first_and_gathers_at_the_end(ready, situation, measured):
+    """The same knowledge, much and little left: the less is left, the likelier its choice."""
+    likely = {}
+    for left in (2, 60):
+        navigator = ready(NonmyopicSearch(closely=40), frames=80)
+        decision = navigator.decide(situation(*measured(navigator, 25, spots, seed=4), left))
+        at = navigator.candidates.nearest(np.array([decision.centre_yx_nm]))[0]
+        likely[left] = (navigator.likely * navigator.fresh)[at]
+    assert likely[2] >= likely[60]
+    navigator = ready(NonmyopicSearch(), frames=80)
+    navigator.decide(situation(*measured(navigator, 25, spots, seed=4), 1))
+    greedy = ready(Search(), frames=80)
+    last = greedy.decide(situation(*measured(greedy, 25, spots, seed=4), 1))
+    again = navigator.decide(situation(*measured(navigator, 25, spots, seed=4), 1))
+    assert last.centre_yx_nm == again.centre_yx_nm, "with one frame left there is no later"
+
+
+def test_expected_hits_of_what_is_left_are_those_of_simulated_readings(ready, situation, measured):
+    """ENS's expectation, against the mean over 400 drawn readings followed to the end."""
+    navigator = ready(NonmyopicSearch(closely=4), frames=60)
+    asked = situation(*measured(navigator, 20, spots, seed=1), 10)
+    navigator.decide(asked)
+    belief = navigator.gp.update(asked.measured_yx_nm, asked.targets, asked.dose)
+    free = navigator.candidates.free(navigator.context, asked)
+    chosen = np.flatnonzero(free)[[10, 150]]
+    to_come = navigator._to_come(chosen, belief, free, asked, 9)
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(0)
+    for index, expected in zip(chosen, to_come, strict=True):
+        across = navigator.gp.covariance(np.array([index]))[0]
+        own = across[index] + navigator.gp.noise_at_reference()
+        sums = []
+        for _ in range(400):
+            mean = belief.mean + across / own * rng.normal(0, np.sqrt(own))
+            sigma = np.sqrt(np.maximum(belief.sigma**2 - across**2 / own, 1e-18))
+            worth = norm.cdf((mean - navigator.threshold) / sigma) * navigator.fresh * free
+            worth[index] = 0.0
+            field = np.zeros((16, 24))
+            field[:15, :23] = worth.reshape(15, 23)
+            sums.append(np.sort(field.reshape(8, 2, 12, 2).max(axis=(1, 3)).ravel())[-9:].sum())
+        assert expected == pytest.approx(np.mean(sums), rel=0.1)
+
+
+def test_novelty_sees_every_kind_sooner_than_chance(ready, situation, context):
+    """Five kinds, four of them in patches: frames until all were seen, mean of 12 fields."""
+    candidates = Candidates.of(context())
+    centres = candidates.centres_yx_nm
+
+    def frames(navigator, seed):
+        rng = np.random.default_rng([seed, 5])
+        of = np.full(len(centres), 4)
+        for k, patch in enumerate(rng.uniform([-5.0, -8.0], [5.0, 8.0], (4, 2))):
+            of[np.hypot(*(centres - patch).T) < 1.2] = k
+        measured, described = np.empty((0, 2)), np.empty((0, 5))
+        for count in range(1, len(centres)):
+            decision = navigator.decide(situation(measured, described[:, 0], descriptors=described))
+            measured = np.vstack([measured, decision.centre_yx_nm])
+            code = np.eye(5)[of[candidates.nearest(measured[-1:])[0]]]
+            described = np.vstack([described, code + 0.05 * rng.normal(size=5)])
+            if len(set(described.argmax(axis=1))) == len(set(of.tolist())):
+                return count
+        return len(centres)
+
+    novelty = [frames(ready(Novelty(), seed=s), s) for s in range(12)]
+    chance = [frames(ready(Random(), seed=s), s) for s in range(12)]
+    assert np.mean(novelty) < 0.85 * np.mean(chance)
+
+
+def test_area_held_by_frames_is_not_new(context):
+    candidates = Candidates.of(context())
+    cover = Cover(context(), candidates)
+    at = 7 * 23 + 11
+    new = cover.new(candidates.centres_yx_nm[[at]])
+    assert new[at] == 0.0
+    assert new[at + 1] == new[at - 1] == new[at + 23] == 0.5, "half a frame further"
+    assert new[at + 24] == 0.75
+    assert new[at + 2] == 1.0
+    both = cover.new(candidates.centres_yx_nm[[at, at + 2]])
+    assert both[at + 1] == 0.0
+    assert np.array_equal(cover.new(candidates.centres_yx_nm[[at]]), new), "fewer than before"
+
+
+def test_what_hangs_together_with_a_hit_is_counted(context):
+    candidates = Candidates.of(context())
+    above = np.zeros((15, 23), dtype=bool)
+    above[2:5, 2:5] = above[5, 5] = above[10:12, 15:18] = True
+    hit = candidates.centres_yx_nm[[3 * 23 + 3]]
+    of = counted(above.ravel(), hit, candidates).reshape(15, 23)
+    assert of[above].sum() == 10, "corners touch"
+    assert not of[10:12].any()
+    assert not counted(above.ravel(), np.empty((0, 2)), candidates).any()
+
+
+def test_frames_that_are_alike_are_of_one_kind():
+    described = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [0.0, 0.1], [5.2, 0.1], [0.0, 9.0]])
+    assert kinds(described, 0.3).tolist() == [0, 0, 1, 0, 1, 2]
+    assert kinds(np.ones((4, 2)), 0.3).tolist() == [0, 0, 0, 0], "nothing varies"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Search(threshold=np.inf), "threshold is inf; it must be a finite number"),
+        (lambda: Search(counts="sheep"), "unknown counts 'sheep'; there are: area, regions"),
+        (lambda: Novelty(alike=1.0), "alike is 1.0; it must lie between 0 and 1"),
+        (lambda: NonmyopicSearch(closely=0), "closely is 0; it must be an integer, at least 1"),
+    ],
+)
+def test_bad_settings_are_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
