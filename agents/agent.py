@@ -38,7 +38,7 @@ class Context:
         actions: turns a request into an action.
         full_scale: by detector, readings at black and white.
         budget: charge that may be spent, in rasters.
-        frames: reference frames that the budget pays for.
+        frames: reference frames that the budget pays for, after the survey.
         beam_current_pa: measured or declared; None where nobody knows it.
         class_names: what may be claimed, where the task has classes.
         tolerances_nm: how exact a claim must be, by class.

@@ -1,8 +1,8 @@
 """Every agent by its name: the one table.
 
-A navigator alone goes by its own name, ``grid``; with a perception it is
-``<perception>-<navigator>``, any of the one with any of the other: ``linear-bo``,
-``true-grid``.
+A navigator alone goes by its own name, ``grid``, and one that looks has a perception
+that it goes with then: ``lawnmower``.  With another it is ``<perception>-<navigator>``, any
+of the one with any of the other: ``linear-bo``, ``true-grid``.
 """
 
 from __future__ import annotations
@@ -10,19 +10,29 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import signature
 from typing import Any
 
 from .agent import Agent
+from .navigation.adaptive import Lawnmower, Operator
 from .navigation.bayesian import Bayesian
 from .navigation.navigator import Navigator
 from .navigation.oracle import Oracle
 from .navigation.paper import Paper
-from .navigation.scripted import Grid, Random, Raster
+from .navigation.scripted import (
+    Grid,
+    Hierarchical,
+    LatinHypercube,
+    Random,
+    Raster,
+    Sobol,
+    Spiral,
+)
 from .navigation.search import NonmyopicSearch, Novelty, Search
 from .navigation.skopt_engine import SkoptBO
+from .perception.contrast import ContrastPerception
 from .perception.linear import LinearPerception
 from .perception.perception import Perception
 from .perception.true import TruePerception
@@ -75,12 +85,19 @@ def bayesian(engine: str = "grid", **options: Any) -> Navigator:
 
 PERCEPTIONS: dict[str, Entry] = {
     "linear": Entry.of(LinearPerception, "windowed FFT, linear components"),
+    "contrast": Entry.of(ContrastPerception, "brightness and contrast, and how odd they are"),
     "true": Entry.of(TruePerception, "told what a frame shows"),
 }
 NAVIGATORS: dict[str, Entry] = {
     "raster": Entry.of(Raster, "contiguous frames, row by row"),
     "grid": Entry.of(Grid, "a coarse grid over the whole field, spread first"),
     "random": Entry.of(Random, "random frames, none twice"),
+    "sobol": Entry.of(Sobol, "a scrambled Sobol sequence: spread, and in step with nothing"),
+    "latin": Entry.of(LatinHypercube, "a Latin hypercube: even along either axis"),
+    "spiral": Entry.of(Spiral, "outwards from the middle, as far apart as the budget demands"),
+    "hierarchical": Entry.of(Hierarchical, "coarse to fine: each level halves the pitch"),
+    "lawnmower": Entry.of(Lawnmower, "lines to and fro; follows up what stands out"),
+    "operator": Entry.of(Operator, "surveys, thresholds and zooms, as a person would"),
     "oracle": Entry.of(Oracle, "knows the truth and plans by it; an upper bound, not a competitor"),
     "bo": Entry(
         bayesian,
@@ -94,13 +111,16 @@ NAVIGATORS: dict[str, Entry] = {
         Paper, "Creange et al. 2022: batches of ten by the probability of improvement"
     ),
 }
-NEEDS_TARGET = (
-    "bo",
-    "search",
-    "ens",
-    "novelty",
-    "paper",
-)  # navigators that are nothing without a perception
+# Navigators that go by what frames show, and the perception that is meant by their own name.
+LOOKS_WITH: dict[str, str | None] = {
+    "lawnmower": "contrast",
+    "operator": "contrast",
+    "bo": None,
+    "search": None,
+    "ens": None,
+    "novelty": None,
+    "paper": None,
+}
 ABOUT = {
     "linear-bo": "Creange et al. 2022, linear: windowed FFT, linear components, GP expected "
     "improvement",
@@ -110,10 +130,9 @@ ABOUT = {
 }
 
 
-def _workflow(perception: str, navigator: str) -> Entry:
+def _workflow(perception: str, navigator: str, name: str) -> Entry:
     """A perception, a component of what it says, and a navigator after it."""
     sees, goes = PERCEPTIONS[perception], NAVIGATORS[navigator]
-    name = f"{perception}-{navigator}"
 
     def make(component: int | None = None, **options: Any) -> Agent:
         saw: Perception = sees.make(**{k: v for k, v in options.items() if k in sees.options})
@@ -133,9 +152,15 @@ def _navigated(navigator: str) -> Entry:
     return Entry(lambda **options: Navigated(goes.make(**options)), goes.about, goes.options)
 
 
-AGENTS: dict[str, Entry] = {n: _navigated(n) for n in NAVIGATORS if n not in NEEDS_TARGET} | {
-    f"{p}-{n}": _workflow(p, n) for p in PERCEPTIONS for n in NAVIGATORS
-}
+AGENTS: dict[str, Entry] = (
+    {n: _navigated(n) for n in NAVIGATORS if n not in LOOKS_WITH}
+    | {
+        n: replace(_workflow(p, n, n), about=NAVIGATORS[n].about)
+        for n, p in LOOKS_WITH.items()
+        if p is not None
+    }
+    | {f"{p}-{n}": _workflow(p, n, f"{p}-{n}") for p in PERCEPTIONS for n in NAVIGATORS}
+)
 
 
 def make_agent(name: str, **options: Any) -> Agent:

@@ -139,6 +139,7 @@ class Experiment:
         truth = env.truth
         classes = truth.classes if truth is not None else ()
         price = episode.price(episode.reference.at((0.0, 0.0)))
+        paid = 0.0 if episode.survey is None else episode.price(episode.survey.request)
         return Context(
             field_yx_nm=episode.field_yx_nm,
             reference=episode.reference,
@@ -146,7 +147,7 @@ class Experiment:
             actions=env.actions,
             full_scale=episode.capabilities.full_scale,
             budget=episode.budget.total,
-            frames=int(episode.budget.total / price * (1 + 1e-9)),
+            frames=int((episode.budget.total - paid) / price * (1 + 1e-9)),
             beam_current_pa=episode.beam_current_pa,
             class_names=tuple(c.name for c in classes),
             tolerances_nm=tuple(c.tolerance_nm for c in classes),

@@ -15,6 +15,9 @@ from .agent import Agent, Context, Explanation, Finding, Floats
 from .navigation.navigator import Decision, Navigator, Rectangle, Situation
 from .perception.perception import Classifier, Perception
 
+SAME_SCALE = 1e-6  # relative; an action of 32 bits rounds the field of view
+ROUNDING = 1e-9  # frames; sums of equal prices must not miss the last one by it
+
 
 class Component:
     """The scalarizer of the linear workflow: one component.
@@ -63,7 +66,8 @@ class Navigated(Agent):
         self.context = context
         self.navigator.reset(context, np.random.default_rng(np.random.SeedSequence(seed)))
         self.frames: list[Frame] = []
-        self.centres: list[NDArray[np.float64]] = []
+        self.measured: list[Frame] = []  # those of the reference frame's scale
+        self.centres: list[NDArray[np.float64]] = []  # of these
         self.forbidden: list[Rectangle] = []
         self.waiting: list[ScanRequest] = []  # the rest of a batch
         self.decision: Decision | None = None
@@ -81,8 +85,8 @@ class Navigated(Agent):
 
     def observe(self, frame: Frame) -> None:
         self.frames.append(frame)
-        centre = frame.region.centre_yx_nm
-        self.centres.append(specimen_from_scan(centre, frame.state, frame.region.rotation_rad))
+        if self._comparable(frame):
+            self._measure(frame)
 
     def situation(self) -> Situation:
         """What the navigator decides upon."""
@@ -90,10 +94,11 @@ class Navigated(Agent):
         return Situation(
             measured_yx_nm=np.array(self.centres).reshape(-1, 2),
             targets=self._targets(),
-            dose=np.array([_dose(f.request) for f in self.frames]) / _dose(reference),
-            left=max(1, self.context.frames - len(self.frames)),
+            dose=np.array([_dose(f.request) for f in self.measured]) / _dose(reference),
+            left=self._left(),
             forbidden=tuple(self.forbidden),
             descriptors=self._descriptors(),
+            frames=tuple(self.frames),
         )
 
     def explain(self) -> Explanation:
@@ -139,8 +144,29 @@ class Navigated(Agent):
     def _aim(self, target: Any) -> None:
         raise ValueError(f"{self.name} pursues no target that could be changed")
 
+    def _comparable(self, frame: Frame) -> bool:
+        """Whether a frame is of the reference frame's scale; a wide one shows other things."""
+        asked, reference = frame.request, self.context.reference
+        return asked.shape_yx == reference.shape_yx and all(
+            abs(a / b - 1.0) < SAME_SCALE
+            for a, b in zip(asked.fov_yx_nm, reference.fov_yx_nm, strict=True)
+        )
+
+    def _measure(self, frame: Frame) -> None:
+        """Take in a frame of the reference frame's scale."""
+        self.measured.append(frame)
+        centre = frame.region.centre_yx_nm
+        self.centres.append(specimen_from_scan(centre, frame.state, frame.region.rotation_rad))
+
+    def _left(self) -> int:
+        """Reference frames that the budget still pays for, this one included."""
+        beam_on_us, reference = self.context.costs.beam_on_us, self.context.reference
+        spent = sum(beam_on_us(f.request) for f in self.frames)
+        left = self.context.frames - spent / beam_on_us(reference.at((0.0, 0.0)))
+        return max(1, int(left + ROUNDING))
+
     def _targets(self) -> Floats:
-        return np.full(len(self.frames), np.nan)
+        return np.full(len(self.measured), np.nan)
 
     def _descriptors(self) -> Floats | None:
         return None
@@ -156,7 +182,8 @@ class Workflow(Navigated):
     """Perception says what a frame holds, a scalarizer what is wanted, a navigator where next.
 
     The perception is refitted whenever frames have come in, so all targets,
-    earlier ones too, are those of what is known now.
+    earlier ones too, are those of what is known now.  It describes frames of the
+    reference frame's scale and learns from no others.
 
     Args:
         perception: frame to descriptor.
@@ -178,17 +205,9 @@ class Workflow(Navigated):
         self.seen: list[Floats] = []
         self._fitted = 0
 
-    def observe(self, frame: Frame) -> None:
-        if frame.image.shape != self.context.reference.shape_yx:
-            raise ValueError(
-                f"a frame of {frame.image.shape} px; {self.name} describes reference frames of "
-                f"{self.context.reference.shape_yx} px"
-            )
-        super().observe(frame)
-        self.seen.append(self.perception.features([frame])[0])
-
     def target(self, frames: Sequence[Frame]) -> Floats | None:
-        if not self._learned() or not frames:
+        """None before there is anything to learn from, and where a frame is of another scale."""
+        if not frames or not all(map(self._comparable, frames)) or not self._learned():
             return None
         return self._score(self._features(frames))
 
@@ -223,6 +242,10 @@ class Workflow(Navigated):
     def _aim(self, target: Any) -> None:
         self.scalarizer = Component(target)
 
+    def _measure(self, frame: Frame) -> None:
+        super()._measure(frame)
+        self.seen.append(self.perception.features([frame])[0])
+
     def _targets(self) -> Floats:
         if not self._learned():
             return super()._targets()
@@ -239,20 +262,14 @@ class Workflow(Navigated):
         if len(self.seen) < 2:
             return False
         if self._fitted != len(self.seen):
-            self.perception.fit(np.array(self.seen), self._shares())
+            shares = self.navigator.candidates.shares(np.array(self.centres))
+            self.perception.fit(np.array(self.seen), shares)
             self._fitted = len(self.seen)
         return True
 
-    def _shares(self) -> Floats:
-        """The share (n,) of the field that is nearer to each frame than to any other."""
-        from scipy.spatial import cKDTree
-
-        _, nearest = cKDTree(np.array(self.centres)).query(self.navigator.candidates.centres_yx_nm)
-        return np.bincount(nearest, minlength=len(self.seen)) / len(nearest)
-
     def _features(self, frames: Sequence[Frame]) -> Floats:
         """Of frames; those already taken in are not computed again."""
-        known = {id(f): k for k, f in enumerate(self.frames)}
+        known = {id(f): k for k, f in enumerate(self.measured)}
         if all(id(f) in known for f in frames):
             return np.array([self.seen[known[id(f)]] for f in frames])
         return self.perception.features(frames)

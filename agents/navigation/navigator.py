@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hardware.microscope import YX, ScanRequest
+from ...hardware.microscope import YX, Frame, ScanRequest
 from ..agent import Context, FieldMap, Needs
 
 Floats = NDArray[np.float64]
@@ -23,15 +23,19 @@ TIE = 1e-9  # of the range of values: what is nearer to the greatest is as great
 class Situation:
     """What a navigator decides upon.
 
+    Of the frames so far, those of the reference frame's scale have a target; a wide one
+    measures no candidate, and is found in ``frames`` alone.
+
     Attributes:
-        measured_yx_nm: (k, 2) centres of the frames so far, in their order.
+        measured_yx_nm: (k, 2) centres of the frames of that scale, in their order.
         targets: (k,) their targets by what is known now, larger is better; NaN where
             there are none.
         dose: (k,) of each frame, that of a reference frame being 1; the variance of a
             target's noise is inverse to it.
         left: frames that the budget still pays for, this one included.
         forbidden: rectangles that no frame may touch.
-        descriptors: (k, d) of the frames so far; None where nobody describes them.
+        descriptors: (k, d) of these frames; None where nobody describes them.
+        frames: all that were taken, of whatever scale, in their order.
     """
 
     measured_yx_nm: Floats
@@ -40,6 +44,7 @@ class Situation:
     left: int
     forbidden: Sequence[Rectangle] = ()
     descriptors: Floats | None = None
+    frames: Sequence[Frame] = ()
 
     @property
     def known(self) -> Bools:
@@ -83,6 +88,13 @@ class Candidates:
         """Those (n,) whose reference frames touch no forbidden rectangle."""
         return allowed(self.centres_yx_nm, context, situation.forbidden)
 
+    def shares(self, yx_nm: Floats) -> Floats:
+        """The share (k,) of the field that is nearest to each of (k, 2) points."""
+        from scipy.spatial import cKDTree
+
+        _, nearest = cKDTree(yx_nm).query(self.centres_yx_nm)
+        return np.asarray(np.bincount(nearest, minlength=len(yx_nm)) / len(nearest))
+
     def free(self, context: Context, situation: Situation) -> Bools:
         """Those (n,) that are neither forbidden nor nearest to a frame that was taken."""
         free = self.allowed(context, situation)
@@ -91,9 +103,14 @@ class Candidates:
         return free
 
 
-def allowed(centres_yx_nm: Floats, context: Context, forbidden: Sequence[Rectangle]) -> Bools:
-    """Which of (n, 2) centres have reference frames that touch no forbidden rectangle."""
-    half = np.asarray(context.reference.fov_yx_nm) / 2
+def allowed(
+    centres_yx_nm: Floats,
+    context: Context,
+    forbidden: Sequence[Rectangle],
+    fov_yx_nm: YX | None = None,
+) -> Bools:
+    """Which of (n, 2) centres have frames, reference frames by default, that touch no rectangle."""
+    half = np.asarray(fov_yx_nm or context.reference.fov_yx_nm) / 2
     free = np.ones(len(centres_yx_nm), dtype=bool)
     for rectangle in forbidden:
         low, high = np.min(rectangle, axis=0), np.max(rectangle, axis=0)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from stemscout.agents.agent import Agent
-from stemscout.agents.catalogue import AGENTS, NAVIGATORS, PERCEPTIONS, make_agent
+from stemscout.agents.catalogue import (
+    AGENTS,
+    LOOKS_WITH,
+    NAVIGATORS,
+    PERCEPTIONS,
+    make_agent,
+)
 from stemscout.agents.experiment import Experiment
 from stemscout.agents.navigation.seeding import seed_frames_for
 from stemscout.benchmarks.scores import seen_curve
@@ -119,7 +125,7 @@ def test_curiosity_and_targets_are_refused_by_those_that_have_none(graphene, nam
     agent.reset(Experiment(env, agent).context(), 0)
     perception, _, navigator = name.rpartition("-")
     for wish, has in (
-        ({"target": 1}, bool(perception)),
+        ({"target": 1}, bool(perception or LOOKS_WITH.get(name))),
         ({"exploration": 0.5}, navigator in ("bo", "paper")),
     ):
         if has:
@@ -166,6 +172,16 @@ def test_any_perception_goes_with_any_navigator():
     assert agent.settings["perception"]["window"] == 0.25
     assert agent.settings["navigator"]["seeding"] == "corner"
     assert agent.settings["navigator"]["noise"] == 0.1
+
+
+def test_one_that_looks_goes_by_its_own_name_with_the_perception_that_the_table_says(run):
+    assert make_agent("lawnmower", threshold=4.0).settings == {
+        "navigator": {"name": "lawnmower", "reserve": 0.4, "threshold": 4.0},
+        "perception": {"name": "contrast"},
+        "component": None,
+    }
+    assert make_agent("operator").name == "operator"
+    assert centres(run("lawnmower")) == centres(run("contrast-lawnmower"))
 
 
 def test_the_oracle_is_the_upper_bound(run):

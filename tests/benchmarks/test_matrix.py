@@ -95,9 +95,10 @@ def test_the_figure_shows_three_scores_with_intervals_and_what_is_not_applicable
 
 
 @pytest.mark.parametrize("figure", ["discovery", "profiles", "matrix"])
-def test_figures_have_room_for_the_names_of_24_agents(made_up, figure):
+def test_figures_have_room_for_the_names_of_30_agents(made_up, figure):
     """Matplotlib warns where there is none, and a warning fails here."""
-    parts = [f"{p}-{n}" for p in ("linear", "dcnn", "dcnn-rvae", "true") for n in "abcdef"]
+    perceptions = ("linear", "contrast", "dcnn", "dcnn-rvae", "true")
+    parts = [f"{p}-{n}" for p in perceptions for n in "abcdef"]
     write_figure(made_up("a", replace(suite(parts), specimens=(0,))), figure)
 
 
