@@ -56,7 +56,7 @@ class Entry:
 def options_of(kind: type[Any]) -> tuple[str, ...]:
     """The arguments that a class is made with; those passed on to a base are the base's."""
     names: dict[str, None] = {}
-    for base in kind.__mro__:
+    for base in kind.__mro__[:-1]:  # object takes none
         if "__init__" not in vars(base):
             continue
         taken = list(signature(vars(base)["__init__"]).parameters.values())[1:]
