@@ -153,14 +153,16 @@ def test_unknown_agents_and_options_list_the_known():
         make_agent("grid", component=1)
     with pytest.raises(ValueError, match="component 4; linear-bo has components 0 to 3"):
         make_agent("linear-bo", component=4)
-    with pytest.raises(ValueError, match="true-bo has no option window; it has: component, seed_"):
+    with pytest.raises(ValueError, match="true-bo has no option window; it has: component, eng"):
         make_agent("true-bo", window=0.5)
     with pytest.raises(ValueError, match="unknown agent 'bo'"):  # it pursues what nobody tells
         make_agent("bo")
     with pytest.raises(ValueError, match="unknown engine 'steam'; there are: grid, skopt"):
         make_agent("linear-bo", engine="steam")
-    with pytest.raises(ValueError, match="engine 'skopt' has no option batch_of; it has: seed_"):
-        make_agent("linear-bo", engine="skopt", batch_of=3)
+    with pytest.raises(ValueError, match="engine 'skopt' has no option kernel; it has: seed_"):
+        make_agent("linear-bo", engine="skopt", kernel="rbf")
+    with pytest.raises(ValueError, match="engine 'grid' has no option surrogate; it has: acq"):
+        make_agent("linear-bo", surrogate="RF")
     with pytest.raises(ValueError, match="linear-bo: "):
         make_agent("linear-bo", window="half")
 
