@@ -21,6 +21,7 @@ from .navigation.bayesian import Bayesian
 from .navigation.deep import DeepBayesian
 from .navigation.navigator import Navigator
 from .navigation.oracle import Oracle
+from .navigation.paper import Paper
 from .navigation.scripted import (
     Grid,
     Hierarchical,
@@ -31,7 +32,7 @@ from .navigation.scripted import (
     Spiral,
 )
 from .navigation.search import NonmyopicSearch, Novelty, Search
-from .navigation.skopt_engine import SkoptGP
+from .navigation.skopt_engine import SkoptBO
 from .perception.contrast import ContrastPerception
 from .perception.linear import LinearPerception
 from .perception.perception import Perception
@@ -56,7 +57,7 @@ class Entry:
 def options_of(kind: type[Any]) -> tuple[str, ...]:
     """The arguments that a class is made with; those passed on to a base are the base's."""
     names: dict[str, None] = {}
-    for base in kind.__mro__:
+    for base in kind.__mro__[:-1]:  # object takes none
         if "__init__" not in vars(base):
             continue
         taken = list(signature(vars(base)["__init__"]).parameters.values())[1:]
@@ -66,7 +67,7 @@ def options_of(kind: type[Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-ENGINES: dict[str, type[Any]] = {"grid": Bayesian, "skopt": SkoptGP, "deep": DeepBayesian}
+ENGINES: dict[str, type[Any]] = {"grid": Bayesian, "skopt": SkoptBO, "deep": DeepBayesian}
 
 
 def bayesian(engine: str = "grid", **options: Any) -> Navigator:
@@ -107,6 +108,9 @@ NAVIGATORS: dict[str, Entry] = {
     "search": Entry.of(Search, "active search: where something new is likeliest"),
     "ens": Entry.of(NonmyopicSearch, "active search that minds the rest of the budget"),
     "novelty": Entry.of(Novelty, "hunts for what is least like all that was seen"),
+    "paper": Entry.of(
+        Paper, "Creange et al. 2022: batches of ten by the probability of improvement"
+    ),
 }
 # Navigators that go by what frames show, and the perception that is meant by their own name.
 LOOKS_WITH: dict[str, str | None] = {
@@ -116,10 +120,13 @@ LOOKS_WITH: dict[str, str | None] = {
     "search": None,
     "ens": None,
     "novelty": None,
+    "paper": None,
 }
 ABOUT = {
     "linear-bo": "Creange et al. 2022, linear: windowed FFT, linear components, GP expected "
     "improvement",
+    "linear-paper": "Creange et al. 2022, linear, as its notebooks are set: batches of ten by the "
+    "probability of improvement",
     "true-bo": "told what a frame shows; GP expected improvement: the bound of linear-bo",
 }
 
@@ -154,6 +161,12 @@ AGENTS: dict[str, Entry] = (
         if p is not None
     }
     | {f"{p}-{n}": _workflow(p, n, f"{p}-{n}") for p in PERCEPTIONS for n in NAVIGATORS}
+)
+_linear_bo = _workflow("linear", "bo", "dkl-bo")
+AGENTS["dkl-bo"] = Entry(
+    lambda **options: _linear_bo.make(engine="deep", **options),
+    "deep kernel learning on the surroundings, towards a linear component",
+    tuple(o for o in _linear_bo.options if o != "engine"),
 )
 
 

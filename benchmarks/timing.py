@@ -10,7 +10,7 @@ import numpy as np
 from ..agents.catalogue import make_agent
 from ..agents.experiment import Experiment
 from ..agents.navigation.navigator import Situation
-from ..agents.navigation.skopt_engine import SkoptGP
+from ..agents.navigation.skopt_engine import SkoptBO
 from ..envs.registration import make_env
 from .threads import one_thread
 
@@ -81,7 +81,7 @@ def decision_seconds(
             taken = []
             for k in range(repeats):
                 rng = np.random.default_rng(k)
-                navigator = SkoptGP()
+                navigator = SkoptBO()
                 navigator.reset(context, rng)
                 centres = navigator.candidates.centres_yx_nm
                 chosen = centres[rng.choice(len(centres), count, replace=False)]

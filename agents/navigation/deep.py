@@ -52,6 +52,8 @@ class DeepLatticeGP(LatticeGP):
         super().__init__(kernel, length_scale_nm, noise)
         self.steps = steps
 
+    pictures: Floats  # (n, channels, rows, columns) of the candidates, set before an update
+
     def begin(self, channels: int, seed: int) -> None:
         """With a new network for pictures of so many channels."""
         import torch
@@ -72,7 +74,7 @@ class DeepLatticeGP(LatticeGP):
         self.hyper = replace(self.hyper, drift=0.5)
 
     def update(self, yx_nm: Floats, targets: Floats, dose: Floats) -> Belief:
-        """As of ``LatticeGP``; ``pictures`` (n, channels, rows, columns) must have been set."""
+        """As of ``LatticeGP``, trained a little further on what the pictures are now."""
         middle, spread = float(np.mean(targets)), float(np.std(targets))
         varies = spread > 1e-12 * max(1.0, abs(middle))
         if varies:
@@ -125,7 +127,7 @@ class DeepLatticeGP(LatticeGP):
             cost = cost + 0.5 * (((free[0] - middle) / ((high - low) / 2)) ** 2)
             cost = cost + 0.5 * (((free[1] - np.log(0.03)) / 2.0) ** 2) + 0.125 * free[2] ** 2
             optimizer.zero_grad()
-            cost.backward()  # type: ignore[no-untyped-call]
+            cost.backward()
             optimizer.step()
         found = free.detach().numpy()
         noise_found = float(np.exp(np.clip(found[1], *np.log(NOISE))))

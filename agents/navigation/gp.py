@@ -314,7 +314,7 @@ class LatticeGP:
 
     def _own(self, cov: Floats) -> Floats:
         """Variances (m,) of the process where the covariates are (m, p)."""
-        return 1.0 + self.hyper.drift * (cov**2).sum(axis=1)
+        return np.asarray(1.0 + self.hyper.drift * (cov**2).sum(axis=1))
 
     def _covariates_at(self, yx_nm: Floats) -> Floats:
         """Of the nearest candidates."""

@@ -4,45 +4,73 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
+from numbers import Integral
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ...envs.numbers import is_number
 from ..agent import Context, Needs
-from .navigator import PITCH, Candidates, Decision, Floats, Situation
+from .believer import LENGTH_STEPS, bounds
+from .navigator import PITCH, TIE, Bools, Candidates, Decision, Floats, Situation
 from .seeding import Seeds
 
-LENGTH_STEPS = (1.0, 20.0)  # bounds of the length scale in candidate steps, as the paper has them
+XI = 0.01
 ACQUISITIONS = {  # by scikit-optimize's name: in words, and how curious it is by default
-    "EI": ("expected improvement", 0.01),
-    "PI": ("probability of improvement", 0.01),
+    "EI": ("expected improvement", XI),
+    "PI": ("probability of improvement", XI),
     "LCB": ("upper confidence bound", 1.96),
+    "gp_hedge": ("a hedge of these three", 1.96),
 }
+SURROGATES = {"GP": "Gaussian process", "RF": "random forest", "ET": "extra trees"}
+EQUAL = 1e-12  # of the largest target: what varies less, varies by rounding
+STRATEGIES = ("cl_min", "cl_mean", "cl_max")
 
 
-class SkoptGP:
-    """A Gaussian process on the targets so far; expected improvement picks the next frame.
+class SkoptBO:
+    """Bayesian optimisation with what ``skopt.Optimizer`` has.
 
-    A new ``skopt.Optimizer`` is made at each decision, because a perception that
-    has learned more gives all earlier frames other targets.  It is told the
-    negative target, since it minimises.  Its acquisition is evaluated on every
-    candidate, so that no spot is taken twice and the belief can be shown.
+    scikit-optimize's are the surrogates, their fit inside ``tell``, the values of the
+    acquisitions, the hedge's gains, and the lies: each is told, and the surrogate fitted
+    to it, before the batch's next frame is asked for.  Ours are three things.  A new
+    optimizer is made at each decision, because a perception that has learned more gives
+    all earlier frames other targets; the hedge's gains and its latest proposals are
+    handed on to it.  The acquisition is evaluated on every candidate, where skopt's
+    ``ask`` draws samples of a continuum, so that no spot is taken twice and the belief
+    can be shown; of equal candidates, which forests have many of, one is taken at
+    random.  And the incumbent is the best posterior mean where something was measured,
+    not the luckiest reading, since targets are noisy (Wang & de Freitas, arXiv
+    1406.7758).
+
+    skopt minimises, so it is told the negative target, standardised: ``LCB`` is an upper
+    bound of the target, and ``cl_min`` lies that a frame of the batch was as good as the
+    best so far.
 
     Args:
         seed_frames: frames taken before the first fit; None for what suits the
             field (``seed_frames_for``).
         exploration: ξ of ``EI`` and ``PI``, κ of ``LCB``, in standard deviations of the
-            targets; None for 0.01 and 1.96, scikit-optimize's own.
-        acquisition: what is maximised: ``EI``, ``PI`` or ``LCB``, by scikit-optimize's
-            names; a lower bound of the negative target is an upper one of the target.
-        seeding: where the seed frames lie: at the points of a scrambled ``sobol``
-            sequence, snapped to candidates, at ``random`` ones, or as near as can be to
-            the first ``corner`` or to the ``middle`` of the field.
+            targets; None for 0.01 and 1.96, scikit-optimize's own.  Of ``gp_hedge`` it
+            is κ, and ξ stays 0.01.
+        acquisition: what is maximised, by scikit-optimize's names: ``EI``, ``PI``,
+            ``LCB``, or ``gp_hedge``, which draws one of their three proposals, the
+            likelier the better the earlier ones of its kind turned out (Hoffman, Brochu
+            & de Freitas, UAI 2011).
+        seeding: where they lie (``Seeds``).
         length_scale_nm: bounds of the kernel's length scale; None for 1 and 20 steps
-            between candidates.
+            between candidates.  Only for ``GP``.
         noise: variance of the targets' noise, as a share of their own; None fits it.
+            Only for ``GP``.
+        surrogate: ``GP`` (Matérn 5/2), ``RF`` (random forest) or ``ET`` (extra trees).
+        batch: frames of one decision; fewer where fewer are left.
+        strategy: the constant liar's, for batches: ``cl_min``, ``cl_mean``, ``cl_max``
+            (Ginsbourger, Le Riche & Carraro 2010).
+
+    Raises:
+        ValueError: what scikit-optimize or the surrogate does not have, or no such number.
     """
 
     name = "bo"
@@ -57,27 +85,53 @@ class SkoptGP:
         seeding: str = "sobol",
         length_scale_nm: Sequence[float] | None = None,
         noise: float | None = None,
+        surrogate: str = "GP",
+        batch: int = 1,
+        strategy: str = "cl_min",
     ) -> None:
         if acquisition not in ACQUISITIONS:
             known = ", ".join(ACQUISITIONS)
             raise ValueError(f"unknown acquisition {acquisition!r}; there are: {known}")
+        if str(surrogate).upper() == "GBRT":
+            raise ValueError(
+                "surrogate GBRT: scikit-optimize's gradient boosting cannot be fitted with the "
+                f"scikit-learn of today; take one of: {', '.join(SURROGATES)}"
+            )
+        if surrogate not in SURROGATES:
+            known = ", ".join(SURROGATES)
+            raise ValueError(f"unknown surrogate {surrogate!r}; there are: {known}")
         if noise is not None and not (is_number(noise) and 0 < noise < inf):
             raise ValueError(f"a noise of {noise!r}; it must be above 0 and finite, or left out")
+        if surrogate != "GP" and not (noise is None and length_scale_nm is None):
+            raise ValueError(
+                f"surrogate {surrogate} has neither noise nor length_scale_nm; leave them out, or "
+                "take GP"
+            )
+        if not (is_number(batch, Integral) and 1 <= batch < inf):
+            raise ValueError(f"a batch of {batch!r} frames; it must be at least 1")
+        if strategy not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            raise ValueError(f"unknown strategy {strategy!r}; there are: {known}")
         self.seeds = Seeds(seed_frames, seeding)
         self.acquisition, self.noise = acquisition, noise
-        self.length_scale_nm = None if length_scale_nm is None else _bounds(length_scale_nm)
+        self.surrogate, self.batch, self.strategy = surrogate, int(batch), strategy
+        self.length_scale_nm = None if length_scale_nm is None else bounds(length_scale_nm)
         self.steer(ACQUISITIONS[acquisition][1] if exploration is None else exploration)
 
     @property
     def settings(self) -> dict[str, Any]:
+        by_steps = self.surrogate == "GP" and self.length_scale_nm is None
         return {
             "engine": "scikit-optimize",
+            "surrogate": self.surrogate,
             "acquisition": self.acquisition,
             "exploration": self.exploration,
+            "batch": self.batch,
+            "strategy": self.strategy,
             "seed_frames": self.seeds.count,
             "seeding": self.seeds.seeding,
-            "kernel": "Matern 5/2",
-            "length_steps": LENGTH_STEPS if self.length_scale_nm is None else None,
+            "kernel": "Matern 5/2" if self.surrogate == "GP" else None,
+            "length_steps": LENGTH_STEPS if by_steps else None,
             "length_scale_nm": self.length_scale_nm,
             "noise": self.noise,
             "pitch_frames": PITCH,
@@ -89,91 +143,148 @@ class SkoptGP:
         self.step_nm = PITCH * min(context.reference.fov_yx_nm)
         self.seeds.reset(context, self.candidates, rng)
         self.rng = rng
+        self.hedge = Hedge()
 
     def decide(self, situation: Situation) -> Decision | None:
-        measured, targets, known = situation.measured_yx_nm, situation.targets, situation.known
         free = self.candidates.free(self.context, situation)
         if not free.any():
             return None
-        centres = self.candidates.centres_yx_nm
         seed = self.seeds.next(situation, free)
         if seed is not None:
             return seed
-        if known.sum() < 2 or np.ptp(targets[known]) == 0:
-            index = int(self.rng.choice(np.flatnonzero(free)))
+        centres, known = self.candidates.centres_yx_nm, situation.known
+        count = min(self.batch, max(1, situation.left), int(free.sum()))
+        standard = _standardised(situation.targets[known])
+        if standard is None:
+            chosen = self.rng.choice(np.flatnonzero(free), count, replace=False)
             reason = "all targets are equal so far, so it goes anywhere new"
-            return Decision.at(self.context, centres[index], reason)
-        mean, sigma, gain, best = self._belief(measured[known], targets[known])
-        gain = np.where(free, gain, np.nan)
-        index = int(np.nanargmax(gain))
-        if self.acquisition != "LCB" and gain[index] <= 0.0:
-            index = int(np.where(free, sigma, -np.inf).argmax())
+            return Decision.at(self.context, centres[chosen], reason)
+        values, middle, scale = standard
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # kernels at their bounds; duplicates of a person's
+            optimizer = self._told(situation.measured_yx_nm[known], -values)
+            pick = self._ask(optimizer, free)
+            self.hedge = pick.hedge
+            rest = self._lied(optimizer, free, pick, count - 1)
+        mean, sigma = -pick.mean * scale + middle, pick.sigma * scale
+        gain = np.where(free, pick.gain if pick.function == "PI" else pick.gain * scale, np.nan)
+        if pick.function == "LCB":
+            gain += middle
+        words, at = ACQUISITIONS[pick.function][0], pick.index
+        if pick.hopeless:
             reason = "no improvement is expected anywhere, so it goes where it knows least"
         else:
+            highest = "the hedge drew {}, highest" if pick.hedge.gains else "{} is highest"
+            best = -pick.incumbent * scale + middle
             reason = (
-                f"{ACQUISITIONS[self.acquisition][0]} is highest there (mean {mean[index]:.3g} ± "
-                f"{sigma[index]:.2g}, best mean so far {best:.3g})"
+                f"{highest.format(words)} there (mean {mean[at]:.3g} ± {sigma[at]:.2g}, best mean "
+                f"so far {best:.3g})"
+            )
+        if rest:  # one reason, true of each of its frames
+            reason = (
+                f"a batch of {1 + len(rest)} by constant liar ({self.strategy}): at first, {reason}"
             )
         maps = {
             "posterior mean": (mean, "target"),
             "uncertainty": (sigma, "target"),
-            "acquisition": (gain, ACQUISITIONS[self.acquisition][0]),
+            "acquisition": (gain, words),
         }
-        return Decision.at(self.context, centres[index], reason, maps)
+        return Decision.at(self.context, centres[[at, *rest]], reason, maps)
 
-    def _belief(
-        self, measured_yx_nm: Floats, targets: Floats
-    ) -> tuple[Floats, Floats, Floats, float]:
-        """Mean, standard deviation and acquisition at the candidates; the incumbent."""
-        from skopt import Optimizer, acquisition
-        from skopt.learning import GaussianProcessRegressor
-        from skopt.learning.gaussian_process.kernels import ConstantKernel, Matern
+    def _told(self, measured_yx_nm: Floats, values: Floats) -> Any:
+        """skopt's optimizer, fitted to what was measured; values are minimised."""
+        from skopt import Optimizer
         from skopt.space import Real
 
         low = self.candidates.centres_yx_nm.min(axis=0)
         # A square space keeps nm alike along y and x, and with it one length scale.
         span = float(np.ptp(self.candidates.centres_yx_nm, axis=0).max()) or 1.0
-        bounds_nm = self.length_scale_nm or tuple(n * self.step_nm for n in LENGTH_STEPS)
-        least, most = (nm / span for nm in bounds_nm)
-        kernel = ConstantKernel(1.0, (0.01, 100.0)) * Matern(
-            length_scale=float(np.sqrt(least * most)), length_scale_bounds=(least, most), nu=2.5
-        )
         seed = int(self.rng.integers(2**31))
         optimizer = Optimizer(
             [Real(float(low[a]), float(low[a]) + span) for a in (0, 1)],
-            base_estimator=GaussianProcessRegressor(
-                kernel=kernel,
-                normalize_y=True,
-                noise="gaussian" if self.noise is None else self.noise,
-                n_restarts_optimizer=1,
-                random_state=seed,  # skopt seeds only estimators that it makes itself
-            ),
-            n_initial_points=min(self.seeds.count, len(targets)),
+            base_estimator=self._gp(span, seed) if self.surrogate == "GP" else self.surrogate,
+            n_initial_points=1,
             acq_func=self.acquisition,
             acq_optimizer="sampling",
-            acq_optimizer_kwargs={"n_points": 1},
+            acq_optimizer_kwargs={"n_points": 1},  # we look at every candidate instead
             random_state=seed,
         )
-        scale = float(np.std(targets))
+        if self.hedge.gains:  # tell takes the new belief of the proposals off them
+            optimizer.gains_ = np.array(self.hedge.gains)
+            proposed = self.candidates.centres_yx_nm[list(self.hedge.proposals)]
+            optimizer.next_xs_ = list(optimizer.space.transform(proposed.tolist()))
         inside = np.clip(measured_yx_nm, low, low + span)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # kernels at their bounds; duplicates of a person's
-            optimizer.tell(inside.tolist(), (-targets / scale).tolist())
-            model = optimizer.models[-1]
-            points = optimizer.space.transform(self.candidates.centres_yx_nm.tolist())
-            mean, sigma = model.predict(points, return_std=True)
-            # Targets are noisy: the incumbent is the best posterior mean where
-            # something was measured, not the luckiest reading (Wang & de Freitas,
-            # arXiv 1406.7758).
-            measured = optimizer.space.transform(inside.tolist())
-            incumbent = float(model.predict(measured).min())
-            if self.acquisition == "EI":
-                gain = acquisition.gaussian_ei(points, model, incumbent, self.exploration) * scale
-            elif self.acquisition == "PI":
-                gain = acquisition.gaussian_pi(points, model, incumbent, self.exploration)
-            else:
-                gain = -acquisition.gaussian_lcb(points, model, self.exploration) * scale
-        return -mean * scale, sigma * scale, np.asarray(gain), -incumbent * scale
+        optimizer.tell(inside.tolist(), values.tolist())
+        return optimizer
+
+    def _gp(self, span_nm: float, seed: int) -> Any:
+        from skopt.learning import GaussianProcessRegressor
+        from skopt.learning.gaussian_process.kernels import ConstantKernel, Matern
+
+        bounds_nm = self.length_scale_nm or tuple(n * self.step_nm for n in LENGTH_STEPS)
+        least, most = (nm / span_nm for nm in bounds_nm)
+        kernel = ConstantKernel(1.0, (0.01, 100.0)) * Matern(
+            length_scale=float(np.sqrt(least * most)), length_scale_bounds=(least, most), nu=2.5
+        )
+        return GaussianProcessRegressor(
+            kernel=kernel,
+            normalize_y=True,
+            noise="gaussian" if self.noise is None else self.noise,
+            n_restarts_optimizer=1,
+            random_state=seed,  # skopt seeds only estimators that it makes itself
+        )
+
+    def _ask(self, optimizer: Any, free: Bools) -> Pick:
+        """The best free candidate by the surrogate that the optimizer has fitted last."""
+        from skopt import acquisition
+
+        model = optimizer.models[-1]
+        points = optimizer.space.transform(self.candidates.centres_yx_nm.tolist())
+        mean, sigma = model.predict(points, return_std=True)
+        incumbent = float(model.predict(optimizer.space.transform(optimizer.Xi)).min())
+        believed = SimpleNamespace(predict=lambda _, return_std: (mean, sigma))  # not anew for each
+        xi = XI if self.acquisition == "gp_hedge" else self.exploration
+        by = {
+            "EI": lambda: acquisition.gaussian_ei(points, believed, incumbent, xi),
+            "PI": lambda: acquisition.gaussian_pi(points, believed, incumbent, xi),
+            "LCB": lambda: -acquisition.gaussian_lcb(points, believed, self.exploration),
+        }
+        functions = optimizer.cand_acq_funcs_
+        gains = [np.asarray(by[f]()) for f in functions]
+        hopeless = [
+            f != "LCB" and g[free].max() <= 0.0 for f, g in zip(functions, gains, strict=True)
+        ]
+        chosen = [
+            self._best(sigma if no else g, free) for g, no in zip(gains, hopeless, strict=True)
+        ]
+        hedge, k = Hedge(), 0
+        if self.acquisition == "gp_hedge":
+            hedge = Hedge(tuple(optimizer.gains_.tolist()), tuple(chosen))
+            optimizer.next_xs_ = list(points[chosen])
+            weights = np.exp(optimizer.eta * (optimizer.gains_ - optimizer.gains_.max()))
+            k = int(self.rng.choice(len(functions), p=weights / weights.sum()))
+        return Pick(
+            chosen[k], functions[k], mean, sigma, gains[k], incumbent, bool(hopeless[k]), hedge
+        )
+
+    def _lied(self, optimizer: Any, free: Bools, first: Pick, count: int) -> list[int]:
+        """The ``count`` candidates after the first, each chosen after a lie about the last."""
+        left, last, rest = free.copy(), first.index, list[int]()
+        for _ in range(count):
+            left[last] = False
+            told = optimizer.yi
+            lies = {"cl_min": min(told), "cl_mean": np.mean(told), "cl_max": max(told)}
+            place = self.candidates.centres_yx_nm[last].tolist()
+            optimizer.tell(place, float(lies[self.strategy]))
+            last = self._ask(optimizer, left).index
+            rest.append(last)
+        return rest
+
+    def _best(self, values: Floats, free: Bools) -> int:
+        there = np.flatnonzero(free)
+        of = values[there]
+        equal = there[of >= of.max() - TIE * np.ptp(of)]
+        return int(equal[0] if len(equal) == 1 else self.rng.choice(equal))
 
     def steer(self, exploration: float) -> None:
         if not (is_number(exploration) and 0 <= exploration < inf):
@@ -185,24 +296,60 @@ class SkoptGP:
             "rng": self.rng.bit_generator.state,
             "seeds": self.seeds.save(),
             "exploration": self.exploration,
+            "gains": list(self.hedge.gains),
+            "proposals": list(self.hedge.proposals),
         }
 
     def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
         self.rng.bit_generator.state = state["rng"]
         self.seeds.restore(state["seeds"])
         self.exploration = float(state["exploration"])
+        self.hedge = Hedge(tuple(state["gains"]), tuple(state["proposals"]))
 
 
-def _bounds(length_scale_nm: Sequence[float]) -> tuple[float, float]:
-    """The two bounds of a length scale; ValueError where they are none."""
-    try:
-        least, most = length_scale_nm
-        sound = is_number(least) and is_number(most) and 0 < least < most < inf
-    except (TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise ValueError(
-            f"length_scale_nm is {length_scale_nm!r}; it must be two lengths in nm above 0, the "
-            "smaller one first"
-        )
-    return float(least), float(most)
+@dataclass(frozen=True)
+class Hedge:
+    """What skopt's hedge carries from one decision to the next.
+
+    Attributes:
+        gains: of EI, LCB and PI, in skopt's order; the softmax of them is the
+            probability of each.  Empty where nothing is hedged.
+        proposals: the candidate that each has proposed last.
+    """
+
+    gains: tuple[float, ...] = ()
+    proposals: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """One choice, and the belief behind it, in units of the values that skopt was told.
+
+    Attributes:
+        index: of the candidate.
+        function: the acquisition that has chosen it.
+        mean, sigma, gain: (n,) of the surrogate, and the acquisition, larger is better.
+        incumbent: the least mean where something was measured.
+        hopeless: the acquisition is 0 everywhere, so that sigma has chosen.
+        hedge: for the next decision.
+    """
+
+    index: int
+    function: str
+    mean: Floats
+    sigma: Floats
+    gain: Floats
+    incumbent: float
+    hopeless: bool
+    hedge: Hedge
+
+
+def _standardised(targets: Floats) -> tuple[Floats, float, float] | None:
+    """Targets (n,) of mean 0 and deviation 1, and their own two; None where they are all equal."""
+    if len(targets) < 2:
+        return None
+    top = float(np.abs(targets).max()) or 1.0  # so that no finite target is too large to square
+    middle, scale = float(np.mean(targets / top)), float(np.std(targets / top))
+    if scale < EQUAL:
+        return None
+    return (targets / top - middle) / scale, middle * top, scale * top

@@ -10,6 +10,7 @@ import pytest
 from stemscout.agents.navigation.acquisition import ACQUISITIONS
 from stemscout.agents.navigation.batches import spread
 from stemscout.agents.navigation.bayesian import Bayesian
+from stemscout.agents.navigation.deep import DeepBayesian
 from stemscout.agents.navigation.gp import Belief
 from stemscout.agents.navigation.kernels import KERNELS
 from stemscout.agents.navigation.navigator import Candidates
@@ -20,6 +21,7 @@ BELIEVERS = {
     "search": Search,
     "ens": lambda **o: NonmyopicSearch(closely=6, **o),
     "novelty": Novelty,
+    "deep": lambda **o: DeepBayesian(steps=3, **o),
 }
 
 
