@@ -21,7 +21,7 @@ from .leaderboard import Row, Scores
 from .results import Results, row_of
 from .rivals import not_installed
 from .statistics import Interval
-from .suite import Suite, load_suite
+from .suite import Suite, label_of, load_suite
 from .tables import Cell, Rows
 from .targets import ANALYTIC, IMAGES, missing
 
@@ -119,7 +119,9 @@ def standings(folders: Sequence[Path]) -> list[Standing]:
         results = Results(folder)
         if not results.hunts:
             raise ValueError(f"{str(folder)!r} holds results of agents, and not of navigators")
+        labels = [label_of(a) for a in results.suite["agents"]]
         rows = [row_of(r) for r in results.records()]
+        rows.sort(key=lambda r: labels.index(r["agent"]))  # as the suite has them, not their files
         first = [name for name, options in results.suite["variants"] if options.get("told")]
         for variant, _ in results.suite["variants"]:
             if variant not in first:

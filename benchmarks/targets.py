@@ -47,7 +47,7 @@ NOISE = 0.05  # of the peak
 SIGMA, NARROW, THIN = 2.6, 1.3, 1.0  # steps
 HALF = float(np.sqrt(2 * np.log(2)))  # sigmas from the peak to half of it
 BUMPS, APART = 20, 7.0  # how many, and steps between them at least
-CLUSTERS, MEMBERS, SPREAD, CLOSE = 4, 15, 4.0, 2.5
+CLUSTERS, MEMBERS, SPREAD, CLOSE = 4, 15, 3.0, 2.5
 SEGMENT, CELL, TINY = 4.0, 8, 4  # steps, steps, candidates
 TRIES = 10_000
 FOLDER = "STEMSCOUT_IMAGES"
@@ -188,7 +188,7 @@ def _needle(name: str, seed: int) -> Target:
 
 def _clustered(name: str, seed: int) -> Target:
     rng = _rng(name, seed, 0)
-    middles = _apart(lambda: rng.uniform(0, SIDE - 1, 2), CLUSTERS, 5 * SPREAD / 2, 2 * SPREAD)
+    middles = _apart(lambda: rng.uniform(0, SIDE - 1, 2), CLUSTERS, 4 * SPREAD, 2 * SPREAD)
 
     def around(middle: Floats) -> Floats:
         return rng.normal(middle, SPREAD)

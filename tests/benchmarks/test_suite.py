@@ -27,7 +27,8 @@ GOOD = {
 @pytest.mark.parametrize("name", suites())
 def test_suites_of_the_package_are_valid(name):
     suite = load_suite(name)
-    assert set(suite.labels) >= {"random", "oracle"}  # what a position lies between
+    if not suite.hunts:
+        assert set(suite.labels) >= {"random", "oracle"}  # what a position lies between
     assert suite.split == "test"
     assert suite.about
 
