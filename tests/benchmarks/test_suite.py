@@ -207,7 +207,7 @@ def test_merged_keys_may_be_set_anew(tmp_path):
 
 def test_unknown_suites_list_the_known():
     with pytest.raises(
-        ValueError, match="unknown suite 'all'; there are: exact, half, matrix, robustness"
+        ValueError, match="unknown suite 'all'; there are: exact, half, matrix, navigation"
     ):
         load_suite("all")
 
