@@ -394,7 +394,7 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("simulate", "graphene", "--out", "w.png"), "must end in one of .npz, .hspy, .tif"),
         (
             ("bench", "run", "nothing"),
-            "unknown suite 'nothing'; there are: exact, half, matrix, robustness",
+            "unknown suite 'nothing'; there are: exact, half, matrix, navigation",
         ),
         (("bench", "report", "here", "--only", "heat"), "unknown figure 'heat'; there are: positi"),
         (("bench", "compare", "here", "there"), "'here' holds no results of a suite"),

@@ -25,6 +25,7 @@ from stemscout.benchmarks.results import Results, read_table
 from stemscout.benchmarks.runner import run_suite
 from stemscout.benchmarks.suite import load_suite, suite_of
 from stemscout.benchmarks.targets import TARGETS
+from stemscout.commands import bench
 
 SUITE = {
     "version": 1,
@@ -160,6 +161,32 @@ def test_results_of_agents_have_no_such_table(tmp_path):
     suite = load_suite("smoke")
     with pytest.raises(ValueError, match="holds results of agents, and not of navigators"):
         standings([Results(tmp_path / "agents", suite).folder])
+
+
+def test_one_command_runs_the_suites_into_a_folder_each_and_prints_one_table(
+    tmp_path, monkeypatch, capsys
+):
+    few = suite_of("few", {**SUITE, "specimens": 1})
+    times = suite_of("times", {**TIMED, "variants": TIMED["variants"][-1:]})
+    wanted = [(few, ["gpcam is left out: not installed"]), (times, [])]
+    monkeypatch.setattr(navigation, "suites", lambda seeds: wanted)
+    bench.navigation(out=tmp_path / "all", scheduler="1", seeds=None, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["left_out"] == ["gpcam is left out: not installed"]
+    assert [(r["group"], r["navigator"]) for r in told["rows"]] == [
+        (group, navigator)
+        for group in ("bumps", "flat", "told first")
+        for navigator in ("grid", "random")
+    ]
+    assert told["rows"][0]["found"]["100"]["value"] > 0
+    assert set(told["rows"][0]["median_ms"]) == {"50", "100", "500"}
+    assert Results(tmp_path / "all" / "few").records()
+    before = sorted(p.stat().st_mtime_ns for p in (tmp_path / "all").rglob("*.json.gz"))
+    bench.navigation(out=tmp_path / "all", scheduler="1", seeds=None, as_json=False)
+    printed = capsys.readouterr().out
+    assert "over grid" in printed
+    assert "Figures stand side by side at 50, 100, 200, 500 observations" in printed
+    assert before == sorted(p.stat().st_mtime_ns for p in (tmp_path / "all").rglob("*.json.gz"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
