@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import signature
@@ -185,16 +185,32 @@ def make_agent(name: str, **options: Any) -> Agent:
             f"unknown agent {name!r}; there are: {', '.join(AGENTS)}; or name a class of your own "
             "as module:Class"
         )
-    entry = AGENTS[name]
+    agent: Agent = make(name, AGENTS[name], options)
+    return agent
+
+
+def make_navigator(name: str, **options: Any) -> Navigator:
+    """A navigator alone, by its name, as those who give it targets themselves need it.
+
+    Raises:
+        ValueError: an unknown name or option; the message lists the known ones.
+    """
+    if name not in NAVIGATORS:
+        raise ValueError(f"unknown navigator {name!r}; there are: {', '.join(NAVIGATORS)}")
+    navigator: Navigator = make(name, NAVIGATORS[name], options)
+    return navigator
+
+
+def make(name: str, entry: Entry, options: Mapping[str, Any]) -> Any:
+    """What an entry of a table stands for; ValueError where an option is unknown or wrong."""
     unknown = set(options) - set(entry.options)
     if unknown:
         known = ", ".join(entry.options) or "none"
         raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; it has: {known}")
     try:
-        agent: Agent = entry.make(**options)
+        return entry.make(**options)
     except TypeError as error:  # an option of the wrong kind
         raise ValueError(f"{name}: {error}") from error
-    return agent
 
 
 def _own(name: str, options: dict[str, Any]) -> Agent:

@@ -112,7 +112,7 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
                 raise ValueError(f"it chooses its own frames, and the track is {job.track}")
             _compiled(env, job)
         except Exception as error:
-            return given_up(job, _said(error))
+            return given_up(job, said(error))
         experiment = Experiment(env, agent, job.specimen, explain=False)
         known: dict[str, int] = {}
         most = 0
@@ -130,7 +130,7 @@ def run_job(job: Job, patience_s: float = PATIENCE_S) -> Record:
             if not ended.startswith("failed"):
                 (trace.target,) = patiently(iter([agent]), patience_s, lambda of: _asked(of, env))
         except Exception as error:
-            ended = f"failed: {_said(error)}"
+            ended = f"failed: {said(error)}"
         if not trace.requests:  # it may have failed before there was an episode
             env.reset(seed=job.specimen)
         scores = grades(env.episode, env.truth, trace, job, claims=_claims(agent))
@@ -303,7 +303,7 @@ def _claims(agent: Agent) -> bool:
     return type(agent).findings is not Agent.findings
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """An error in one line, with where it was raised."""
     if isinstance(error, Hangs):
         return str(error)

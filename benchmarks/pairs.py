@@ -45,9 +45,14 @@ def held_in(folder: str | Path) -> Held:
     """What a folder holds.
 
     Raises:
-        ValueError: no results, or no finished episode.
+        ValueError: no results, no finished episode, or hunts of navigators.
     """
     results = Results(folder)
+    if results.hunts:
+        raise ValueError(
+            f"{str(folder)!r} holds hunts of navigators, and only episodes are compared; "
+            "`stemscout bench navigation` sets navigators beside each other"
+        )
     episodes: dict[Place, Episode] = {}
     made: dict[str, set[str]] = {}
     for record in results.records():

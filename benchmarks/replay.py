@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..agents.catalogue import AGENTS, make_agent
-from .episode import replayed
+from .jobs import replayed
 from .results import Results
 
 CLOSE = 1e-6  # elsewhere; on the same platform and versions replays agree to the bit

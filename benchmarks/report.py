@@ -43,7 +43,7 @@ def write_report(folder: str | Path, command: str) -> Path:
     """
     from jinja2 import Environment, select_autoescape
 
-    results = Results(folder)
+    results = _of_agents(folder)
     records = results.records()
     rows = [row_of(r) for r in records]
     scores = Scores(rows, results.suite.get("population", True))
@@ -108,7 +108,7 @@ def write_figure(folder: str | Path, name: str) -> list[Path]:
             f"unknown figure {name!r}; there are: {', '.join(PLATES)}, and those of episodes, "
             "such as graphenedefects-best"
         )
-    results = Results(folder)
+    results = _of_agents(folder)
     records = results.records()
     rows = [row_of(r) for r in records]
     scores = Scores(rows, results.suite.get("population", True))
@@ -120,6 +120,17 @@ def write_figure(folder: str | Path, name: str) -> list[Path]:
     if not isinstance(plate, Plate):
         raise ValueError(f"{str(folder)!r} has no figure {name}: {plate}")
     return plate.write(parts, name)
+
+
+def _of_agents(folder: str | Path) -> Results:
+    """Results that a page can show."""
+    results = Results(folder)
+    if results.hunts:
+        raise ValueError(
+            f"{str(folder)!r} holds hunts of navigators, which have a table and no page; "
+            "`stemscout bench navigation` prints it"
+        )
+    return results
 
 
 def _by_condition(scores: Scores, entries: Sequence[Entry]) -> list[dict[str, Any]]:

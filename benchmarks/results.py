@@ -19,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 from .compact import FORMAT, pack, unpack
+from .contest import PREFIX
 from .made import code_of, made
 from .suite import Job, Suite
 
@@ -111,6 +112,11 @@ class Results:
         """Every episode of the suite."""
         fields = Suite.__dataclass_fields__
         return Suite(**{k: self.suite[k] for k in fields if k in self.suite}).jobs()
+
+    @property
+    def hunts(self) -> bool:
+        """They are of navigators on targets, and not of agents on specimens."""
+        return bool(self.suite["environments"][0].startswith(PREFIX))
 
     def strangers(self) -> list[str]:
         """Files that are no whole record of an episode of the suite; no table counts them."""

@@ -16,7 +16,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
-from .episode import PATIENCE_S, given_up, run_job
+from .episode import PATIENCE_S
+from .jobs import given_up, run_job
 from .lock import alone_in
 from .made import code_of, made
 from .results import Results, packed

@@ -17,6 +17,9 @@ A suite is a YAML file with these keys (those with a default may be left out):
 | `survey`       | `none` or `low`, for all agents                                 | `none`        |
 | `variants`     | named sets of environment options, each its own condition       | one, `as is`  |
 | `population`   | specimens are a sample of others; if not, no intervals are told | `true`        |
+
+Where the environments are targets, such as `navigation/bumps`, navigators alone are compared;
+the head of `contest.py` tells what such a suite holds.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from ..agents.catalogue import make_agent
 from ..envs.numbers import is_number
 from ..envs.registration import ENVIRONMENTS, make_env
 from ..simulators.world import split_index
+from . import contest
 
 FOLDER = Path(__file__).parent / "suites"
 TRACKS = ("fixed-frame", "free-frame")
@@ -95,6 +99,11 @@ class Job:
         """What is averaged over separately: a stratum."""
         return self.environment, self.difficulty, self.variant
 
+    @property
+    def hunts(self) -> bool:
+        """It is a navigator on a target, and no episode."""
+        return self.environment.startswith(contest.PREFIX)
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -123,13 +132,19 @@ class Suite:
         return _digest({k: v for k, v in asdict(self).items() if k not in without})
 
     @property
+    def hunts(self) -> bool:
+        """Navigators are compared on targets, and no agents on specimens."""
+        return self.environments[0].startswith(contest.PREFIX)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The agents' names in tables, in order."""
         return tuple(label_of(a) for a in self.agents)
 
     def jobs(self) -> list[Job]:
-        """Every episode of it, each condition's yardstick first."""
+        """Every episode of it, each condition's yardstick first where there is one."""
         raster: dict[str, Any] = {"name": RASTER}
+        yardsticks = [] if self.hunts else [(raster, RASTER, True)]
         contestants = [(a, label_of(a), False) for a in self.agents]
         return [
             Job(
@@ -150,7 +165,7 @@ class Suite:
             for environment in self.environments
             for difficulty in self.difficulties
             for variant, options in self.variants
-            for agent, label, yardstick in [(raster, RASTER, True), *contestants]
+            for agent, label, yardstick in [*yardsticks, *contestants]
             for specimen in self.specimens
         ]
 
@@ -310,6 +325,13 @@ def _check(suite: Suite) -> None:
             f"{suite.budget:g}, and stand there once"
         )
     split_index(suite.split)
+    if suite.hunts:
+        contest.check(suite, {k: f.default for k, f in Suite.__dataclass_fields__.items()})
+    else:
+        _check_episodes(suite)
+
+
+def _check_episodes(suite: Suite) -> None:
     unknown = [e for e in suite.environments if e not in list(ENVIRONMENTS)]
     if unknown:
         raise ValueError(

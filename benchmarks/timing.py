@@ -1,4 +1,4 @@
-"""How long one environment step and one decision take."""
+"""How long one environment step takes, and its parts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..agents.catalogue import make_agent
-from ..agents.experiment import Experiment
-from ..agents.navigation.navigator import Situation
-from ..agents.navigation.skopt_engine import SkoptBO
 from ..envs.registration import make_env
-from .threads import one_thread
 
 STEPS = 300
 WARM = 20
@@ -65,30 +60,4 @@ def step_times(env_id: str, seed: int = 0) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     expected = np.full(request.shape_yx, max(float(episode.history[-1].image.mean()), 0.1))
     times["NumPy's Poisson draw of one frame"] = median_us(lambda: rng.poisson(expected))
-    return times
-
-
-def decision_seconds(
-    observations: tuple[int, ...] = (50, 200), repeats: int = 5
-) -> dict[int, float]:
-    """Median seconds of one GP-BO decision of ``linear-bo``'s navigator after so many frames."""
-    env = make_env("StemScout/GrapheneDefects-v0", budget=1.0)
-    env.reset(seed=0)
-    context = Experiment(env, make_agent("random")).context()
-    times = {}
-    with one_thread():
-        for count in observations:
-            taken = []
-            for k in range(repeats):
-                rng = np.random.default_rng(k)
-                navigator = SkoptBO()
-                navigator.reset(context, rng)
-                centres = navigator.candidates.centres_yx_nm
-                chosen = centres[rng.choice(len(centres), count, replace=False)]
-                target = np.sin(chosen[:, 0] / 3) * np.cos(chosen[:, 1] / 4)
-                target += 0.1 * rng.normal(size=count)
-                began = time.perf_counter()
-                navigator.decide(Situation(chosen, target, np.ones(count), 1))
-                taken.append(time.perf_counter() - began)
-            times[count] = float(np.median(taken))
     return times

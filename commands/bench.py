@@ -39,9 +39,9 @@ def bench_run(
     as_json: AsJson = False,
 ) -> None:
     """Every agent of a suite on the same specimens; given again, it finishes the rest."""
+    from ..benchmarks import navigation
     from ..benchmarks.leaderboard import Scores, leaderboard
-    from ..benchmarks.results import Results, row_of
-    from ..benchmarks.runner import run_suite
+    from ..benchmarks.results import row_of
     from ..benchmarks.suite import load_suite
     from ..simulators.schedulers import check_scheduler
 
@@ -49,14 +49,49 @@ def bench_run(
         check_scheduler(scheduler)
     if not 0 < patience < inf:
         raise ValueError(f"a patience of {patience:g} s; it must be above 0, and finite")
-    wanted = load_suite(suite)
-    results = Results(out or Path("results") / wanted.name, wanted, suite)
-    with terminal.episodes() as report:
-        run_suite(wanted, results, scheduler, patience, report, mixed)
-    table = results.write_table()
+    wanted, left_out = navigation.at_hand(load_suite(suite))
+    folder = out or Path("results") / wanted.name
+    results = _run(wanted, folder, left_out, scheduler, suite, patience, mixed)
+    if wanted.hunts:
+        _print_standings([folder], left_out, as_json)
+        return
     entries = leaderboard(Scores([row_of(r) for r in results.records()], wanted.population))
-    terminal.console().print(f"{len(results.records())} episodes in {table}")
     terminal.table([_line(e) for e in entries], as_json)
+
+
+def _run(
+    suite: Any,
+    folder: Path,
+    left_out: list[str],
+    scheduler: str | None,
+    given: str,
+    patience: float = 300.0,
+    mixed: bool = False,
+) -> Any:
+    """Run what is missing of a suite, and write its table."""
+    from ..benchmarks.results import Results
+    from ..benchmarks.runner import run_suite
+
+    results = Results(folder, suite, given)
+    for sentence in left_out:
+        terminal.console().print(sentence)
+    with terminal.episodes() as report:
+        run_suite(suite, results, scheduler, patience, report, mixed)
+    table = results.write_table()
+    terminal.console().print(f"{len(results.records())} episodes in {table}")
+    return results
+
+
+def _print_standings(folders: list[Path], left_out: list[str], as_json: bool) -> None:
+    """One table of navigators, and what has to be known of it."""
+    from ..benchmarks import navigation
+
+    found = navigation.standings(folders)
+    if as_json:
+        terminal.listing({"rows": [s.plain for s in found], "left_out": left_out}, True)
+        return
+    terminal.table(navigation.lines(found), False)
+    terminal.paragraphs(["", *navigation.remarks(found), *left_out])
 
 
 @app.command(
@@ -173,13 +208,38 @@ def throughput(
         terminal.listing(parts, False, "µs")
 
 
-@app.command(epilog="Example: stemscout bench navigation")
-def navigation(as_json: AsJson = False) -> None:
-    """Time of one Bayesian-optimisation decision."""
-    from ..benchmarks.timing import decision_seconds
+@app.command(
+    epilog="Examples: stemscout bench navigation   |   stemscout bench navigation --seeds 5 "
+    "--out results/few --json"
+)
+def navigation(
+    out: Annotated[Path, typer.Option(help="Folder for the three suites.")] = Path(
+        "results/navigation"
+    ),
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="A number of workers, or the address of a Dask scheduler."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(parser=whole, metavar="INTEGER", help="Only the first so many seeds."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Navigators and rivals on targets whose truth is known; given again, it finishes the rest."""
+    from ..benchmarks import navigation as contest
+    from ..simulators.schedulers import check_scheduler
 
-    times = {f"after {n} observations": round(s, 3) for n, s in decision_seconds().items()}
-    terminal.listing(times, as_json, "s")
+    if scheduler is not None:
+        check_scheduler(scheduler)
+    said: list[str] = []
+    folders = []
+    for suite, left_out in contest.suites(seeds):
+        folder = out / suite.name
+        _run(suite, folder, [s for s in left_out if s not in said], scheduler, suite.name)
+        said += [s for s in left_out if s not in said]
+        folders.append(folder)
+    _print_standings(folders, said, as_json)
 
 
 @app.command("simulate", epilog="Example: stemscout bench simulate --specimen graphene")

@@ -48,7 +48,7 @@ def test_without_a_survey_there_is_none(context):
 
 
 def test_pictures_of_frames_leave_the_candidate_itself_out(context):
-    """A frame half a frame to the right shows in the right; the candidate's own never does."""
+    """A frame further to the right shows in the right; the candidate's own never does."""
     candidates = Candidates.of(context())
     at = 7 * 23 + 11  # (0, 0)
     rng = np.random.default_rng(0)
@@ -59,8 +59,8 @@ def test_pictures_of_frames_leave_the_candidate_itself_out(context):
     shown = of_frames(context(), candidates, there)
     assert shown.shape == (345, 3, SIDE, SIDE)
     seen = shown[at, 2]
-    assert not seen[:, :8].any(), "its own frame, and nothing to the left"
-    assert seen[4:8, 9:].all(), "the other begins 1.5 nm to the right, four cells and a half"
+    assert not seen[:, :10].any(), "its own frame, and nothing to the left"
+    assert seen[4:8, 10:].all(), "the other begins 1.5 nm to the right, four cells on"
     other = frame(context().reference.at((0.0, 0.0)), np.full((32, 32), 99.0))
     assert np.array_equal(of_frames(context(), candidates, [other])[at, 2], np.zeros((12, 12)))
     assert not of_frames(context(), candidates, []).any()
