@@ -84,7 +84,7 @@ def path(fig: Figure, axes: Axes, footprints_yx_nm: Floats) -> None:
     style.colour_bar(fig, mappable, axes, "frame number", MaxNLocator(6, integer=True))
 
 
-def _footprints(episode: Episode) -> Floats:
+def footprints(episode: Episode) -> Floats:
     """Of the frames (n, 4, 2), by what the instrument reports."""
     still = ((f.state.beam_shift_yx_nm, f.state.stage_yx_nm) for f in episode.history)
     shifts = np.array([np.subtract(shift, stage) for shift, stage in still]).reshape(-1, 1, 2)
@@ -106,7 +106,7 @@ def specimen_seen(
         axes[0].set_title("The specimen as seen")
         axes[1].set_title("The path over it")
         if episode.history:
-            path(fig, axes[1], _footprints(episode))
+            path(fig, axes[1], footprints(episode))
             style.legend_below(axes[1])
         if specimen is not None and seen is not None:
             axes[2].set_title("The truth, for comparison")
@@ -115,7 +115,7 @@ def specimen_seen(
         return style.png(fig)
 
 
-def _show_map(fig: Figure, axes: Axes, title: str, field: FieldMap, cmap: str) -> None:
+def show_map(fig: Figure, axes: Axes, title: str, field: FieldMap, cmap: str) -> None:
     step = [np.diff(a).min() / 2 if len(a) > 1 else 0.5 for a in (field.y_nm, field.x_nm)]
     image = axes.pcolormesh(
         _edges(field.x_nm, step[1]),
@@ -157,7 +157,7 @@ def maps(
     """Each map by its name in a panel of its own, and the point chosen by them."""
     colours = (style.BELIEF, style.UNCERTAINTY, "inferno")
     for k, (axes, (name, field)) in enumerate(zip(panels, of.items(), strict=True)):
-        _show_map(fig, axes, name[0].upper() + name[1:], field, colours[k % 3])
+        show_map(fig, axes, name[0].upper() + name[1:], field, colours[k % 3])
         y, x = at_yx_nm
         axes.plot(x, y, "P", ms=9, mfc="#ff5555", mec="white", mew=1.0)
 

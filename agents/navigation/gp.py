@@ -269,14 +269,11 @@ class LatticeGP:
         left = self._own(cov) - (rows**2).sum(axis=0)
         return self.constant + self._weights @ rows, self.scale * np.sqrt(np.maximum(left, 0.0))
 
-    def covariance(self, indices: NDArray[np.int64]) -> Floats:
+    def covariance(self, some: NDArray[np.int64]) -> Floats:
         """Between some candidates (m,) and all: (m, n), in squared units of the target."""
-        k = self._count
-        centres = self.candidates.centres_yx_nm
-        prior = self._correlate(
-            centres[indices], self.covariates[indices], centres, self.covariates
-        )
-        return self.scale**2 * (prior - self._rows[:k, indices].T @ self._rows[:k])
+        rows, centres = self._rows[: self._count], self.candidates.centres_yx_nm
+        prior = self._correlate(centres[some], self.covariates[some], centres, self.covariates)
+        return self.scale**2 * (prior - rows[:, some].T @ rows)
 
     def noise_at_reference(self) -> float:
         """Variance of the noise of a reference frame's target, in its squared unit."""

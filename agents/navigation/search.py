@@ -106,7 +106,8 @@ class NonmyopicSearch(Search):
     possible reading all frames that are left are spent at once on the likeliest candidates;
     a candidate's value is its own probability and the expected sum of theirs.  So it looks
     around while there is much left to spend, and gathers at the end.  Only the likeliest and
-    the least known candidates are looked at so closely, and readings are three: the
+    the least known candidates are looked at so closely, the rest of the budget goes to the
+    likeliest of each neighbourhood that one frame accounts for, and readings are three: the
     nodes of a Gauss-Hermite rule.
 
     Args:
@@ -117,7 +118,7 @@ class NonmyopicSearch(Search):
     name = "ens"
     unit = "hits to come"
 
-    def __init__(self, closely: int = 24, **options: Any) -> None:
+    def __init__(self, closely: int = 16, **options: Any) -> None:
         super().__init__(**options)
         if not (is_number(closely, Integral) and closely >= 1):
             raise ValueError(f"closely is {closely!r}; it must be an integer, at least 1")
@@ -132,15 +133,6 @@ class NonmyopicSearch(Search):
         left = situation.left - 1
         if left < 1:
             return own
-        chosen = self._promising(own, belief, free)
-        to_come = self._to_come(chosen, belief, free, situation, left)
-        # Those not looked at keep their order below all that were.
-        values = own - 1.0 + float(to_come.min())
-        values[chosen] = own[chosen] + to_come
-        return values
-
-    def _promising(self, own: Floats, belief: Belief, free: Bools) -> NDArray[np.int64]:
-        """The likeliest, and among the rest the least known: half of each, spread."""
         size = max(1, self.block(belief))
         likely, unknown = np.where(free, own, -inf), np.where(free, belief.sigma, -inf)
         best = _block_best(likely, self.candidates.shape, size)
@@ -149,7 +141,12 @@ class NonmyopicSearch(Search):
         top = best[np.argsort(-likely[best], kind="stable")][:half]
         rest = least[np.argsort(-unknown[least], kind="stable")][: self.closely - half]
         chosen = np.unique(np.concatenate([top, rest]))
-        return np.asarray(chosen[free[chosen]])
+        chosen = chosen[free[chosen]]
+        to_come = self._to_come(chosen, belief, free, size, left)
+        # Those not looked at keep their order below all that were.
+        values = own - 1.0 + float(to_come.min())
+        values[chosen] = own[chosen] + to_come
+        return np.asarray(values)
 
     def block(self, belief: Belief) -> int:
         """Candidates to a side of what one frame accounts for."""
@@ -158,32 +155,30 @@ class NonmyopicSearch(Search):
         return max(1, round(belief.length_nm / self.step_nm))
 
     def _to_come(
-        self,
-        chosen: NDArray[np.int64],
-        belief: Belief,
-        free: Bools,
-        situation: Situation,
-        left: int,
+        self, chosen: NDArray[np.int64], belief: Belief, free: Bools, size: int, left: int
     ) -> Floats:
-        """Expected hits (m,) of the frames that are left, once a chosen one was measured."""
+        """Expected hits (m,) of the frames that are left, once a chosen one was measured.
+
+        They go to the best of the squares of ``size`` candidates a side, one to each.
+        """
         nodes, weights = np.polynomial.hermite_e.hermegauss(3)
-        weights = weights / weights.sum()
         across = self.gp.covariance(chosen)
-        own = across[np.arange(len(chosen)), chosen] + self.gp.noise_at_reference()
-        own = np.maximum(own, 1e-300)
+        own = np.maximum(belief.sigma[chosen] ** 2 + self.gp.noise_at_reference(), 1e-300)
+        gain = across / own[:, None]
+        sigma = np.sqrt(np.maximum(belief.sigma**2 - gain * across, 0.0))
+        sigma = np.maximum(sigma, 1e-9 * belief.scale)
+        steps = gain * np.sqrt(own)[:, None] / sigma
+        above = (belief.mean - self.threshold) / sigma
         fresh = np.where(free, self.fresh, 0.0)
-        size = self.block(belief)
-        to_come = np.zeros(len(chosen))
-        for m, index in enumerate(chosen):
-            gain = across[m] / own[m]
-            sigma = np.sqrt(np.maximum(belief.sigma**2 - gain * across[m], 0.0))
-            sigma = np.maximum(sigma, 1e-9 * belief.scale)
-            for node, weight in zip(nodes, weights, strict=True):
-                mean = belief.mean + gain * (node * np.sqrt(own[m]))
-                worth = normal_share((mean - self.threshold) / sigma) * fresh
-                worth[index] = 0.0
-                to_come[m] += weight * _best_sum(worth, self.candidates.shape, size, left)
-        return to_come
+        expected = np.zeros(len(chosen))
+        for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+            worth = normal_share(above + node * steps) * fresh
+            worth[np.arange(len(chosen)), chosen] = 0.0
+            best = block_greatest(worth, self.candidates.shape, size)
+            count = min(left, best.shape[1])
+            rest = best.shape[1] - count
+            expected += weight * np.partition(best, rest - (rest > 0), axis=1)[:, rest:].sum(axis=1)
+        return expected
 
     def why(self, index: int, belief: Belief, values: Floats) -> str:
         return (
@@ -322,13 +317,9 @@ def _block_best(values: Floats, shape: tuple[int, int], size: int) -> NDArray[np
     return np.asarray(order[first])
 
 
-def _best_sum(worth: Floats, shape: tuple[int, int], size: int, count: int) -> float:
-    """Sum of the ``count`` greatest, one from each square of candidates."""
-    field = worth.reshape(shape)
-    rows, columns = (-(-n // size) * size for n in shape)
-    if (rows, columns) != shape:
-        field = np.pad(field, ((0, rows - shape[0]), (0, columns - shape[1])))
-    best = field.reshape(rows // size, size, columns // size, size).max(axis=(1, 3)).ravel()
-    if count >= len(best):
-        return float(best.sum())
-    return float(np.partition(best, len(best) - count)[len(best) - count :].sum())
+def block_greatest(values: Floats, shape: tuple[int, int], size: int) -> Floats:
+    """Of (m, n) values of candidates, the greatest in each square of them: (m, squares)."""
+    field = values.reshape(len(values), *shape)
+    down, across = (np.arange(0, n, size) for n in shape)
+    greatest_rows = np.maximum.reduceat(field, down, axis=1)
+    return np.maximum.reduceat(greatest_rows, across, axis=2).reshape(len(values), -1)

@@ -279,7 +279,7 @@ def test_lengths_that_are_none(options, sentence):
 
 def test_who_may_hunt():
     assert contestant("grid").name == "grid"
-    assert contestant("bo", acquisition="LCB").acquisition == "LCB"
+    assert contestant("bo", acquisition="UCB").acquisition == "UCB"
     with pytest.raises(ValueError, match=r"unknown navigator 'chess'; there are: .*botorch"):
         contestant("chess")
     with pytest.raises(ValueError, match="unknown navigator 'botorch'; there are: raster"):
