@@ -38,7 +38,8 @@ def demo(seed: Seed = 0, out: Out = None, as_json: AsJson = False) -> None:
     rich_help_panel=RUN,
     epilog="Examples:  stemscout run --image nio.png --pixel-nm 0.046 --agent linear-bo "
     "--budget 0.2 --out runs/nio   |   stemscout run --env StemScout/GrapheneDefects-v0 "
-    "--agent grid --out runs/g",
+    "--agent grid --out runs/g   |   stemscout run --env StemScout/NiOPillars-v0 "
+    "--agent linear-search --option counts=regions --option batch=3",
 )
 def run(
     env: Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")] = None,
@@ -79,6 +80,16 @@ def run(
     decomposition: Annotated[
         str | None, typer.Option(help="pca (default), svd, nmf or ica; for linear-bo.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="grid (default), skopt or deep; for agents that end in -bo.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Any option of the agent, as a suite has it; may be given several times.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """One agent on one microscope until the budget is spent."""
@@ -102,7 +113,8 @@ def run(
                 raise ValueError(f"{name} only goes with --image")
         options = {k: v for k, v in simulated.items() if v is not None}
         options.setdefault("split", "test")
-    wishes = {"component": component, "decomposition": decomposition}
+    wishes = {"component": component, "decomposition": decomposition, "engine": engine}
+    wishes |= _named(option or [], wishes)
     configuration = {
         "env": env,
         "env_options": options,
@@ -163,6 +175,21 @@ def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
         terminal.listing({**facts_of(summary), "report": str(out / "report.html")}, False)
     if experiment.stopped:
         raise typer.Exit(INTERRUPTED)
+
+
+def _named(options: list[str], others: dict[str, Any]) -> dict[str, Any]:
+    """What NAME=VALUE say, values as YAML has them; ValueError where they say it badly."""
+    from ..benchmarks.strict_yaml import read_yaml
+
+    found: dict[str, Any] = {}
+    for entry in options:
+        name, equals, value = entry.partition("=")
+        if not (name.isidentifier() and equals and value.strip()):
+            raise ValueError(f"--option {entry!r}; it must be NAME=VALUE")
+        if name in found or others.get(name) is not None:
+            raise ValueError(f"--option {entry!r}; {name} was given already")
+        found[name] = read_yaml(value)
+    return found
 
 
 def _free(path: Path) -> Path:

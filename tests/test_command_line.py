@@ -360,6 +360,13 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("run", *ENV, "--component", "9"), "component 9; linear-bo has components 0 to 3"),
         (("run", *ENV, "--component", "-1"), "'-1' is not an integer >= 0"),
         (("run", *ENV, "--decomposition", "magic"), "unknown decomposition 'magic'"),
+        (("run", *ENV, "--engine", "steam"), "unknown engine 'steam'; there are: grid, skopt"),
+        (("run", *ENV, "--option", "batch"), "--option 'batch'; it must be NAME=VALUE"),
+        (("run", *ENV, "--option", "batch=two"), "batch is 'two'; it must be an integer"),
+        (
+            ("run", *ENV, "--engine", "grid", "--option", "engine=skopt"),
+            "--option 'engine=skopt'; engine was given already",
+        ),
         (("run", *ENV, "--pixel-nm", "0.1"), "--pixel-nm only goes with --image"),
         (("run", *ENV, "--labels", "l.json"), "--labels only goes with --image"),
         (("run", "--env", "StemScout/Recorded-v0"), "a recording is given by --image"),
