@@ -110,7 +110,7 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nanoparticles`.
 NEED_E_PER_A2 = {
-    "junction": {"easy": 0.567, "medium": 0.882, "hard": 1.33},  # the film's noise hides some of it
+    "junction": {"easy": 0.747, "medium": 1.16, "hard": 1.74},  # the film's noise hides some of it
 }
 
 

@@ -328,7 +328,7 @@ def test_recipes_that_make_no_sense(change, sentence):
         replace(ABTEM, **change)
 
 
-OF_REVISION_1 = {"bifeo3", "nio_lsmo"}  # their worlds; see the test below
+OF_REVISION_1 = {"nio_lsmo"}
 
 
 class TestShipped:
