@@ -42,7 +42,7 @@ from .threads import one_thread
 PATH = Path(__file__).parent / "reference_scores.json"
 COMMAND = "python -m stemscout.benchmarks.reference"
 OTHER_TASKS = ("classes", "follow", "target", "map")
-AGENTS = ("random", "raster", "grid", "oracle")
+AGENTS = ("random", "raster", "grid", "lawnmower", "sobol", "oracle")
 SPECIMENS = (0, 1, 2)  # of the test split; each is also the seed of noise and agent
 BUDGET = 0.4
 WITHOUT_TRUTH = ("StemScout/Recorded-v0", "StemScout/Live-v0")
