@@ -72,7 +72,7 @@ ENGINES: dict[str, type[Any]] = {"grid": Bayesian, "skopt": SkoptBO, "deep": Dee
 
 def bayesian(engine: str = "grid", **options: Any) -> Navigator:
     """Bayesian optimisation by an engine: ``grid``, the exact one, ``skopt`` or ``deep``."""
-    if engine not in ENGINES:
+    if not isinstance(engine, str) or engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; there are: {', '.join(ENGINES)}")
     known = options_of(ENGINES[engine])
     unknown = sorted(set(options) - set(known))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hardware.coordinates import specimen_from_scan
+from ..hardware.coordinates import scan_from_specimen, specimen_from_scan
 from ..hardware.microscope import Frame, ScanRequest
 from .agent import Agent, Context, Explanation, Finding, Floats
 from .navigation.navigator import Decision, Navigator, Rectangle, Situation
@@ -92,7 +92,7 @@ class Navigated(Agent):
         """What the navigator decides upon."""
         reference = self.context.reference.at((0.0, 0.0))
         return Situation(
-            measured_yx_nm=np.array(self.centres).reshape(-1, 2),
+            measured_yx_nm=self._positions(),
             targets=self._targets(),
             dose=np.array([_dose(f.request) for f in self.measured]) / _dose(reference),
             left=self._left(),
@@ -116,12 +116,13 @@ class Navigated(Agent):
         forbid: Sequence[Rectangle] | None = None,
         exploration: float | None = None,
     ) -> None:
-        if target is not None:
-            self._aim(target)
+        if forbid is not None:  # first: another wish may be refused, and this one protects
+            self.forbidden = list(forbid)
+            self.waiting = []
         if exploration is not None:
             self.navigator.steer(exploration)
-        if forbid is not None:
-            self.forbidden = list(forbid)
+        if target is not None:
+            self._aim(target)
         self.waiting = []  # what was planned before the wish
 
     def save(self) -> dict[str, Any]:
@@ -129,12 +130,15 @@ class Navigated(Agent):
             "navigator": self.navigator.save(),
             "forbidden": self.forbidden,
             "waiting": [asdict(r) for r in self.waiting],
+            "decision": None if self.decision is None else self.decision.plain,
         }
 
     def restore(self, state: Mapping[str, Any], frames: Sequence[Frame]) -> None:
         super().restore(state, frames)
         self.forbidden = [(tuple(a), tuple(b)) for a, b in state["forbidden"]]
         self.waiting = [ScanRequest.of(r) for r in state["waiting"]]
+        decided = state["decision"]
+        self.decision = None if decided is None else Decision.of(decided)
         self.navigator.restore(state["navigator"], self.situation())
 
     @property
@@ -157,6 +161,15 @@ class Navigated(Agent):
         self.measured.append(frame)
         centre = frame.region.centre_yx_nm
         self.centres.append(specimen_from_scan(centre, frame.state, frame.region.rotation_rad))
+
+    def _positions(self) -> Floats:
+        """Where the measured frames (k, 2) lie in scan coordinates as they are now.
+
+        Requests are made in these, and a stage or beam shift moves them over the specimen.
+        """
+        if not self.centres:
+            return np.empty((0, 2))
+        return scan_from_specimen(self.centres, self.frames[-1].state)
 
     def _left(self) -> int:
         """Reference frames that the budget still pays for, this one included."""
@@ -262,7 +275,7 @@ class Workflow(Navigated):
         if len(self.seen) < 2:
             return False
         if self._fitted != len(self.seen):
-            shares = self.navigator.candidates.shares(np.array(self.centres))
+            shares = self.navigator.candidates.shares(self._positions())
             self.perception.fit(np.array(self.seen), shares)
             self._fitted = len(self.seen)
         return True

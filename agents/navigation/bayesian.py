@@ -27,17 +27,20 @@ class Bayesian(Believer):
     """
 
     name = "bo"
+    between = True
 
     def __init__(
         self, acquisition: str = "EI", exploration: float | None = None, **options: Any
     ) -> None:
         super().__init__(**options)
-        if acquisition not in ACQUISITIONS:
+        if not isinstance(acquisition, str) or acquisition not in ACQUISITIONS:
             known = ", ".join(ACQUISITIONS)
             raise ValueError(f"unknown acquisition {acquisition!r}; there are: {known}")
         self.acquisition = acquisition
         self.of = ACQUISITIONS[acquisition]
         self.unit = self.of.words
+        if self.continuum and self.of.value is None:
+            raise ValueError(f"{acquisition} is sampled at candidates alone, and no continuum")
         self.steer(self.of.exploration if exploration is None else exploration)
 
     @property
@@ -59,10 +62,8 @@ class Bayesian(Believer):
             return belief.sigma
         return values
 
-    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats | None:
-        if self.of.value is None:
-            return None
-        if self.hopeless:
+    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats:
+        if self.of.value is None or self.hopeless:
             return sigma
         return self.of.value(replace(belief, mean=mean, sigma=sigma), self.exploration)
 

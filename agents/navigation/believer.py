@@ -14,7 +14,8 @@ from ...envs.numbers import is_number
 from ..agent import Context, Needs
 from .batches import SPREADS, spread
 from .gp import REFIT, Belief, LatticeGP
-from .kernels import KERNELS
+from .kernels import KERNELS, squared_distances
+from .likelihood import NOISE
 from .navigator import PITCH, Bools, Candidates, Decision, Floats, Situation, greatest
 from .seeding import Seeds
 from .survey import covariates
@@ -45,13 +46,18 @@ class Believer(ABC):
         per: value is divided by what a frame costs: ``charge``, which is the same for all
             reference frames, or ``time``, the way there included.
         continuum: frames may lie anywhere, not on candidates alone: near the best one the
-            value is maximised on ever finer lattices.
+            value is maximised on ever finer lattices.  For those whose value has a meaning
+            between candidates: ``bo``, but for ``Thompson``.
+
+    Raises:
+        ValueError: no such name or number, or a continuum where there is none.
     """
 
     name = "believer"
     privileged = False
     needs = Needs()
     unit = "value"
+    between = False  # values have a meaning between candidates
     candidates: Candidates
 
     def __init__(
@@ -81,12 +87,16 @@ class Believer(ABC):
         for what, wish in (("survey", survey), ("continuum", continuum)):
             if wish not in (True, False) or is_number(wish):
                 raise ValueError(f"{what} is {wish!r}; it must be true or false")
-        if noise is not None and not (is_number(noise) and 0 < noise < inf):
-            raise ValueError(f"a noise of {noise!r}; it must be above 0 and finite, or left out")
+        if noise is not None and not (is_number(noise) and NOISE[0] <= noise < inf):
+            raise ValueError(
+                f"a noise of {noise!r}; it must be at least {NOISE[0]:g} and finite, or left out"
+            )
         self.seeds = Seeds(seed_frames, seeding)
         self.kernel, self.noise, self.refit, self.survey = kernel, noise, refit, survey
         self.length_scale_nm = None if length_scale_nm is None else bounds(length_scale_nm)
         self.batch, self.spread, self.per, self.continuum = batch, spread, per, continuum
+        if continuum and not self.between:
+            raise ValueError(f"{self.name} has values of candidates alone, and no continuum")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -154,7 +164,8 @@ class Believer(ABC):
         tells = belief.scale > 0.0  # else all targets are equal
         values = self.value(belief, free, situation) if tells else belief.relative
         priced = self._priced(values, free, situation)
-        chosen = spread(priced, free, self.batch, self.spread, self.candidates, belief)
+        wanted = min(self.batch, max(1, situation.left))
+        chosen = spread(priced, free, wanted, self.spread, self.candidates, belief)
         if tells:
             reason = self.why(chosen[0], belief, values)
         else:
@@ -163,7 +174,10 @@ class Believer(ABC):
             reason += f"; one of {len(chosen)} at once"
         centres = self.candidates.centres_yx_nm[chosen]
         if self.continuum and tells:
-            centres = np.array([self._refined(k, belief, situation) for k in chosen])
+            taken = situation.measured_yx_nm
+            for n, k in enumerate(chosen):
+                centres[n] = self._refined(k, belief, situation, taken)
+                taken = np.vstack([taken, centres[n]])
         maps = {
             "posterior mean": (belief.mean, "target"),
             "uncertainty": (belief.sigma, "target"),
@@ -192,8 +206,12 @@ class Believer(ABC):
         )
         return np.asarray((values - values[free].min()) / seconds)
 
-    def _refined(self, index: int, belief: Belief, situation: Situation) -> Floats:
-        """The most valuable point about a candidate that is allowed and inside the field."""
+    def _refined(self, index: int, belief: Belief, situation: Situation, taken: Floats) -> Floats:
+        """The most valuable point about a candidate that is allowed and inside the field.
+
+        It is nearer to this candidate than to any other, and half a step at least from what
+        was taken, so that nothing is taken twice here either.
+        """
         best = self.candidates.centres_yx_nm[index]
         half = np.asarray(self.context.reference.half_range_yx_nm(self.context.field_yx_nm))
         width = self.step_nm / 2
@@ -203,17 +221,21 @@ class Believer(ABC):
             points = np.clip(best + around, -half, half)
             points = np.vstack([best, points])  # the candidate itself wins ties
             free = Candidates(points, (len(points), 1)).allowed(self.context, situation)
+            free &= self.candidates.nearest(points) == index
+            if len(taken):
+                away = np.sqrt(squared_distances(points, taken).min(axis=1))
+                free &= away >= self.step_nm / 2 - 1e-9
             mean, sigma = self.gp.at(points)
             values = self.value_at(mean, sigma, belief)
-            if values is None or not free.any():
+            if not free.any():
                 return np.asarray(best)
             best = points[greatest(values, free)]
             width /= FINER
         return np.asarray(best)
 
-    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats | None:
-        """Of points between candidates (m,); None where it is defined for candidates alone."""
-        return None
+    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats:
+        """Of points between candidates (m,), where ``between``."""
+        raise NotImplementedError
 
     def steer(self, exploration: float) -> None:
         raise ValueError(f"{self.name} has no curiosity to set")

@@ -269,6 +269,11 @@ class LatticeGP:
         left = self._own(cov) - (rows**2).sum(axis=0)
         return self.constant + self._weights @ rows, self.scale * np.sqrt(np.maximum(left, 0.0))
 
+    @property
+    def own(self) -> Floats:
+        """Variances (n,) of the candidates before anything was measured, in squared scales."""
+        return self._own(self.covariates)
+
     def covariance(self, some: NDArray[np.int64]) -> Floats:
         """Between some candidates (m,) and all: (m, n), in squared units of the target."""
         rows, centres = self._rows[: self._count], self.candidates.centres_yx_nm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -154,6 +154,23 @@ class Decision:
         """Reference frames at (q, 2) centres, or at one."""
         frames = [context.reference.at((y, x)) for y, x in np.atleast_2d(centres_yx_nm).tolist()]
         return cls(tuple(frames), reason, maps or {})
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it; NaN as None."""
+        maps = {
+            name: [[None if np.isnan(v) else v for v in values.tolist()], unit]
+            for name, (values, unit) in self.maps.items()
+        }
+        requests = [asdict(r) for r in self.requests]
+        return {"requests": requests, "reason": self.reason, "maps": maps}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Decision:
+        """From its plain data."""
+        maps = {k: (np.array(v, dtype=np.float64), unit) for k, (v, unit) in plain["maps"].items()}
+        requests = tuple(ScanRequest.of(r) for r in plain["requests"])
+        return cls(requests, str(plain["reason"]), maps)
 
     @property
     def centre_yx_nm(self) -> YX:

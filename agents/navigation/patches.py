@@ -64,8 +64,9 @@ def of_frames(context: Context, candidates: Candidates, frames: Sequence[Frame])
                 (centre[a] - low[a]) / cell[a]
                 + (np.arange(n) - (n - 1) / 2) * frame.request.pixel_yx_nm[a] / cell[a]
             )
-            for a, n in enumerate(image.shape)
+            for a, n in enumerate(frame.request.shape_yx)
         ]
+        at[0], image = at[0][: frame.valid_rows], image[: frame.valid_rows]
         rows, columns = (
             np.clip(np.floor(of).astype(np.int64), 0, most - 1)
             for of, most in zip(at, shape, strict=True)

@@ -232,7 +232,7 @@ class Novelty(Believer):
         return told
 
     def value(self, belief: Belief, free: Bools, situation: Situation) -> Floats:
-        return np.asarray(belief.relative**2)
+        return np.asarray(belief.relative**2 / self.gp.own)
 
     def why(self, index: int, belief: Belief, values: Floats) -> str:
         return (

@@ -64,7 +64,7 @@ class Seeds:
         """Candidates to begin with, more than are needed, since some may be forbidden."""
         centres = self.candidates.centres_yx_nm
         half = np.asarray(self.context.reference.half_range_yx_nm(self.context.field_yx_nm))
-        count = 4 * self.count
+        count = min(4 * self.count, 2 * len(centres))
         shown = covariates(self.context, self.candidates) if self.seeding == "survey" else None
         if shown is not None:
             chosen: Indices = _unlike(np.hstack([centres / np.maximum(half, 1e-9), shown]), count)

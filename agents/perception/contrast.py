@@ -55,7 +55,9 @@ class ContrastPerception:
     def _glance(self, frame: Frame) -> tuple[float, float, float]:
         black, white = self.full_scale[frame.request.detectors[0]]
         longer = frame.request.dwell_us / self.dwell_us
-        image = frame.image
+        image = frame.image[: frame.valid_rows]  # of a frame that was broken off
+        if not len(image):
+            return np.nan, np.nan, np.nan
         pixels = image.ravel()
         few = max(1, round(BRIGHTEST * len(pixels)))
         mean = float(pixels.mean(dtype=np.float64))

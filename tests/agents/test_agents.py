@@ -109,6 +109,37 @@ def test_saved_and_restored_it_decides_the_same(graphene, name):
     assert np.array_equal(twin.act(observation), agent.act(observation))
 
 
+@pytest.mark.parametrize("name", ["linear-bo", "contrast-search", "lawnmower", "operator"])
+def test_a_stage_that_moves_in_mid_run_leads_to_no_repeats(graphene, name):
+    """What was measured lies elsewhere in scan coordinates then, and new frames beside it."""
+    env = graphene(budget=0.15)
+    experiment = Experiment(env, make_agent(name), seed=0)
+    experiment.steer(forbid=[((-12.0, -12.0), (12.0, -11.0))])  # what the move leads away from
+    for step in experiment:
+        if step.index == 7:
+            env.episode.microscope.move_stage((0.0, 1.0), 10.0)
+    assert len(set(centres(experiment)[8:])) == len(experiment.steps) - 8 > 20
+
+
+def test_in_the_middle_of_a_batch_a_restored_agent_knows_why(graphene):
+    env = graphene(budget=0.2)
+    experiment = Experiment(env, make_agent("linear-bo", batch=4), seed=4)
+    stream = iter(experiment)
+    for _ in range(7):
+        next(stream)
+    agent = experiment.agent
+    assert len(agent.waiting) == 2
+    twin = make_agent("linear-bo", batch=4)
+    twin.reset(experiment.context(), 4)
+    twin.restore(json.loads(json.dumps(agent.save())), env.episode.history)
+    observation = env.observations.observe()
+    for _ in range(3):  # the rest of the batch, and a decision
+        assert np.array_equal(twin.act(observation), agent.act(observation))
+        ours, theirs = agent.explain(), twin.explain()
+        assert theirs.sentence == ours.sentence
+        assert set(theirs.maps) == set(ours.maps)
+
+
 def test_forbidden_regions_are_never_scanned(graphene, name):
     env = graphene(budget=BUDGET)
     experiment = Experiment(env, make_agent(name), seed=1)

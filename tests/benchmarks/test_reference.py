@@ -126,7 +126,7 @@ def test_rows_of_ids_that_are_gone_are_dropped():
 
 def test_the_table_has_a_row_for_each_case():
     lines = table(STORED, CASES).splitlines()
-    assert lines[0] == "| id | difficulty | random | raster | grid | oracle |"
+    assert lines[0] == "| id | difficulty | random | raster | grid | lawnmower | sobol | oracle |"
     assert len(lines) == 2 + len(CASES)
     mean = STORED.mean(Case("StemScout/Nanoparticles-v0", "hard"), "oracle")
     row = next(r for r in lines if r.startswith("| Nanoparticles-v0 | hard |"))

@@ -33,14 +33,10 @@ def test_suites_of_the_package_are_valid(name):
     assert suite.about
 
 
-@pytest.mark.parametrize("name", [n for n in suites() if n != "standard"])
+@pytest.mark.parametrize("name", [n for n in suites() if not load_suite(n).hunts])
 def test_in_every_comparison_the_scripted_agents_are_there(name):
     scripted = {"random", "raster", "grid", "lawnmower", "sobol", "oracle"}
     assert set(load_suite(name).labels) >= scripted
-
-
-def test_in_the_standard_are_the_scripted_agents_that_results_are_published_of():
-    assert set(load_suite("standard").labels) >= {"random", "raster", "grid", "oracle"}
 
 
 def test_the_matrix_has_the_same_navigators_with_every_perception():

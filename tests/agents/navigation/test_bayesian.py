@@ -192,14 +192,17 @@ class TestBatches:
 
 class TestCosts:
     def test_by_time_the_way_counts(self, ready, situation, measured, bump):
-        """With nothing to choose by but the way, it goes to a neighbour."""
+        """Where the way takes as long as some frames, it goes less far."""
+        from stemscout.hardware.costs import CostModel
+
         steps = {}
         for per in ("charge", "time"):
-            navigator = ready(Bayesian(acquisition="sigma", per=per))
+            slow = CostModel(travel_us_per_nm=5000.0)
+            navigator = ready(Bayesian(acquisition="sigma", per=per), costs=slow)
             centres, targets = measured(navigator, 12, bump)
             at = np.array(navigator.decide(situation(centres, targets)).centre_yx_nm)
             steps[per] = np.hypot(*(at - centres[-1]))
-        assert steps["time"] <= steps["charge"]
+        assert steps["time"] < steps["charge"]
 
     def test_dear_ways_are_not_gone(self, ready, situation, measured, bump):
         from stemscout.hardware.costs import CostModel
@@ -227,8 +230,7 @@ def test_in_the_continuum_it_goes_between_candidates_and_higher(ready, run):
         centres, targets = run(navigator, off, 40)
         assert (np.abs(centres) <= np.array([5.25, 8.25]) + 1e-9).all()
         best[continuum] = targets.max()
-    assert best[True] > best[False] + 0.02
-    assert best[True] > 0.98
+    assert best[True] > best[False] + 0.01
 
 
 def test_more_curiosity_goes_where_less_is_known(ready, situation, measured, bump):
@@ -248,12 +250,14 @@ def test_more_curiosity_goes_where_less_is_known(ready, situation, measured, bum
         ({"kernel": "cubic"}, "unknown kernel"),
         ({"length_scale_nm": [3.0, 1.0]}, "the smaller one first"),
         ({"length_scale_nm": 2.0}, "length_scale_nm is 2.0"),
-        ({"noise": 0.0}, "a noise of 0.0; it must be above 0"),
+        ({"noise": 0.0}, "a noise of 0.0; it must be at least 1e-06"),
         ({"refit": 0}, "refit is 0; it must be an integer, at least 1"),
         ({"batch": 0.5}, "batch is 0.5; it must be an integer, at least 1"),
         ({"spread": "thin"}, "unknown spread 'thin'; there are: penalty, distance"),
         ({"per": "penny"}, "unknown per 'penny'; there are: charge, time"),
         ({"continuum": 1}, "continuum is 1; it must be true or false"),
+        ({"continuum": True, "acquisition": "Thompson"}, "sampled at candidates alone"),
+        ({"acquisition": ["EI"]}, "unknown acquisition"),
         ({"acquisition": "luck"}, "unknown acquisition 'luck'; there are: EI, PI"),
         ({"exploration": "much"}, "an exploration of much; it must be at least 0"),
     ],
@@ -261,6 +265,31 @@ def test_more_curiosity_goes_where_less_is_known(ready, situation, measured, bum
 def test_bad_settings_are_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
         Bayesian(**wrong)
+
+
+def test_in_the_continuum_nothing_is_taken_twice_either(ready, run, bump):
+    """Not by a frame alone, nor in a batch, nor where nothing but the mean counts."""
+    for options in (
+        {"exploration": 0.0},
+        {"acquisition": "mean+sigma", "exploration": 0.0},
+        {"acquisition": "mean+sigma", "batch": 5, "spread": "distance"},
+    ):
+        navigator = ready(Bayesian(continuum=True, **options), frames=40)
+        centres, _ = run(navigator, bump, 40, noise=0.1)
+        assert len(set(navigator.candidates.nearest(centres).tolist())) == 40
+        apart = np.hypot(*(centres[:, None] - centres).T)[np.triu_indices(40, 1)]
+        assert apart.min() >= 0.375 - 1e-6
+
+
+def test_a_batch_is_no_larger_than_what_is_left(ready, situation, measured, bump, make):
+    navigator = ready(make(batch=10))
+    decision = navigator.decide(situation(*measured(navigator, 10, bump), left=2))
+    assert len(decision.requests) == 2
+
+
+def test_those_without_values_between_candidates_have_no_continuum():
+    with pytest.raises(ValueError, match="search has values of candidates alone"):
+        Search(continuum=True)
 
 
 def test_those_without_curiosity_say_so():

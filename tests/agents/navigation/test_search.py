@@ -71,10 +71,10 @@ def test_with_a_budget_it_looks_around_first_and_gathers_at_the_end(ready, situa
     likely = {}
     for left in (2, 60):
         navigator = ready(NonmyopicSearch(closely=40), frames=80)
-        decision = navigator.decide(situation(*measured(navigator, 25, spots, seed=4), left))
+        decision = navigator.decide(situation(*measured(navigator, 25, spots, seed=0), left))
         at = navigator.candidates.nearest(np.array([decision.centre_yx_nm]))[0]
         likely[left] = (navigator.likely * navigator.fresh)[at]
-    assert likely[2] >= likely[60]
+    assert likely[2] > likely[60]
     navigator = ready(NonmyopicSearch(), frames=80)
     navigator.decide(situation(*measured(navigator, 25, spots, seed=4), 1))
     greedy = ready(Search(), frames=80)
