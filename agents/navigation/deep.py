@@ -40,10 +40,10 @@ class DeepLatticeGP(LatticeGP):
     ``hyper.drift`` is the embeddings' share of the variance.
 
     Args:
+        kernel: of the positions; training knows ``matern52`` alone.
         length_scale_nm: bounds of the positions' length scale.
         noise: as of ``LatticeGP``.
         steps: of training for each update; the first has ``FIRST_STEPS``.
-        seed: of the network's weights.
     """
 
     def __init__(
