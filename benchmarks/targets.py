@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agents.agent import Context
+from ..agents.outliers import otsu
 from ..agents.perception.linear import LinearPerception
 from ..envs.actions import PositionAction
 from ..envs.reference import ReferenceFrame
@@ -282,27 +283,15 @@ def regions(values: Floats) -> tuple[Indices, ...]:
     """Connected regions above Otsu's threshold, cut into cells; tiny pieces are no feature."""
     from scipy.ndimage import label
 
-    labels, _ = label(values > otsu(values))
+    threshold = otsu(values.ravel())
+    if threshold is None:
+        return ()
+    labels, _ = label(values > threshold)
     rows, columns = np.indices(values.shape) // CELL
     cells = rows * SIDE + columns
     pieces = np.where(labels > 0, labels * SIDE * SIDE + cells, -1).ravel()
     found = (np.flatnonzero(pieces == piece) for piece in np.unique(pieces[pieces >= 0]))
     return tuple(of for of in found if len(of) >= TINY)
-
-
-def otsu(values: Floats, bins: int = 256) -> float:
-    """The threshold that parts values into two groups of the greatest variance between them.
-
-    N. Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62.
-    """
-    counts, edges = np.histogram(values, bins)
-    middles = (edges[1:] + edges[:-1]) / 2
-    below, total = counts.cumsum()[:-1], counts.sum()
-    moment = (counts * middles).cumsum()
-    between = (moment[-1] * below - moment[:-1] * total) ** 2 / np.maximum(
-        below * (total - below), 1
-    )
-    return float(edges[1:-1][between.argmax()])
 
 
 ANALYTIC: Mapping[str, Callable[[str, int], Target]] = {

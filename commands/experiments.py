@@ -39,7 +39,7 @@ def demo(seed: Seed = 0, out: Out = None, as_json: AsJson = False) -> None:
     epilog="Examples:  stemscout run --image nio.png --pixel-nm 0.046 --agent linear-bo "
     "--budget 0.2 --out runs/nio   |   stemscout run --env StemScout/GrapheneDefects-v0 "
     "--agent grid --out runs/g   |   stemscout run --env StemScout/NiOPillars-v0 "
-    "--agent linear-search --option counts=regions --option batch=3",
+    "--agent linear-search --option counts=spots --option batch=3",
 )
 def run(
     env: Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")] = None,
@@ -68,6 +68,10 @@ def run(
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Specimens: train, validation or test (default); with --env.")
+    ] = None,
+    survey: Annotated[
+        str | None,
+        typer.Option(help="low: the whole field at low dose first, paid for by the budget."),
     ] = None,
     component: Annotated[
         int | None,
@@ -113,6 +117,8 @@ def run(
                 raise ValueError(f"{name} only goes with --image")
         options = {k: v for k, v in simulated.items() if v is not None}
         options.setdefault("split", "test")
+    if survey is not None:
+        options["survey"] = survey
     wishes = {"component": component, "decomposition": decomposition, "engine": engine}
     wishes |= _named(option or [], wishes)
     configuration = {

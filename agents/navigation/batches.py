@@ -63,12 +63,13 @@ def _penalised(
     """Local penalisation (González et al., AISTATS 2016, eq. 9 to 11).
 
     A point at which the field is believed to be mean ± sigma cannot have the maximum M
-    within (M - mean) / L of it, where L is how steep the field is anywhere.
+    within (M - mean) / L of it, where L is how steep the field is anywhere: the mean, or
+    where that is flat, for want of knowledge, the process on its own length scale.
     """
     least = float(values[free].min())
     worth = values - least  # penalties are factors, and take no values below nothing
-    steep = _steepest(belief.mean, candidates)
-    if steep <= 0.0 or belief.scale <= 0.0:
+    steep = max(_steepest(belief.mean, candidates), belief.scale / belief.length_nm)
+    if belief.scale <= 0.0:
         return _apart(values, free, count, candidates, belief.length_nm)
     top = max(belief.best, float(belief.mean.max()))
     chosen: list[int] = []

@@ -14,7 +14,7 @@ from ...envs.numbers import is_number
 from ..agent import Context, Needs
 from .batches import SPREADS, spread
 from .gp import REFIT, Belief, LatticeGP
-from .kernels import KERNELS, squared_distances
+from .kernels import KERNELS
 from .likelihood import NOISE
 from .navigator import PITCH, Bools, Candidates, Decision, Floats, Situation, greatest
 from .seeding import Seeds
@@ -22,8 +22,6 @@ from .survey import covariates
 
 LENGTH_STEPS = (1.0, 20.0)  # bounds of the length scale in candidate steps, as the paper has them
 PRICES = ("charge", "time")
-FINER = 4  # points to either side of a candidate, where its neighbourhood is searched
-ZOOMS = 3
 
 
 class Believer(ABC):
@@ -45,19 +43,15 @@ class Believer(ABC):
         spread: how those of a batch are kept apart: ``penalty`` or ``distance`` (``batches``).
         per: value is divided by what a frame costs: ``charge``, which is the same for all
             reference frames, or ``time``, the way there included.
-        continuum: frames may lie anywhere, not on candidates alone: near the best one the
-            value is maximised on ever finer lattices.  For those whose value has a meaning
-            between candidates: ``bo``, but for ``Thompson``.
 
     Raises:
-        ValueError: no such name or number, or a continuum where there is none.
+        ValueError: no such name or number.
     """
 
     name = "believer"
     privileged = False
     needs = Needs()
     unit = "value"
-    between = False  # values have a meaning between candidates
     candidates: Candidates
 
     def __init__(
@@ -72,7 +66,6 @@ class Believer(ABC):
         batch: int = 1,
         spread: str = "penalty",
         per: str = "charge",
-        continuum: bool = False,
     ) -> None:
         for what, value, known in (
             ("kernel", kernel, tuple(KERNELS)),
@@ -84,9 +77,8 @@ class Believer(ABC):
         for what, count in (("refit", refit), ("batch", batch)):
             if not (is_number(count, Integral) and count >= 1):
                 raise ValueError(f"{what} is {count!r}; it must be an integer, at least 1")
-        for what, wish in (("survey", survey), ("continuum", continuum)):
-            if wish not in (True, False) or is_number(wish):
-                raise ValueError(f"{what} is {wish!r}; it must be true or false")
+        if not isinstance(survey, bool):
+            raise ValueError(f"survey is {survey!r}; it must be true or false")
         if noise is not None and not (is_number(noise) and NOISE[0] <= noise < inf):
             raise ValueError(
                 f"a noise of {noise!r}; it must be at least {NOISE[0]:g} and finite, or left out"
@@ -94,9 +86,7 @@ class Believer(ABC):
         self.seeds = Seeds(seed_frames, seeding)
         self.kernel, self.noise, self.refit, self.survey = kernel, noise, refit, survey
         self.length_scale_nm = None if length_scale_nm is None else bounds(length_scale_nm)
-        self.batch, self.spread, self.per, self.continuum = batch, spread, per, continuum
-        if continuum and not self.between:
-            raise ValueError(f"{self.name} has values of candidates alone, and no continuum")
+        self.batch, self.spread, self.per = batch, spread, per
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -112,7 +102,6 @@ class Believer(ABC):
             "batch": self.batch,
             "spread": self.spread,
             "per": self.per,
-            "continuum": self.continuum,
             "pitch_frames": PITCH,
         }
 
@@ -147,6 +136,10 @@ class Believer(ABC):
     def why(self, index: int, belief: Belief, values: Floats) -> str:
         """One plain sentence, without its subject, for the choice of a candidate."""
 
+    def placed(self, chosen: Sequence[int], belief: Belief, situation: Situation) -> Floats:
+        """Where the frames (q, 2) lie that were chosen: on their candidates."""
+        return self.candidates.centres_yx_nm[chosen]
+
     def decide(self, situation: Situation) -> Decision | None:
         free = self.candidates.free(self.context, situation)
         if not free.any():
@@ -172,12 +165,7 @@ class Believer(ABC):
             reason = "all targets are equal so far, so it goes where it knows least"
         if len(chosen) > 1:
             reason += f"; one of {len(chosen)} at once"
-        centres = self.candidates.centres_yx_nm[chosen]
-        if self.continuum and tells:
-            taken = situation.measured_yx_nm
-            for n, k in enumerate(chosen):
-                centres[n] = self._refined(k, belief, situation, taken)
-                taken = np.vstack([taken, centres[n]])
+        centres = self.placed(chosen, belief, situation)
         maps = {
             "posterior mean": (belief.mean, "target"),
             "uncertainty": (belief.sigma, "target"),
@@ -205,37 +193,6 @@ class Believer(ABC):
             reference.shape_yx, reference.dwell_us, np.hypot(*(centres - at).T)
         )
         return np.asarray((values - values[free].min()) / seconds)
-
-    def _refined(self, index: int, belief: Belief, situation: Situation, taken: Floats) -> Floats:
-        """The most valuable point about a candidate that is allowed and inside the field.
-
-        It is nearer to this candidate than to any other, and half a step at least from what
-        was taken, so that nothing is taken twice here either.
-        """
-        best = self.candidates.centres_yx_nm[index]
-        half = np.asarray(self.context.reference.half_range_yx_nm(self.context.field_yx_nm))
-        width = self.step_nm / 2
-        for _ in range(ZOOMS):
-            side = np.linspace(-width, width, 2 * FINER + 1)
-            around = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
-            points = np.clip(best + around, -half, half)
-            points = np.vstack([best, points])  # the candidate itself wins ties
-            free = Candidates(points, (len(points), 1)).allowed(self.context, situation)
-            free &= self.candidates.nearest(points) == index
-            if len(taken):
-                away = np.sqrt(squared_distances(points, taken).min(axis=1))
-                free &= away >= self.step_nm / 2 - 1e-9
-            mean, sigma = self.gp.at(points)
-            values = self.value_at(mean, sigma, belief)
-            if not free.any():
-                return np.asarray(best)
-            best = points[greatest(values, free)]
-            width /= FINER
-        return np.asarray(best)
-
-    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats:
-        """Of points between candidates (m,), where ``between``."""
-        raise NotImplementedError
 
     def steer(self, exploration: float) -> None:
         raise ValueError(f"{self.name} has no curiosity to set")

@@ -26,7 +26,7 @@ from .bayesian import Bayesian
 from .gp import Belief, LatticeGP
 from .kernels import squared_distances
 from .likelihood import NOISE, Hyper
-from .navigator import Floats, Situation
+from .navigator import Floats, Situation, standardised
 from .patches import of_frames, of_survey
 
 EMBEDDING = 2
@@ -75,16 +75,14 @@ class DeepLatticeGP(LatticeGP):
 
     def update(self, yx_nm: Floats, targets: Floats, dose: Floats) -> Belief:
         """As of ``LatticeGP``, trained a little further on what the pictures are now."""
-        middle, spread = float(np.mean(targets)), float(np.std(targets))
-        varies = spread > 1e-12 * max(1.0, abs(middle))
-        if varies:
-            at = self.candidates.nearest(yx_nm)
-            self._train(yx_nm, (targets - middle) / spread, dose, at)
+        standard = standardised(targets)
+        if standard is not None:
+            self._train(yx_nm, standard[0], dose, self.candidates.nearest(yx_nm))
         self.covariates = self._embedded()
         self._forget()
         self._learn_all(yx_nm, dose)
         self._solve(targets)
-        return self._belief(varies)
+        return self._belief(standard is not None)
 
     def _embedded(self) -> Floats:
         import torch
@@ -170,11 +168,14 @@ class DeepBayesian(Bayesian):
 
     Args:
         steps: of training for each decision.
-        options: of ``Bayesian``, but for the kernel, which is Matérn 5/2 of positions and
-            the network's; ``Thompson`` has no samples of it.
+        options: of ``Bayesian``, but for ``refit``, since it learns at every decision, and
+            the kernel, which is Matérn 5/2 of positions and the network's; ``Thompson`` has
+            no samples of it.
     """
 
     def __init__(self, steps: int = 10, **options: Any) -> None:
+        if "refit" in options:
+            raise ValueError("refit: a deep kernel learns at every decision; leave it out")
         super().__init__(**options)
         if not (is_number(steps, Integral) and steps >= 1):
             raise ValueError(f"steps is {steps!r}; it must be an integer, at least 1")
@@ -186,7 +187,7 @@ class DeepBayesian(Bayesian):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {**super().settings, "engine": "deep", "steps": self.steps}
+        return {**super().settings, "engine": "deep", "steps": self.steps, "refit": None}
 
     def model(self) -> DeepLatticeGP:
         return DeepLatticeGP(self.kernel, self.lengths_nm, self.noise, self.steps)

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import KERNELS, squared_distances
-from .likelihood import Data, Hyper, fit
-from .navigator import Candidates
+from .likelihood import Data, Hyper, fit, noise_of
+from .navigator import Candidates, standardised
 
 Floats = NDArray[np.float64]
 REFIT = 10  # points between fits of the hyper-parameters
@@ -118,17 +118,15 @@ class LatticeGP:
             dose: (k,) relative to the reference frame.
         """
         k = len(targets)
-        middle, spread = float(np.mean(targets)), float(np.std(targets))
-        # Units must not matter; what varies by rounding alone does not vary.
-        varies = spread > 1e-12 * max(1.0, abs(middle))
-        if self._due(k) and varies:
-            data = Data(yx_nm, (targets - middle) / spread, dose, self._covariates_at(yx_nm))
+        standard = standardised(targets)
+        if self._due(k) and standard is not None:
+            data = Data(yx_nm, standard[0], dose, self._covariates_at(yx_nm))
             self.hyper = fit(self.kernel, data, self.hyper, self.length_scale_nm, self.noise)
             self.fitted = k
             self._forget()
         self._learn(yx_nm, dose)
         self._solve(targets)
-        return self._belief(varies)
+        return self._belief(standard is not None)
 
     def _due(self, k: int) -> bool:
         if self.fixed is not None:
@@ -157,7 +155,7 @@ class LatticeGP:
         self._yx, self._dose, self._count = yx_nm.copy(), dose.copy(), k
         self._cov = self._covariates_at(yx_nm)
         matrix = self._correlate(yx_nm, self._cov, yx_nm, self._cov)
-        matrix += np.diag(self.hyper.noise / dose)
+        matrix += np.diag(noise_of(self.hyper, dose))
         factor = np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
         centres = self.candidates.centres_yx_nm
         rows = solve_triangular(
@@ -174,7 +172,7 @@ class LatticeGP:
         self._room(k + 1)
         cov = self._covariates_at(point)
         to_known = self._correlate(point, cov, self._yx, self._cov)[0]
-        own = float(self._own(cov)[0]) + self.hyper.noise / dose
+        own = float(self._own(cov)[0]) + float(noise_of(self.hyper, dose))
         across = np.empty(0)
         if k:
             across = solve_triangular(
@@ -253,7 +251,7 @@ class LatticeGP:
         weights = solve_triangular(
             self._factor[:k, :k], self._weights, lower=True, trans=1, check_finite=False
         )
-        return np.asarray(weights * self.hyper.noise / self._dose)
+        return np.asarray(weights * noise_of(self.hyper, self._dose))
 
     def at(self, yx_nm: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation (m,) at any (m, 2) points, by the latest update."""
@@ -305,7 +303,7 @@ class LatticeGP:
         prior -= (np.sin(down) * weights) @ np.sin(across).T
         everywhere = prior.ravel() + self.covariates @ slopes
         there = np.cos(self._yx @ wave.T + phase) @ weights + self._cov @ slopes
-        there += rng.normal(size=k) * np.sqrt(self.hyper.noise / self._dose)
+        there += rng.normal(size=k) * np.sqrt(noise_of(self.hyper, self._dose))
         solved = solve_triangular(self._factor[:k, :k], there, lower=True, check_finite=False)
         amiss = self._weights - self.scale * solved
         return np.asarray(self.constant + self.scale * everywhere + amiss @ self._rows[:k])

@@ -19,6 +19,7 @@ from .kernels import Kernel, squared_distances
 Floats = NDArray[np.float64]
 NOISE = (1e-6, 10.0)  # bounds of the noise, in variances of the process
 USUAL_NOISE = 0.03
+JITTER = 1e-10  # least noise of any frame, so that points that coincide can be told by rounding
 SHAPE = (0.05, 50.0)
 DRIFT = (1e-3, 10.0)
 VAGUE = 2.0  # standard deviation of the prior logarithms of noise, shape and drift
@@ -43,6 +44,11 @@ class Hyper:
     noise: float = USUAL_NOISE
     shape: float = 1.0
     drift: float = 0.1
+
+
+def noise_of(hyper: Hyper, dose: Floats | float) -> Floats:
+    """Variance of the noise of targets, in those of the process, by dose (k,) or one dose."""
+    return np.maximum(hyper.noise / np.asarray(dose), JITTER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +144,7 @@ def negative_log_likelihood(
     from scipy.linalg import lapack
 
     k = len(data.targets)
-    diagonal = hyper.noise / data.dose
+    diagonal = noise_of(hyper, data.dose)
     plain = kernel(squared, hyper.length_nm, hyper.shape)
     outer = data.covariates @ data.covariates.T if data.covariates.shape[1] else None
     matrix = plain if outer is None else plain + hyper.drift * outer

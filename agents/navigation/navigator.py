@@ -17,6 +17,8 @@ Bools = NDArray[np.bool_]
 Rectangle = tuple[YX, YX]  # two opposite corners, in nm
 PITCH = 0.5  # candidates lie half a frame apart
 TIE = 1e-9  # of the range of values: what is nearer to the greatest is as great
+EQUAL = 1e-12  # of the largest target: what varies less, varies by rounding
+LARGEST = 1e100  # of a target: what is larger cannot be squared, and is no reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class Situation:
     Attributes:
         measured_yx_nm: (k, 2) centres of the frames of that scale, in their order.
         targets: (k,) their targets by what is known now, larger is better; NaN where
-            there are none.
+            there are none.  Infinite ones, and those beyond 1e100, are taken for none.
         dose: (k,) of each frame, that of a reference frame being 1; the variance of a
             target's noise is inverse to it.
         left: frames that the budget still pays for, this one included.
@@ -49,7 +51,7 @@ class Situation:
     @property
     def known(self) -> Bools:
         """Frames (k,) that have a target."""
-        return np.isfinite(self.targets)
+        return np.asarray(np.abs(self.targets) <= LARGEST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,17 @@ def allowed(
         low, high = np.min(rectangle, axis=0), np.max(rectangle, axis=0)
         free &= ~((centres_yx_nm - half < high) & (centres_yx_nm + half > low)).all(axis=1)
     return free
+
+
+def standardised(targets: Floats) -> tuple[Floats, float, float] | None:
+    """Targets (n,) of mean 0 and deviation 1, and their own two; None where all are equal."""
+    if len(targets) < 2:
+        return None
+    top = float(np.abs(targets).max()) or 1.0  # units must not matter
+    middle, scale = float(np.mean(targets / top)), float(np.std(targets / top))
+    if scale < EQUAL:
+        return None
+    return (targets / top - middle) / scale, middle * top, scale * top
 
 
 def greatest(values: Floats, free: Bools) -> int:

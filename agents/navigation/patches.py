@@ -30,7 +30,7 @@ def of_survey(context: Context, candidates: Candidates) -> Floats | None:
     spread = float(image.std())
     image = (image - image.mean()) / (spread if spread > 0.0 else 1.0)
     pixel = np.asarray(frame.request.pixel_yx_nm)
-    first = np.asarray(frame.region.centre_yx_nm) - (np.asarray(image.shape) - 1) / 2 * pixel
+    first = _centre(frame) - (np.asarray(image.shape) - 1) / 2 * pixel
     cells = _cells(context, SURVEY_PER_FRAME)
     rows, columns = (
         _mirrored(
@@ -56,9 +56,7 @@ def of_frames(context: Context, candidates: Candidates, frames: Sequence[Frame])
     cell = np.asarray(context.field_yx_nm) / shape
     for frame in frames:
         image = frame.image.astype(np.float64) / frame.request.dwell_us
-        centre = specimen_from_scan(
-            frame.region.centre_yx_nm, frame.state, frame.region.rotation_rad
-        )
+        centre = _centre(frame)
         at = [
             (
                 (centre[a] - low[a]) / cell[a]
@@ -94,6 +92,11 @@ def of_frames(context: Context, candidates: Candidates, frames: Sequence[Frame])
     own = slice((SIDE - PER_FRAME) // 2, (SIDE + PER_FRAME) // 2)
     shown[:, :, own, own] = 0.0
     return np.asarray(shown)
+
+
+def _centre(frame: Frame) -> Floats:
+    """Where on the specimen (2,) the middle of a frame lies."""
+    return specimen_from_scan(frame.region.centre_yx_nm, frame.state, frame.region.rotation_rad)
 
 
 def _sides(context: Context) -> list[tuple[float, float]]:

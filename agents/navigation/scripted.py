@@ -13,10 +13,15 @@ from ..agent import Context, Needs
 from .navigator import Candidates, Decision, Floats, Situation, allowed
 
 Order = NDArray[np.int64]
+SAME = 1e-3  # of a frame's side: centres that are nearer are of the same frame
 
 
 class Scripted:
-    """Visits candidates in an order that is fixed before the first frame."""
+    """Visits candidates in an order that is fixed before the first frame.
+
+    What is forbidden is left out, and so is what was taken already, by a person or, where
+    an axis has no room for its positions, by the plan itself.
+    """
 
     name = "scripted"
     privileged = False
@@ -36,10 +41,12 @@ class Scripted:
 
     def decide(self, situation: Situation) -> Decision | None:
         centres = self.candidates.centres_yx_nm
+        same = SAME * self.context.reference.side_nm
         while self.visited < len(self.order):
             centre = centres[self.order[self.visited]]
             self.visited += 1
-            if allowed(centre[None], self.context, situation.forbidden)[0]:
+            taken = np.abs(situation.measured_yx_nm - centre).max(axis=1, initial=0.0) < same
+            if not taken.any() and allowed(centre[None], self.context, situation.forbidden)[0]:
                 reason = f"{self.reason} ({self.visited} of {len(self.order)})"
                 return Decision.at(self.context, centre, reason)
         return None

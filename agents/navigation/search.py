@@ -16,17 +16,20 @@ from numpy.typing import NDArray
 
 from ...envs.numbers import is_number
 from ..agent import Context
+from ..outliers import NORMAL
 from .acquisition import normal_share
 from .believer import Believer
 from .gp import Belief
 from .kernels import squared_distances
 from .navigator import PITCH, Bools, Candidates, Floats, Situation
 
-COUNTS = ("area", "regions")
+COUNTS = ("area", "spots")
 PARTS = 4  # points to a side of a frame, by which its new area is counted
-SAME = (1.5, 3.0)  # length scales from a hit: up to the first it is the same spot, from the
+SAME = (1.0, 3.0)  # length scales from a hit: up to the first it is the same spot, from the
 # second on another one; where f is smooth, spots are some two length scales wide
-HIT = 0.5  # of the way from the usual target to the greatest: from there on it is a hit
+LATER = 0.01  # what new area at a spot that was hit is worth, next to another spot
+THRESHOLDS = ("outlier", "half")
+HALF, OUTLIER, LEAST = 0.5, 3.0, 0.1  # of the way to the greatest; deviations; of the way at least
 
 
 class Search(Believer):
@@ -34,13 +37,15 @@ class Search(Believer):
 
     A frame is a hit where its target exceeds the threshold.  The probability of a hit is
     that of the Gaussian process; new is the share of the frame's area that no earlier frame
-    holds (``area``, for features that go on), or, for features that each are one spot, all
-    that does not hang together with an earlier hit (``regions``).
+    holds (``area``, for features that go on and are worth more the more is seen of them), or,
+    for features that are found by one frame (``spots``), what lies length scales away from
+    every hit; where nothing else is likely, what is left of the spots comes last.
 
     Args:
-        threshold: target from which on a frame is a hit; None for half way between the
-            usual target and the greatest, by what is known.
-        counts: ``area`` or ``regions``.
+        threshold: target from which on a frame is a hit: a number; ``outlier``, three
+            standard deviations of what lies below the usual target above it, and a tenth of
+            the way to the greatest at least; or ``half`` of that way.
+        counts: ``area`` or ``spots``.
         options: of every ``Believer``.
     """
 
@@ -48,11 +53,15 @@ class Search(Believer):
     unit = "probability of a new hit"
 
     def __init__(
-        self, threshold: float | None = None, counts: str = "area", **options: Any
+        self, threshold: float | str = "outlier", counts: str = "area", **options: Any
     ) -> None:
         super().__init__(**options)
-        if threshold is not None and not (is_number(threshold) and isfinite(threshold)):
-            raise ValueError(f"threshold is {threshold!r}; it must be a finite number, or left out")
+        by_rule = isinstance(threshold, str) and threshold in THRESHOLDS
+        if not by_rule and not (is_number(threshold) and isfinite(float(threshold))):
+            raise ValueError(
+                f"threshold is {threshold!r}; it must be a finite number, or one of: "
+                f"{', '.join(THRESHOLDS)}"
+            )
         if counts not in COUNTS:
             raise ValueError(f"unknown counts {counts!r}; there are: {', '.join(COUNTS)}")
         self.given, self.counts = threshold, counts
@@ -74,23 +83,25 @@ class Search(Believer):
         self, mean: Floats, sigma: Floats, belief: Belief, situation: Situation
     ) -> Floats:
         """Of a hit, where the field is believed to be mean ± sigma."""
-        usual = usual_threshold(situation.targets[situation.known], belief)
-        self.threshold = usual if self.given is None else float(self.given)
+        targets = situation.targets[situation.known]
+        rule = self.given
+        self.threshold = threshold_by(rule, targets, belief) if isinstance(rule, str) else rule
         spread = np.maximum(sigma, 1e-9 * belief.scale)
         return normal_share((mean - self.threshold) / spread)
 
     def new(self, belief: Belief, situation: Situation) -> Floats:
         """The share (n,) of what a candidate shows that would be new."""
+        area = self.cover.new(situation.measured_yx_nm)
         if self.counts == "area":
-            return self.cover.new(situation.measured_yx_nm)
+            return area
         known = situation.known
         hits = situation.measured_yx_nm[known][situation.targets[known] > self.threshold]
-        apart = 1.0 - counted(belief.mean > self.threshold, hits, self.candidates)
-        if len(hits):
-            away = squared_distances(hits, self.candidates.centres_yx_nm).min(axis=0)
-            near, far = (width * belief.length_nm for width in SAME)
-            apart *= np.clip((np.sqrt(away) - near) / (far - near), 0.0, 1.0)
-        return apart
+        if not len(hits):
+            return np.ones_like(area)
+        away = np.sqrt(squared_distances(hits, self.candidates.centres_yx_nm).min(axis=0))
+        near, far = (width * belief.length_nm for width in SAME)
+        apart = np.clip((away - near) / (far - near), 0.0, 1.0)
+        return np.asarray(np.maximum(apart, LATER * area))
 
     def why(self, index: int, belief: Belief, values: Floats) -> str:
         return (
@@ -291,21 +302,19 @@ class Cover:
         return np.asarray(1.0 - self.held.mean(axis=1))
 
 
-def usual_threshold(targets: Floats, belief: Belief) -> float:
-    """Half way between the usual target, the median, and the greatest that is believed in."""
-    usual = float(np.median(targets))
-    return usual + HIT * (belief.best - usual)
+def threshold_by(rule: str, targets: Floats, belief: Belief) -> float:
+    """The target from which on a frame is a hit, by one of the ``THRESHOLDS``.
 
-
-def counted(above: Bools, hits_yx_nm: Floats, candidates: Candidates) -> Floats:
-    """1 where a candidate hangs together, above the threshold, with a hit (k, 2); 0 elsewhere."""
-    from scipy.ndimage import label
-
-    regions, _ = label(above.reshape(candidates.shape), structure=np.ones((3, 3)))
-    of = regions.ravel()
-    at = candidates.nearest(hits_yx_nm) if len(hits_yx_nm) else np.empty(0, dtype=np.int64)
-    found = np.unique(of[at])
-    return (np.isin(of, found[found > 0])).astype(np.float64)
+    What is usual is the median of the belief over the field, since frames lie mostly where
+    something was found; it is below the greatest that is believed in, whatever noise says.
+    """
+    usual = float(np.median(belief.mean))
+    best = max(belief.best, usual)
+    if rule == "half":
+        return usual + HALF * (best - usual)
+    below = usual - targets[targets <= usual]
+    spread = NORMAL * float(np.median(below)) if len(below) else 0.0
+    return usual + max(min(OUTLIER * spread, HALF * (best - usual)), LEAST * (best - usual))
 
 
 def _block_best(values: Floats, shape: tuple[int, int], size: int) -> NDArray[np.int64]:

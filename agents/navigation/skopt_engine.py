@@ -15,7 +15,7 @@ import numpy as np
 from ...envs.numbers import is_number
 from ..agent import Context, Needs
 from .believer import LENGTH_STEPS, bounds
-from .navigator import PITCH, TIE, Bools, Candidates, Decision, Floats, Situation
+from .navigator import PITCH, TIE, Bools, Candidates, Decision, Floats, Situation, standardised
 from .seeding import Seeds
 
 XI = 0.01
@@ -26,7 +26,6 @@ ACQUISITIONS = {  # by scikit-optimize's name: in words, and how curious it is b
     "gp_hedge": ("a hedge of these three", 1.96),
 }
 SURROGATES = {"GP": "Gaussian process", "RF": "random forest", "ET": "extra trees"}
-EQUAL = 1e-12  # of the largest target: what varies less, varies by rounding
 STRATEGIES = ("cl_min", "cl_mean", "cl_max")
 
 
@@ -154,7 +153,7 @@ class SkoptBO:
             return seed
         centres, known = self.candidates.centres_yx_nm, situation.known
         count = min(self.batch, max(1, situation.left), int(free.sum()))
-        standard = _standardised(situation.targets[known])
+        standard = standardised(situation.targets[known])
         if standard is None:
             chosen = self.rng.choice(np.flatnonzero(free), count, replace=False)
             reason = "all targets are equal so far, so it goes anywhere new"
@@ -342,14 +341,3 @@ class Pick:
     incumbent: float
     hopeless: bool
     hedge: Hedge
-
-
-def _standardised(targets: Floats) -> tuple[Floats, float, float] | None:
-    """Targets (n,) of mean 0 and deviation 1, and their own two; None where they are all equal."""
-    if len(targets) < 2:
-        return None
-    top = float(np.abs(targets).max()) or 1.0  # so that no finite target is too large to square
-    middle, scale = float(np.mean(targets / top)), float(np.std(targets / top))
-    if scale < EQUAL:
-        return None
-    return (targets / top - middle) / scale, middle * top, scale * top

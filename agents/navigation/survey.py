@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...hardware.coordinates import specimen_from_scan
 from ..agent import Context
 from .navigator import Candidates, Floats
 
@@ -22,7 +23,7 @@ def covariates(context: Context, candidates: Candidates) -> Floats | None:
     image = frame.image.astype(np.float64)
     height, width = frame.request.pixel_yx_nm
     middle = (np.asarray(image.shape) - 1) / 2
-    centre = np.asarray(frame.region.centre_yx_nm)
+    centre = specimen_from_scan(frame.region.centre_yx_nm, frame.state, frame.region.rotation_rad)
     pixel = (candidates.centres_yx_nm - centre) / (height, width) + middle
     half = np.maximum(np.asarray(context.reference.fov_yx_nm) / (height, width) / 2, 0.5)
     low = np.clip(np.ceil(pixel - half), 0, np.asarray(image.shape) - 1).astype(np.int64)

@@ -111,6 +111,22 @@ class TestOddTargets:
         assert mean == pytest.approx(alone.maps["posterior mean"][0])
         assert np.isnan(with_them.maps["acquisition"][0]).sum() == 12, "all were measured"
 
+    @pytest.mark.parametrize("size", [1e-90, 1e-13, 1e90])
+    def test_of_whatever_size_are_pursued_alike(self, ready, situation, measured, bump, make, size):
+        """Currents in ampere, or counts of a whole day."""
+        centres, targets = measured(ready(make()), 12, bump)
+        decisions = [
+            ready(make()).decide(situation(centres, targets * of)).centre_yx_nm for of in (1, size)
+        ]
+        assert decisions[0] == decisions[1]
+
+    def test_beyond_all_measure_are_left_out(self, ready, situation, measured, bump, make):
+        centres, targets = measured(ready(make()), 12, bump)
+        targets[3] = 1e300
+        decision = ready(make()).decide(situation(centres, targets))
+        assert all(np.isfinite(v).any() for v, _ in decision.maps.values())
+        assert np.nanmax(decision.maps["posterior mean"][0]) < 10.0
+
     def test_none_at_all_send_it_away_from_what_was_measured(self, ready, situation, make):
         navigator = ready(make())
         centres = navigator.candidates.centres_yx_nm[:100]
@@ -285,11 +301,6 @@ def test_a_batch_is_no_larger_than_what_is_left(ready, situation, measured, bump
     navigator = ready(make(batch=10))
     decision = navigator.decide(situation(*measured(navigator, 10, bump), left=2))
     assert len(decision.requests) == 2
-
-
-def test_those_without_values_between_candidates_have_no_continuum():
-    with pytest.raises(ValueError, match="search has values of candidates alone"):
-        Search(continuum=True)
 
 
 def test_those_without_curiosity_say_so():

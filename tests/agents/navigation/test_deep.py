@@ -102,6 +102,7 @@ def test_saved_in_a_run_and_restored_it_decides_the_same(graphene):
         ({"steps": 0}, "steps is 0; it must be an integer, at least 1"),
         ({"kernel": "rbf"}, "kernel 'rbf'; a deep kernel's positions have matern52"),
         ({"acquisition": "Thompson"}, "no samples; take another acquisition"),
+        ({"refit": 5}, "refit: a deep kernel learns at every decision; leave it out"),
     ],
 )
 def test_bad_settings_are_refused(wrong, said):

@@ -178,6 +178,17 @@ def test_coinciding_points_and_constant_targets_break_nothing(candidates, points
     assert np.ptp(flat.relative) > 0.1, "it still knows where it knows little"
 
 
+def test_coinciding_points_of_any_dose_are_believed(candidates, points):
+    gp = LatticeGP("rbf", (1.0, 10.0), noise=1e-6)
+    gp.reset(candidates)
+    centres, targets, _ = points(12)
+    twice, both = np.vstack([centres, centres]), np.append(targets, targets)
+    belief = gp.update(twice, both, np.full(24, 1e9))
+    at = candidates.nearest(centres)
+    assert belief.mean[at] == pytest.approx(targets, abs=0.05)
+    assert np.isfinite(belief.sigma).all()
+
+
 def test_more_dose_is_less_noise(candidates, points):
     """A frame of twice the dose counts as two frames there."""
     centres, targets, _ = points(10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -213,3 +214,23 @@ def test_levels_go_to_and_fro():
     for (start, end), pitch in zip(pairwise(ends), (6.0, 3.0, 1.5, 0.75), strict=True):
         way = np.hypot(*np.diff(candidates.centres_yx_nm[order[start:end]], axis=0).T)
         assert way.max() <= 2 * pitch * (1 + 1e-9), "over one frame of a coarser level at most"
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_plans_pass_over_what_a_person_has_taken(plan, ready, situation):
+    planned = ready(plan(), 12)
+    first = planned.decide(situation(left=12)).centre_yx_nm
+    other = ready(plan(), 12)
+    assert other.decide(situation([first], left=11)).centre_yx_nm != first
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_where_an_axis_has_no_room_nothing_is_taken_twice(plan, context, situation):
+    """A field as high as a frame: rows of the coarse grid would coincide."""
+    navigator = plan()
+    low = replace(context(40), field_yx_nm=(1.5, 18.0))
+    navigator.reset(low, np.random.default_rng(0))
+    centres = np.empty((0, 2))
+    while (decision := navigator.decide(situation(centres))) is not None:
+        centres = np.vstack([centres, decision.centre_yx_nm])
+    assert len(np.unique(centres.round(6), axis=0)) == len(centres) > 10

@@ -7,15 +7,18 @@ import pytest
 from scipy.stats import norm
 
 from stemscout.agents.navigation.bayesian import Bayesian
+from stemscout.agents.navigation.gp import Belief
 from stemscout.agents.navigation.navigator import Candidates
 from stemscout.agents.navigation.scripted import Grid, Random
 from stemscout.agents.navigation.search import (
+    LATER,
+    THRESHOLDS,
     Cover,
     NonmyopicSearch,
     Novelty,
     Search,
-    counted,
     kinds,
+    threshold_by,
 )
 
 SPOTS = np.array([[-4.5, -7.0], [-4.0, 5.5], [-0.5, -1.0], [0.5, 7.0], [4.0, -6.0], [4.5, 2.5]])
@@ -41,8 +44,8 @@ def test_it_finds_more_spots_than_optimisation_and_a_grid(ready, run):
     """The mean of 5 runs of 45 frames each, noise 0.05 of the peak."""
     scores = {}
     for name, make in {
-        "search": lambda: Search(counts="regions"),
-        "ens": lambda: NonmyopicSearch(counts="regions", closely=12),
+        "search": lambda: Search(counts="spots", threshold="half"),
+        "ens": lambda: NonmyopicSearch(counts="spots", threshold="half", closely=12),
         "bo": Bayesian,
         "grid": Grid,
     }.items():
@@ -148,15 +151,37 @@ def test_area_held_by_frames_is_not_new(context):
     assert np.array_equal(cover.new(candidates.centres_yx_nm[[at]]), new), "fewer than before"
 
 
-def test_what_hangs_together_with_a_hit_is_counted(context):
-    candidates = Candidates.of(context())
-    above = np.zeros((15, 23), dtype=bool)
-    above[2:5, 2:5] = above[5, 5] = above[10:12, 15:18] = True
-    hit = candidates.centres_yx_nm[[3 * 23 + 3]]
-    of = counted(above.ravel(), hit, candidates).reshape(15, 23)
-    assert of[above].sum() == 10, "corners touch"
-    assert not of[10:12].any()
-    assert not counted(above.ravel(), np.empty((0, 2)), candidates).any()
+def test_counting_spots_what_lies_near_a_hit_comes_last(ready, situation):
+    """Nothing within a length scale of it, all beyond three; a little for its own area."""
+    navigator = ready(Search(counts="spots", threshold=0.5, length_scale_nm=[1.0, 1.001]))
+    centres = np.array([[0.0, 0.0], [-4.5, -7.5], [4.5, 7.5], [-4.5, 7.5], [4.5, -7.5]])
+    navigator.decide(situation(centres, [1.0, 0.0, 0.0, 0.0, 0.0]))
+    away = np.hypot(*navigator.candidates.centres_yx_nm.T)
+    assert navigator.fresh[away < 0.1] == 0.0, "no frame is taken twice"
+    near = (away > 0.1) & (away < 1.0)
+    assert (navigator.fresh[near] > 0.0).all()
+    assert navigator.fresh[near].max() <= LATER
+    assert (navigator.fresh[away > 3.01] == 1.0).all()
+
+
+@pytest.mark.parametrize("rule", THRESHOLDS)
+def test_the_threshold_lies_between_the_usual_and_the_greatest(rule, ready, situation, measured):
+    navigator = ready(Search(threshold=rule))
+    centres, targets = measured(navigator, 60, spots)
+    noisy = targets + 0.02 * np.random.default_rng(0).normal(size=60)
+    belief = navigator.gp.update(centres, noisy, np.ones(60))
+    threshold = threshold_by(rule, noisy, belief)
+    usual = np.median(belief.mean)
+    assert usual < threshold <= usual + 0.5 * (belief.best - usual) + 1e-9
+    if rule == "outlier":
+        assert (noisy[targets < 0.01] > threshold).mean() < 0.05, "noise is seldom a hit"
+
+
+def test_a_threshold_that_noise_would_push_below_the_usual_is_the_usual():
+    flat = np.zeros(345)
+    belief = Belief(flat + 1.0, flat, flat, 0.5, 1.0, 1.0, 4)
+    for rule in THRESHOLDS:
+        assert threshold_by(rule, np.array([1.0, 0.5]), belief) == 1.0
 
 
 def test_frames_that_are_alike_are_of_one_kind():
@@ -168,8 +193,9 @@ def test_frames_that_are_alike_are_of_one_kind():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Search(threshold=np.inf), "threshold is inf; it must be a finite number"),
-        (lambda: Search(counts="sheep"), "unknown counts 'sheep'; there are: area, regions"),
+        (lambda: Search(threshold=np.inf), "threshold is inf; it must be a finite number, or"),
+        (lambda: Search(threshold="half way"), "threshold is 'half way'; it must be"),
+        (lambda: Search(counts="sheep"), "unknown counts 'sheep'; there are: area, spots"),
         (lambda: Novelty(alike=1.0), "alike is 1.0; it must lie between 0 and 1"),
         (lambda: NonmyopicSearch(closely=0), "closely is 0; it must be an integer, at least 1"),
     ],
