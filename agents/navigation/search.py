@@ -231,7 +231,7 @@ class Novelty(Believer):
         described = situation.descriptors
         if described is None:
             self.count = len(np.unique(kinds(situation.targets[situation.known, None], self.alike)))
-            return situation.targets
+            return super().pursued(situation)
         sound = np.isfinite(described).all(axis=1)
         told = np.full(len(described), np.nan)
         if sound.any():
