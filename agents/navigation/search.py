@@ -24,7 +24,8 @@ from .kernels import squared_distances
 from .navigator import PITCH, Bools, Candidates, Floats, Situation
 
 COUNTS = ("area", "spots")
-PARTS = 4  # points to a side of a frame, by which its new area is counted
+CELLS = 8  # to a side of a frame, by which area is counted
+CONTEXT = 2  # cells that must be scanned all around a place for it to be told of
 SAME = (1.0, 3.0)  # length scales from a hit: up to the first it is the same spot, from the
 # second on another one; where f is smooth, spots are some two length scales wide
 LATER = 0.01  # what new area at a spot that was hit is worth, next to another spot
@@ -36,8 +37,8 @@ class Search(Believer):
     """Greedy: the candidate that most probably shows something new.
 
     A frame is a hit where its target exceeds the threshold.  The probability of a hit is
-    that of the Gaussian process; new is the share of the frame's area that no earlier frame
-    holds (``area``, for features that go on and are worth more the more is seen of them), or,
+    that of the Gaussian process; new is the area that is scanned whole with its surroundings
+    and was not before (``area``, for features that go on, and are seen piece by piece), or,
     for features that are found by one frame (``spots``), what lies length scales away from
     every hit; where nothing else is likely, what is left of the spots comes last.
 
@@ -90,7 +91,7 @@ class Search(Believer):
         return normal_share((mean - self.threshold) / spread)
 
     def new(self, belief: Belief, situation: Situation) -> Floats:
-        """The share (n,) of what a candidate shows that would be new."""
+        """How much (n,) of what a candidate shows would be new: area in frames, or a share."""
         area = self.cover.new(situation.measured_yx_nm)
         if self.counts == "area":
             return area
@@ -106,7 +107,7 @@ class Search(Believer):
     def why(self, index: int, belief: Belief, values: Floats) -> str:
         return (
             f"a hit is likeliest there (P = {self.likely[index]:.2g} of more than "
-            f"{self.threshold:.3g}, {self.fresh[index]:.0%} new)"
+            f"{self.threshold:.3g}, {self.fresh[index]:.2g} of it new)"
         )
 
 
@@ -272,34 +273,66 @@ def kinds(descriptors: Floats, alike: float) -> NDArray[np.int64]:
 
 
 class Cover:
-    """How much of each candidate's frame earlier frames already hold."""
+    """What of the field the frames so far tell of: what lies in them with its surroundings.
+
+    A feature is seen where its context is scanned whole, by one frame or by several side by
+    side.  So a frame beside an earlier one tells of what lies across their border, too, and
+    one that is half a frame further leaves a strip of which nothing can be told.
+
+    All lengths here are in cells, of which a reference frame has ``CELLS`` to a side.
+    """
 
     def __init__(self, context: Context, candidates: Candidates) -> None:
-        fov = np.asarray(context.reference.fov_yx_nm)
-        part = ((np.arange(PARTS) + 0.5) / PARTS - 0.5)[:, None] * fov
-        offsets = np.stack(np.meshgrid(part[:, 0], part[:, 1], indexing="ij"), axis=-1)
-        centres = candidates.centres_yx_nm
-        self.half = fov / 2 * (1.0 + 1e-9)
-        self.candidates = candidates
-        self.points = centres[:, None] + offsets.reshape(1, -1, 2)
+        self.cell_nm = np.asarray(context.reference.fov_yx_nm) / CELLS
+        self.low_nm = -np.asarray(context.field_yx_nm) / 2
+        self.places = self._corners(candidates.centres_yx_nm)
+        self.shape = self.places.max(axis=0) + CELLS + 4 * CONTEXT
         self._forget()
 
     def _forget(self) -> None:
-        self.held = np.zeros(self.points.shape[:2], dtype=bool)
+        self.scanned = np.zeros(self.shape, dtype=bool)
+        self.gain = np.full(len(self.places), (CELLS - 2 * CONTEXT) ** 2 / CELLS**2)
         self.of = np.empty((0, 2))
 
+    def _corners(self, centres_yx_nm: Floats) -> NDArray[np.int64]:
+        """The first cells (n, 2) of frames."""
+        return np.rint((centres_yx_nm - self.low_nm) / self.cell_nm - CELLS / 2).astype(np.int64)
+
     def new(self, measured_yx_nm: Floats) -> Floats:
-        """The share (n,) of each frame's area that is in none of those measured (k, 2)."""
+        """The area (n,), in frames, that each candidate would tell of beyond those measured."""
         known = len(self.of)
         if not np.array_equal(measured_yx_nm[:known], self.of):
             self._forget()
             known = 0
-        centres = self.candidates.centres_yx_nm
-        for centre in measured_yx_nm[known:]:
-            near = np.flatnonzero((np.abs(centres - centre) < 2 * self.half).all(axis=1))
-            self.held[near] |= (np.abs(self.points[near] - centre) <= self.half).all(axis=2)
+        corners = self._corners(measured_yx_nm[known:])
+        near = np.zeros(len(self.places), dtype=bool)
+        for row, column in np.clip(corners, 0, self.places.max(axis=0)) + 2 * CONTEXT:
+            self.scanned[row : row + CELLS, column : column + CELLS] = True
+        for corner in corners:
+            near |= (np.abs(self.places - corner) < CELLS + 2 * CONTEXT).all(axis=1)
+        if near.any():
+            self.gain[near] = self._gains(self.places[near])
         self.of = measured_yx_nm.copy()
-        return np.asarray(1.0 - self.held.mean(axis=1))
+        return self.gain.copy()
+
+    def _gains(self, places: NDArray[np.int64]) -> Floats:
+        side = np.arange(CELLS + 4 * CONTEXT)
+        rows, columns = places[:, :1] + side, places[:, 1:] + side
+        before = self.scanned[rows[:, :, None], columns[:, None, :]]
+        after = before.copy()
+        own = slice(2 * CONTEXT, 2 * CONTEXT + CELLS)
+        after[:, own, own] = True
+        told = [_whole(scanned).sum(axis=(1, 2)) for scanned in (before, after)]
+        return np.asarray((told[1] - told[0]) / CELLS**2)
+
+
+def _whole(scanned: Bools) -> Bools:
+    """Which cells of fields (m, n, n), but for a border, have all their context scanned."""
+    sums = np.zeros((len(scanned), *(n + 1 for n in scanned.shape[1:])), dtype=np.int64)
+    sums[:, 1:, 1:] = scanned.cumsum(axis=1).cumsum(axis=2)
+    w = 2 * CONTEXT + 1
+    inside = sums[:, w:, w:] - sums[:, :-w, w:] - sums[:, w:, :-w] + sums[:, :-w, :-w]
+    return np.asarray(inside == w * w)
 
 
 def threshold_by(rule: str, targets: Floats, belief: Belief) -> float:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import binary_erosion
 from scipy.stats import norm
 
 from stemscout.agents.navigation.bayesian import Bayesian
@@ -137,18 +140,34 @@ def test_novelty_sees_every_kind_sooner_than_chance(ready, situation, context):
     assert np.mean(novelty) < 0.85 * np.mean(chance)
 
 
-def test_area_held_by_frames_is_not_new(context):
+def test_a_frame_tells_of_what_lies_in_it_with_its_surroundings(context):
+    """Those a quarter of a frame wide; a frame side by side with another tells of more."""
     candidates = Candidates.of(context())
     cover = Cover(context(), candidates)
+    assert set(cover.new(np.empty((0, 2)))) == {0.25}, "half a frame squared"
     at = 7 * 23 + 11
     new = cover.new(candidates.centres_yx_nm[[at]])
     assert new[at] == 0.0
-    assert new[at + 1] == new[at - 1] == new[at + 23] == 0.5, "half a frame further"
-    assert new[at + 24] == 0.75
-    assert new[at + 2] == 1.0
-    both = cover.new(candidates.centres_yx_nm[[at, at + 2]])
-    assert both[at + 1] == 0.0
+    assert new[at + 1] == new[at - 1] == new[at + 23] == 0.25, "half a frame further"
+    assert new[at + 2] == new[at + 46] == 0.5, "side by side, with what lies across the border"
+    assert new[at + 3] == 0.25, "half a frame between them, of which nothing is told"
+    both = cover.new(candidates.centres_yx_nm[[at, at + 4]])
+    assert both[at + 2] == 0.75, "the frame between two"
     assert np.array_equal(cover.new(candidates.centres_yx_nm[[at]]), new), "fewer than before"
+
+
+@given(count=st.integers(1, 40), seed=st.integers(0, 2**32))
+def test_what_frames_tell_of_adds_up(context, count, seed):
+    """One by one, what each tells of beyond those before is what all tell of."""
+    candidates = Candidates.of(context())
+    chosen = np.random.default_rng(seed).choice(len(candidates.centres_yx_nm), count, replace=False)
+    cover, total = Cover(context(), candidates), 0.0
+    for n, k in enumerate(chosen):
+        total += cover.new(candidates.centres_yx_nm[chosen[:n]])[k]
+    cover.new(candidates.centres_yx_nm[chosen])
+    inside = cover.scanned
+    whole = binary_erosion(inside, np.ones((5, 5)))
+    assert total == pytest.approx(whole.sum() / 64)
 
 
 def test_counting_spots_what_lies_near_a_hit_comes_last(ready, situation):
