@@ -162,7 +162,8 @@ class Agent(ABC):
 
         Args:
             target: what to pursue, in the agent's own terms.
-            forbid: rectangles, (corner, corner) in nm, that no frame may touch.
+            forbid: rectangles, (corner, corner) in nm, that no frame may touch: pieces of
+                the specimen, in scan coordinates as they are when this is said.
             exploration: how much curiosity, 0 for none.
 
         Raises:

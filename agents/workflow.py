@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hardware.coordinates import scan_from_specimen, specimen_from_scan
-from ..hardware.microscope import Frame, ScanRequest
+from ..hardware.microscope import YX, Frame, ScanRequest
 from .agent import Agent, Context, Explanation, Finding, Floats
 from .navigation.navigator import Decision, Navigator, Rectangle, Situation
 from .perception.perception import Classifier, Perception
@@ -68,7 +68,7 @@ class Navigated(Agent):
         self.frames: list[Frame] = []
         self.measured: list[Frame] = []  # those of the reference frame's scale
         self.centres: list[NDArray[np.float64]] = []  # of these
-        self.forbidden: list[Rectangle] = []
+        self.forbidden: list[tuple[Rectangle, YX | None]] = []
         self.waiting: list[ScanRequest] = []  # the rest of a batch
         self.decision: Decision | None = None
         self.request: ScanRequest | None = None
@@ -96,7 +96,7 @@ class Navigated(Agent):
             targets=self._targets(),
             dose=np.array([_dose(f.request) for f in self.measured]) / _dose(reference),
             left=self._left(),
-            forbidden=tuple(self.forbidden),
+            forbidden=self._forbidden(),
             descriptors=self._descriptors(),
             frames=tuple(self.frames),
         )
@@ -117,7 +117,7 @@ class Navigated(Agent):
         exploration: float | None = None,
     ) -> None:
         if forbid is not None:  # first: another wish may be refused, and this one protects
-            self.forbidden = list(forbid)
+            self.forbidden = [(_rectangle(r), self._origin()) for r in forbid]
             self.waiting = []
         if exploration is not None:
             self.navigator.steer(exploration)
@@ -131,14 +131,20 @@ class Navigated(Agent):
             "forbidden": self.forbidden,
             "waiting": [asdict(r) for r in self.waiting],
             "decision": None if self.decision is None else self.decision.plain,
+            "request": None if self.request is None else asdict(self.request),
         }
 
     def restore(self, state: Mapping[str, Any], frames: Sequence[Frame]) -> None:
         super().restore(state, frames)
-        self.forbidden = [(tuple(a), tuple(b)) for a, b in state["forbidden"]]
+        self.forbidden = [
+            (_rectangle(r), None if origin is None else (origin[0], origin[1]))
+            for r, origin in state["forbidden"]
+        ]
         self.waiting = [ScanRequest.of(r) for r in state["waiting"]]
         decided = state["decision"]
         self.decision = None if decided is None else Decision.of(decided)
+        asked = state["request"]
+        self.request = None if asked is None else ScanRequest.of(asked)
         self.navigator.restore(state["navigator"], self.situation())
 
     @property
@@ -171,6 +177,28 @@ class Navigated(Agent):
             return np.empty((0, 2))
         return scan_from_specimen(self.centres, self.frames[-1].state)
 
+    def _origin(self) -> YX | None:
+        """Where the specimen's origin lies in scan coordinates now; None before any frame."""
+        if not self.frames:
+            return None
+        y, x = scan_from_specimen((0.0, 0.0), self.frames[-1].state).tolist()
+        return y, x
+
+    def _forbidden(self) -> tuple[Rectangle, ...]:
+        """What no frame may touch, in scan coordinates as they are now.
+
+        It was said in those of its own time, and means a piece of the specimen.
+        """
+        now = self._origin()
+        if now is None:
+            return tuple(r for r, _ in self.forbidden)
+        first = scan_from_specimen((0.0, 0.0), self.frames[0].state)
+        moved = [np.subtract(now, first if then is None else then) for _, then in self.forbidden]
+        return tuple(
+            _rectangle(np.add(r, by).tolist())
+            for (r, _), by in zip(self.forbidden, moved, strict=True)
+        )
+
     def _left(self) -> int:
         """Reference frames that the budget still pays for, this one included."""
         beam_on_us, reference = self.context.costs.beam_on_us, self.context.reference
@@ -183,6 +211,15 @@ class Navigated(Agent):
 
     def _descriptors(self) -> Floats | None:
         return None
+
+
+def _rectangle(corners: Sequence[Sequence[float]]) -> Rectangle:
+    """Two corners in nm; ValueError where they are none."""
+    plain = np.asarray(corners, dtype=np.float64)
+    if plain.shape != (2, 2) or not np.isfinite(plain).all():
+        raise ValueError(f"a forbidden rectangle {corners!r}; it must be two corners (y, x) in nm")
+    (a, b), (c, d) = plain.tolist()
+    return (a, b), (c, d)
 
 
 def _dose(request: ScanRequest) -> float:

@@ -227,6 +227,7 @@ def lines(found: Sequence[Standing]) -> Rows:
             "ms": " ".join(_ms(v) for v in s.median_ms.values()),
             "p95 ms": " ".join(_ms(v) for v in s.p95_ms.values()),
             "repeats": s.repeats,
+            "grown MB": "" if s.grown_mb is None else f"{s.grown_mb:.0f}",
         }
         for s in found
     ]
@@ -246,7 +247,8 @@ def remarks(found: Sequence[Standing]) -> list[str]:
         "found and covered are interquartile means over the seeds. over grid: how often the area "
         "under found exceeds the grid's on the same target, ties counting half, with its 95 % "
         "interval. Times beyond a hunt's end are medians of five decisions after observations "
-        "that were told.",
+        "that were told. grown MB: by how much a process's highest memory grew from 100 to 500 "
+        "observations, at most.",
     ]
 
 

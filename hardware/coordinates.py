@@ -43,6 +43,14 @@ def scan_from_specimen(yx_nm: ArrayLike, state: State, rotation_rad: float = 0.0
     return np.asarray((np.asarray(yx_nm, dtype=np.float64) - shift) @ rotation(rotation_rad))
 
 
+def scan_now(frame: Frame, state: State) -> Points:
+    """The middle (2,) of a frame in the scan coordinates of another state."""
+    region = frame.region
+    return scan_from_specimen(
+        specimen_from_scan(region.centre_yx_nm, frame.state, region.rotation_rad), state
+    )
+
+
 def corners(region: ScanRegion) -> Points:
     """The four corners of a region (4, 2), as deflections, in order around it."""
     h, w = region.fov_yx_nm[0] / 2, region.fov_yx_nm[1] / 2

@@ -48,7 +48,7 @@ def probability_of_improvement(belief: Belief, exploration: float) -> Floats:
 
 def upper_confidence_bound(belief: Belief, exploration: float) -> Floats:
     """mean + κ √(β/5) sigma with GP-UCB's β, which grows with the number of points."""
-    n, t = len(belief.mean), max(belief.count, 1)
+    n, t = len(belief.relative), max(belief.count, 1)  # of candidates, wherever it is asked
     beta = 2.0 * log(n * t * t * pi * pi / (6.0 * DELTA))
     return belief.mean + exploration * sqrt(beta / TAMED) * belief.sigma
 

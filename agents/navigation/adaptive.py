@@ -61,35 +61,44 @@ class Lawnmower:
         if not free.any():
             return None
         centres = self.candidates.centres_yx_nm
-        followed = self._followed(situation, free)
-        if followed is not None:
-            cell, frame, deviation = followed
-            reason = f"follows up frame {frame}, which stands out ({deviation:.1f} MADs)"
-            return Decision.at(self.context, centres[cell], reason)
+        odd = self._odd(situation, free)
+        maps: dict[str, tuple[Floats, str]] = {}
+        if odd is not None:
+            of = np.isfinite(odd)
+            shown = np.zeros(len(centres))  # nothing is known to stand out elsewhere
+            shown[self.candidates.nearest(situation.measured_yx_nm[of])] = odd[of]
+            maps = {"what stands out": (shown, "MADs")}
+            followed = self._followed(odd, situation, free)
+            if followed is not None:
+                cell, frame = followed
+                reason = f"follows up frame {frame}, which stands out ({odd[frame]:.1f} MADs)"
+                return Decision.at(self.context, centres[cell], reason, maps)
         at = int(free[self.order].argmax())
         reason = "mows on" if at < self.first else "mows between the lines"
-        return Decision.at(self.context, centres[self.order[at]], reason)
+        return Decision.at(self.context, centres[self.order[at]], reason, maps)
 
-    def _followed(self, situation: Situation, free: Bools) -> tuple[int, int, float] | None:
-        """A free neighbour of the latest frame that stands out, that frame, and its deviation."""
-        measured = situation.measured_yx_nm
-        if not len(measured):
-            return None
-        known = np.flatnonzero(situation.known)
+    def _odd(self, situation: Situation, free: Bools) -> Floats | None:
+        """How far frames (k,) stand out, in MADs, NaN where untold; None while few are known."""
+        measured, known = situation.measured_yx_nm, situation.known
         # What is ordinary is told by the mown lines: what follows up lies where it is odd.
         mown = self.order[: free[self.order].argmax()]
         ordinary = np.isin(self.candidates.nearest(measured[known]), mown)
         if ordinary.sum() < FEWEST:
             return None
-        deviation = deviations(situation.targets[known], ordinary / ordinary.sum())
+        odd = np.full(len(measured), np.nan)
+        odd[known] = deviations(situation.targets[known], ordinary / ordinary.sum())
+        return odd
+
+    def _followed(self, odd: Floats, situation: Situation, free: Bools) -> tuple[int, int] | None:
+        """A free neighbour of the latest frame that stands out, and that frame."""
+        measured = situation.measured_yx_nm
         last = measured[-1]
-        for k in np.flatnonzero(deviation > self.threshold)[::-1]:
-            frame = int(known[k])
+        for frame in np.flatnonzero(odd > self.threshold)[::-1].tolist():
             around = self._around(measured[frame])
             around = around[free[around]]
             if len(around):
                 away = np.hypot(*(self.candidates.centres_yx_nm[around] - last).T)
-                return int(around[away.argmin()]), frame, float(deviation[k])
+                return int(around[away.argmin()]), frame
         return None
 
     def _around(self, centre_yx_nm: Floats) -> Order:
@@ -159,7 +168,7 @@ class Operator:
             self.coarse = len(coarse)
             order = np.concatenate([coarse, order[~np.isin(order, coarse)]])
         self.order = order
-        self.looked = 0
+        self.looked: tuple[Any, ...] = ()
         self.shown: Floats | None = None
 
     def decide(self, situation: Situation) -> Decision | None:
@@ -220,9 +229,13 @@ class Operator:
         pictures = [f for f in situation.frames if min(f.request.fov_yx_nm) > widest]
         if self.context.survey is not None:
             pictures.append(self.context.survey)
-        if len(pictures) != self.looked:  # each is read once
-            self.looked = len(pictures)
-            self.shown = np.log1p(overview(pictures, self.candidates))
+        if not pictures:
+            return None
+        now = situation.state or pictures[-1].state
+        looked = (len(pictures), now.stage_yx_nm, now.beam_shift_yx_nm)
+        if looked != self.looked:  # each is read once, and anew where the stage has moved
+            self.looked = looked
+            self.shown = np.log1p(overview(pictures, self.candidates, now))
         return self.shown
 
     def _zoomed(self, values: Floats, situation: Situation, free: Bools) -> tuple[int, str] | None:

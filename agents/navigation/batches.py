@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .acquisition import normal_share
 from .gp import Belief
 from .navigator import Bools, Candidates, greatest
 
@@ -66,8 +65,15 @@ def _penalised(
     within (M - mean) / L of it, where L is how steep the field is anywhere: the mean, or
     where that is flat, for want of knowledge, the process on its own length scale.
     """
+    from scipy.special import log_ndtr
+
     least = float(values[free].min())
-    worth = values - least  # penalties are factors, and take no values below nothing
+    above = np.maximum(values - least, 0.0)  # penalties are factors of what is above nothing
+    if not above[free].any():
+        above = np.ones_like(above)
+    with np.errstate(divide="ignore"):
+        # Where the field is well known their product underflows, and its logarithm does not.
+        worth = np.log(above)
     steep = max(_steepest(belief.mean, candidates), belief.scale / belief.length_nm)
     if belief.scale <= 0.0:
         return _apart(values, free, count, candidates, belief.length_nm)
@@ -80,7 +86,7 @@ def _penalised(
         left[best] = False
         sigma = max(float(belief.sigma[best]), 1e-9 * belief.scale)
         reach = steep * _distances(candidates, best) - top + belief.mean[best]
-        worth = worth * normal_share(reach / sigma)
+        worth = worth + log_ndtr(reach / sigma)
     return chosen
 
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
 from typing import Any
-
-import numpy as np
 
 from ...envs.numbers import is_number
 from .acquisition import ACQUISITIONS
 from .believer import Believer
 from .gp import Belief
-from .kernels import squared_distances
-from .navigator import Bools, Candidates, Floats, Situation, greatest
-
-FINER = 4  # points to either side of a candidate, where its neighbourhood is searched
-ZOOMS = 3
+from .navigator import Bools, Floats, Situation
 
 
 class Bayesian(Believer):
@@ -29,20 +23,14 @@ class Bayesian(Believer):
             ``sigma`` alone; ``Thompson``, a sample of the process.
         exploration: ξ of ``EI`` and ``PI`` in standard deviations of the process, κ of
             ``mean+sigma``, a factor of ``UCB``; None for 0.01, 4 and 1.
-        continuum: frames may lie anywhere, not on candidates alone: near the best one the
-            value is maximised on ever finer lattices.  ``Thompson`` has values of candidates
-            alone.
-        options: of every ``Believer``.
+        options: of every ``Believer``; ``Thompson`` has values of candidates alone, and no
+            continuum.
     """
 
     name = "bo"
 
     def __init__(
-        self,
-        acquisition: str = "EI",
-        exploration: float | None = None,
-        continuum: bool = False,
-        **options: Any,
+        self, acquisition: str = "EI", exploration: float | None = None, **options: Any
     ) -> None:
         super().__init__(**options)
         if not isinstance(acquisition, str) or acquisition not in ACQUISITIONS:
@@ -51,10 +39,7 @@ class Bayesian(Believer):
         self.acquisition = acquisition
         self.of = ACQUISITIONS[acquisition]
         self.unit = self.of.words
-        if not isinstance(continuum, bool):
-            raise ValueError(f"continuum is {continuum!r}; it must be true or false")
-        self.continuum = continuum
-        if continuum and self.of.value is None:
+        if self.continuum and self.of.value is None:
             raise ValueError(f"{acquisition} is sampled at candidates alone, and no continuum")
         self.steer(self.of.exploration if exploration is None else exploration)
 
@@ -64,7 +49,6 @@ class Bayesian(Believer):
             "engine": "grid",
             "acquisition": self.acquisition,
             "exploration": self.exploration,
-            "continuum": self.continuum,
             **super().settings,
         }
 
@@ -78,44 +62,7 @@ class Bayesian(Believer):
             return belief.sigma
         return values
 
-    def placed(self, chosen: Sequence[int], belief: Belief, situation: Situation) -> Floats:
-        """As of every ``Believer``, or about the candidates where values are greatest."""
-        centres = super().placed(chosen, belief, situation)
-        if self.continuum and belief.scale > 0.0:
-            taken = situation.measured_yx_nm
-            for n, k in enumerate(chosen):
-                centres[n] = self._refined(k, belief, situation, taken)
-                taken = np.vstack([taken, centres[n]])
-        return centres
-
-    def _refined(self, index: int, belief: Belief, situation: Situation, taken: Floats) -> Floats:
-        """The most valuable point about a candidate that is allowed and inside the field.
-
-        It is nearer to this candidate than to any other, and half a step at least from what
-        was taken, so that nothing is taken twice here either.
-        """
-        best = self.candidates.centres_yx_nm[index]
-        half = np.asarray(self.context.reference.half_range_yx_nm(self.context.field_yx_nm))
-        width = self.step_nm / 2
-        for _ in range(ZOOMS):
-            side = np.linspace(-width, width, 2 * FINER + 1)
-            around = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
-            points = np.clip(best + around, -half, half)
-            points = np.vstack([best, points])  # the candidate itself wins ties
-            free = Candidates(points, (len(points), 1)).allowed(self.context, situation)
-            free &= self.candidates.nearest(points) == index
-            if len(taken):
-                away = np.sqrt(squared_distances(points, taken).min(axis=1))
-                free &= away >= self.step_nm / 2 - 1e-9
-            mean, sigma = self.gp.at(points)
-            values = self._value_at(mean, sigma, belief)
-            if not free.any():
-                return np.asarray(best)
-            best = points[greatest(values, free)]
-            width /= FINER
-        return np.asarray(best)
-
-    def _value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats:
+    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats:
         """Of points between candidates (m,)."""
         if self.of.value is None or self.hopeless:
             return sigma

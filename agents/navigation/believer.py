@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 
 from ...envs.numbers import is_number
+from ...hardware.microscope import YX, State
 from ..agent import Context, Needs
 from .batches import SPREADS, spread
 from .gp import REFIT, Belief, LatticeGP
-from .kernels import KERNELS
+from .kernels import KERNELS, squared_distances
 from .likelihood import NOISE
 from .navigator import PITCH, Bools, Candidates, Decision, Floats, Situation, greatest
 from .seeding import Seeds
 from .survey import covariates
 
 LENGTH_STEPS = (1.0, 20.0)  # bounds of the length scale in candidate steps, as the paper has them
-PRICES = ("charge", "time")
+SECOND = {"charge": "", "time": ", above the least, per s"}  # what a value is priced by
+FINER = 4  # points to either side of a candidate, where its neighbourhood is searched
+ZOOMS = 3
 
 
 class Believer(ABC):
@@ -43,6 +46,8 @@ class Believer(ABC):
         spread: how those of a batch are kept apart: ``penalty`` or ``distance`` (``batches``).
         per: value is divided by what a frame costs: ``charge``, which is the same for all
             reference frames, or ``time``, the way there included.
+        continuum: frames may lie anywhere, not on candidates alone: about the best one its
+            value is maximised on ever finer lattices.
 
     Raises:
         ValueError: no such name or number.
@@ -52,6 +57,7 @@ class Believer(ABC):
     privileged = False
     needs = Needs()
     unit = "value"
+    pursues = "target"
     candidates: Candidates
 
     def __init__(
@@ -66,19 +72,21 @@ class Believer(ABC):
         batch: int = 1,
         spread: str = "penalty",
         per: str = "charge",
+        continuum: bool = False,
     ) -> None:
         for what, value, known in (
             ("kernel", kernel, tuple(KERNELS)),
             ("spread", spread, SPREADS),
-            ("per", per, PRICES),
+            ("per", per, tuple(SECOND)),
         ):
             if value not in known:
                 raise ValueError(f"unknown {what} {value!r}; there are: {', '.join(known)}")
         for what, count in (("refit", refit), ("batch", batch)):
             if not (is_number(count, Integral) and count >= 1):
                 raise ValueError(f"{what} is {count!r}; it must be an integer, at least 1")
-        if not isinstance(survey, bool):
-            raise ValueError(f"survey is {survey!r}; it must be true or false")
+        for what, wish in (("survey", survey), ("continuum", continuum)):
+            if not isinstance(wish, bool):
+                raise ValueError(f"{what} is {wish!r}; it must be true or false")
         if noise is not None and not (is_number(noise) and NOISE[0] <= noise < inf):
             raise ValueError(
                 f"a noise of {noise!r}; it must be at least {NOISE[0]:g} and finite, or left out"
@@ -86,7 +94,7 @@ class Believer(ABC):
         self.seeds = Seeds(seed_frames, seeding)
         self.kernel, self.noise, self.refit, self.survey = kernel, noise, refit, survey
         self.length_scale_nm = None if length_scale_nm is None else bounds(length_scale_nm)
-        self.batch, self.spread, self.per = batch, spread, per
+        self.batch, self.spread, self.per, self.continuum = batch, spread, per, continuum
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -102,6 +110,7 @@ class Believer(ABC):
             "batch": self.batch,
             "spread": self.spread,
             "per": self.per,
+            "continuum": self.continuum,
             "pitch_frames": PITCH,
         }
 
@@ -111,8 +120,20 @@ class Believer(ABC):
         self.seeds.reset(context, self.candidates, rng)
         self.step_nm = PITCH * min(context.reference.fov_yx_nm)
         self.gp = self.model()
-        shown = covariates(context, self.candidates) if self.survey else None
-        self.gp.reset(self.candidates, shown)
+        self.gp.reset(self.candidates, self.look(None))
+        self.looked = None if context.survey is None else _place(context.survey.state)
+
+    def look(self, now: State | None) -> Floats | None:
+        """What a survey shows of the candidates (n, p), by the state of the instrument."""
+        return covariates(self.context, self.candidates, now) if self.survey else None
+
+    def _follow(self, now: State | None) -> None:
+        """The survey lies elsewhere under the candidates once the stage has moved."""
+        if now is None or self.context.survey is None:
+            return
+        if _place(now) != self.looked:
+            self.looked = _place(now)
+            self.gp.look(self.look(now))
 
     def model(self) -> LatticeGP:
         """What believes."""
@@ -136,10 +157,6 @@ class Believer(ABC):
     def why(self, index: int, belief: Belief, values: Floats) -> str:
         """One plain sentence, without its subject, for the choice of a candidate."""
 
-    def placed(self, chosen: Sequence[int], belief: Belief, situation: Situation) -> Floats:
-        """Where the frames (q, 2) lie that were chosen: on their candidates."""
-        return self.candidates.centres_yx_nm[chosen]
-
     def decide(self, situation: Situation) -> Decision | None:
         free = self.candidates.free(self.context, situation)
         if not free.any():
@@ -147,6 +164,7 @@ class Believer(ABC):
         seed = self.seeds.next(situation, free)
         if seed is not None:
             return seed
+        self._follow(situation.state)
         pursued = self.pursued(situation)
         known = np.isfinite(pursued)
         if known.sum() < 2:
@@ -165,11 +183,11 @@ class Believer(ABC):
             reason = "all targets are equal so far, so it goes where it knows least"
         if len(chosen) > 1:
             reason += f"; one of {len(chosen)} at once"
-        centres = self.placed(chosen, belief, situation)
+        centres = self._placed(chosen, belief, situation)
         maps = {
-            "posterior mean": (belief.mean, "target"),
-            "uncertainty": (belief.sigma, "target"),
-            "acquisition": (np.where(free, priced, np.nan), self.unit),
+            "posterior mean": (belief.mean, self.pursues),
+            "uncertainty": (belief.sigma, self.pursues),
+            "acquisition": (np.where(free, priced, np.nan), self.unit + SECOND[self.per]),
         }
         return Decision.at(self.context, centres, reason, maps)
 
@@ -194,6 +212,47 @@ class Believer(ABC):
         )
         return np.asarray((values - values[free].min()) / seconds)
 
+    def _placed(self, chosen: Sequence[int], belief: Belief, situation: Situation) -> Floats:
+        """Where the frames (q, 2) lie that were chosen: on their candidates, or about them."""
+        centres = self.candidates.centres_yx_nm[chosen]
+        if self.continuum and belief.scale > 0.0:
+            taken = situation.measured_yx_nm
+            for n, k in enumerate(chosen):
+                centres[n] = self._refined(k, belief, situation, taken)
+                taken = np.vstack([taken, centres[n]])
+        return centres
+
+    def _refined(self, index: int, belief: Belief, situation: Situation, taken: Floats) -> Floats:
+        """The most valuable point about a candidate that is allowed and inside the field.
+
+        It is nearer to this candidate than to any other, and half a step at least from what
+        was taken, so that nothing is taken twice here either.
+        """
+        best = self.candidates.centres_yx_nm[index]
+        half = np.asarray(self.context.reference.half_range_yx_nm(self.context.field_yx_nm))
+        width = self.step_nm / 2
+        for _ in range(ZOOMS):
+            side = np.linspace(-width, width, 2 * FINER + 1)
+            around = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
+            points = np.clip(best + around, -half, half)
+            points = np.vstack([best, points])  # the candidate itself wins ties
+            free = Candidates(points, (len(points), 1)).allowed(self.context, situation)
+            free &= self.candidates.nearest(points) == index
+            if len(taken):
+                away = np.sqrt(squared_distances(points, taken).min(axis=1))
+                free &= away >= self.step_nm / 2 - 1e-9
+            mean, sigma = self.gp.at(points)
+            values = self.value_at(mean, sigma, belief)
+            if not free.any():
+                return np.asarray(best)
+            best = points[greatest(values, free)]
+            width /= FINER
+        return np.asarray(best)
+
+    @abstractmethod
+    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats:
+        """Of points about a candidate (m,), where the field is believed to be mean ± sigma."""
+
     def steer(self, exploration: float) -> None:
         raise ValueError(f"{self.name} has no curiosity to set")
 
@@ -208,6 +267,11 @@ class Believer(ABC):
         self.rng.bit_generator.state = state["rng"]
         self.seeds.restore(state["seeds"])
         self.gp.restore(state["gp"])
+
+
+def _place(state: State) -> tuple[YX, YX]:
+    """What decides where scan coordinates lie on the specimen."""
+    return state.stage_yx_nm, state.beam_shift_yx_nm
 
 
 def bounds(length_scale_nm: Sequence[float]) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ...envs.numbers import is_number
+from ...hardware.microscope import State
 from ..agent import Context
 from .bayesian import Bayesian
 from .gp import Belief, LatticeGP
@@ -194,10 +195,13 @@ class DeepBayesian(Bayesian):
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
         super().reset(context, rng)
-        self.shown = of_survey(context, self.candidates) if self.survey else None
         channels = 3 if self.shown is None else 1
         assert isinstance(self.gp, DeepLatticeGP)
         self.gp.begin(channels, int(rng.integers(2**31)))
+
+    def look(self, now: State | None) -> None:
+        """The survey is seen as pictures, and by nothing else."""
+        self.shown = of_survey(self.context, self.candidates, now) if self.survey else None
 
     def pursued(self, situation: Situation) -> Floats:
         """The targets; the model sees the pictures besides."""

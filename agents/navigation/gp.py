@@ -24,6 +24,7 @@ from .navigator import Candidates, standardised
 Floats = NDArray[np.float64]
 REFIT = 10  # points between fits of the hyper-parameters
 FEATURES = 512  # of a sample from the prior
+BLOCK = 512  # candidates that are reckoned at once
 LEAST = 1e-12
 
 
@@ -88,13 +89,17 @@ class LatticeGP:
             candidates: n of them.
             covariates: (n, p) of them, by which the field may drift; None without any.
         """
-        n = len(candidates.centres_yx_nm)
         self.candidates = candidates
-        self.covariates = np.zeros((n, 0)) if covariates is None else covariates
         self.hyper = self.fixed or Hyper(sqrt(self.length_scale_nm[0] * self.length_scale_nm[1]))
         if self.noise is not None and self.fixed is None:
             self.hyper = Hyper(self.hyper.length_nm, self.noise)
         self.fitted = 0  # points that the hyper-parameters go by
+        self.look(covariates)
+
+    def look(self, covariates: Floats | None) -> None:
+        """Go by other covariates (n, p) from now on; nothing that was measured is forgotten."""
+        n = len(self.candidates.centres_yx_nm)
+        self.covariates = np.zeros((n, 0)) if covariates is None else covariates
         self._forget()
 
     def _forget(self) -> None:
@@ -158,9 +163,11 @@ class LatticeGP:
         matrix += np.diag(noise_of(self.hyper, dose))
         factor = np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
         centres = self.candidates.centres_yx_nm
-        rows = solve_triangular(
-            factor, self._correlate(yx_nm, self._cov, centres, self.covariates), lower=True
-        )
+        rows = np.empty((k, len(centres)))
+        for start in range(0, len(centres), BLOCK):  # or temporaries would be many times as large
+            of = slice(start, start + BLOCK)
+            across = self._correlate(yx_nm, self._cov, centres[of], self.covariates[of])
+            rows[:, of] = solve_triangular(factor, across, lower=True, check_finite=False)
         self._factor, self._rows = factor, rows
         self._left = self._own(self.covariates) - np.einsum("kn,kn->n", rows, rows)
         self._targets = np.empty(0)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hardware.microscope import YX, Frame, ScanRequest
+from ...hardware.microscope import YX, Frame, ScanRequest, State
 from ..agent import Context, FieldMap, Needs
 
 Floats = NDArray[np.float64]
@@ -18,6 +18,7 @@ Rectangle = tuple[YX, YX]  # two opposite corners, in nm
 PITCH = 0.5  # candidates lie half a frame apart
 TIE = 1e-9  # of the range of values: what is nearer to the greatest is as great
 EQUAL = 1e-12  # of the largest target: what varies less, varies by rounding
+INSIDE_NM = 1e-6  # rounding; a frame's middle that is further out is out of the field
 LARGEST = 1e100  # of a target: what is larger cannot be squared, and is no reading
 
 
@@ -47,6 +48,11 @@ class Situation:
     forbidden: Sequence[Rectangle] = ()
     descriptors: Floats | None = None
     frames: Sequence[Frame] = ()
+
+    @property
+    def state(self) -> State | None:
+        """Of the instrument at the latest frame, on which hangs where scan coordinates lie."""
+        return self.frames[-1].state if self.frames else None
 
     @property
     def known(self) -> Bools:
@@ -98,10 +104,16 @@ class Candidates:
         return np.asarray(np.bincount(nearest, minlength=len(yx_nm)) / len(nearest))
 
     def free(self, context: Context, situation: Situation) -> Bools:
-        """Those (n,) that are neither forbidden nor nearest to a frame that was taken."""
+        """Those (n,) that are neither forbidden nor nearest to a frame that was taken.
+
+        A frame that has left the field, because the stage has moved, takes none of them.
+        """
         free = self.allowed(context, situation)
-        if len(situation.measured_yx_nm):
-            free[self.nearest(situation.measured_yx_nm)] = False
+        measured = situation.measured_yx_nm
+        if len(measured):
+            half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
+            there = (np.abs(measured) <= half + INSIDE_NM).all(axis=1)
+            free[self.nearest(measured[there])] = False
         return free
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...envs.actions import OperatorAction
-from ...hardware.coordinates import specimen_from_pixel
-from ...hardware.microscope import Frame, ScanRequest
+from ...hardware.coordinates import scan_from_specimen, specimen_from_pixel
+from ...hardware.microscope import Frame, ScanRequest, State
 from ..agent import Context
 from ..outliers import deviations
 from .navigator import Candidates, Floats
@@ -21,12 +21,13 @@ ROUNDING = 1e-5  # relative; actions hold 32 bits
 SMOOTH = 0.7  # frames, standard deviation
 
 
-def overview(frames: Sequence[Frame], candidates: Candidates) -> Floats:
+def overview(frames: Sequence[Frame], candidates: Candidates, now: State) -> Floats:
     """How odd (n,) each candidate is on wide frames; 0 where none of them shows it.
 
     The greater of the deviations, in MADs, of the mean and of the standard deviation of
     the readings within a candidate.  Readings are those of a unit of dwell, so that
-    frames of different dwells may be mixed.
+    frames of different dwells may be mixed.  ``now`` is the state in whose scan
+    coordinates the candidates are.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -35,7 +36,7 @@ def overview(frames: Sequence[Frame], candidates: Candidates) -> Floats:
     for frame in frames:
         image = frame.image[: frame.valid_rows].astype(np.float64)
         pixels = np.indices(image.shape).reshape(2, -1).T
-        cell = candidates.nearest(specimen_from_pixel(frame, pixels))
+        cell = candidates.nearest(scan_from_specimen(specimen_from_pixel(frame, pixels), now))
         readings = image.ravel() / frame.request.dwell_us
         moments += [np.bincount(cell, readings**k, n) for k in range(3)]
     covered = moments[0] > 0

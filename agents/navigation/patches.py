@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hardware.coordinates import specimen_from_scan
-from ...hardware.microscope import Frame
+from ...hardware.coordinates import scan_now
+from ...hardware.microscope import Frame, State
 from ..agent import Context
 from .navigator import Candidates, Floats
 
@@ -17,11 +17,12 @@ PER_FRAME = 4  # cells to a side of a reference frame in the mosaic
 SURVEY_PER_FRAME = 8
 
 
-def of_survey(context: Context, candidates: Candidates) -> Floats | None:
+def of_survey(context: Context, candidates: Candidates, now: State | None = None) -> Floats | None:
     """The survey about each candidate, (n, 1, SIDE, SIDE) with mean 0 and variance 1.
 
     A cell is an eighth of a reference frame; the nearest pixel of the survey is taken, and
     the field goes on beyond its border as a mirror shows it.  None without a survey.
+    ``now`` is the instrument's state; None while it is as it was.
     """
     frame = context.survey
     if frame is None:
@@ -30,7 +31,8 @@ def of_survey(context: Context, candidates: Candidates) -> Floats | None:
     spread = float(image.std())
     image = (image - image.mean()) / (spread if spread > 0.0 else 1.0)
     pixel = np.asarray(frame.request.pixel_yx_nm)
-    first = _centre(frame) - (np.asarray(image.shape) - 1) / 2 * pixel
+    centre = scan_now(frame, frame.state if now is None else now)
+    first = centre - (np.asarray(image.shape) - 1) / 2 * pixel
     cells = _cells(context, SURVEY_PER_FRAME)
     rows, columns = (
         _mirrored(
@@ -56,7 +58,7 @@ def of_frames(context: Context, candidates: Candidates, frames: Sequence[Frame])
     cell = np.asarray(context.field_yx_nm) / shape
     for frame in frames:
         image = frame.image.astype(np.float64) / frame.request.dwell_us
-        centre = _centre(frame)
+        centre = scan_now(frame, frames[-1].state)
         at = [
             (
                 (centre[a] - low[a]) / cell[a]
@@ -92,11 +94,6 @@ def of_frames(context: Context, candidates: Candidates, frames: Sequence[Frame])
     own = slice((SIDE - PER_FRAME) // 2, (SIDE + PER_FRAME) // 2)
     shown[:, :, own, own] = 0.0
     return np.asarray(shown)
-
-
-def _centre(frame: Frame) -> Floats:
-    """Where on the specimen (2,) the middle of a frame lies."""
-    return specimen_from_scan(frame.region.centre_yx_nm, frame.state, frame.region.rotation_rad)
 
 
 def _sides(context: Context) -> list[tuple[float, float]]:

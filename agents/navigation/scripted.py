@@ -19,8 +19,8 @@ SAME = 1e-3  # of a frame's side: centres that are nearer are of the same frame
 class Scripted:
     """Visits candidates in an order that is fixed before the first frame.
 
-    What is forbidden is left out, and so is what was taken already, by a person or, where
-    an axis has no room for its positions, by the plan itself.
+    What is forbidden is passed over as long as it is, and what was taken already for good: by a
+    person or, where an axis has no room for its positions, by the plan itself.
     """
 
     name = "scripted"
@@ -33,7 +33,7 @@ class Scripted:
     def reset(self, context: Context, rng: np.random.Generator) -> None:
         self.context = context
         self.candidates, self.order = self.plan(context, rng)
-        self.visited = 0
+        self.asked = np.zeros(len(self.order), dtype=bool)
 
     @abstractmethod
     def plan(self, context: Context, rng: np.random.Generator) -> tuple[Candidates, Order]:
@@ -42,12 +42,12 @@ class Scripted:
     def decide(self, situation: Situation) -> Decision | None:
         centres = self.candidates.centres_yx_nm
         same = SAME * self.context.reference.side_nm
-        while self.visited < len(self.order):
-            centre = centres[self.order[self.visited]]
-            self.visited += 1
+        for at in np.flatnonzero(~self.asked).tolist():
+            centre = centres[self.order[at]]
             taken = np.abs(situation.measured_yx_nm - centre).max(axis=1, initial=0.0) < same
             if not taken.any() and allowed(centre[None], self.context, situation.forbidden)[0]:
-                reason = f"{self.reason} ({self.visited} of {len(self.order)})"
+                self.asked[at] = True
+                reason = f"{self.reason} ({at + 1} of {len(self.order)})"
                 return Decision.at(self.context, centre, reason)
         return None
 
@@ -55,10 +55,10 @@ class Scripted:
         raise ValueError(f"{self.name} follows a plan; it has no curiosity to set")
 
     def save(self) -> dict[str, Any]:
-        return {"visited": self.visited}
+        return {"asked": np.flatnonzero(self.asked).tolist()}
 
     def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
-        self.visited = int(state["visited"])
+        self.asked[state["asked"]] = True
 
 
 class Raster(Scripted):

@@ -87,6 +87,10 @@ class Search(Believer):
         targets = situation.targets[situation.known]
         rule = self.given
         self.threshold = threshold_by(rule, targets, belief) if isinstance(rule, str) else rule
+        return self.value_at(mean, sigma, belief)
+
+    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats:
+        """The probability of a hit; what is new hardly differs about one candidate."""
         spread = np.maximum(sigma, 1e-9 * belief.scale)
         return normal_share((mean - self.threshold) / spread)
 
@@ -230,6 +234,7 @@ class Novelty(Believer):
     def pursued(self, situation: Situation) -> Floats:
         """The first principal component of the descriptors."""
         described = situation.descriptors
+        self.pursues = "target" if described is None else "first principal component"
         if described is None:
             self.count = len(np.unique(kinds(situation.targets[situation.known, None], self.alike)))
             return super().pursued(situation)
@@ -246,6 +251,9 @@ class Novelty(Believer):
     def value(self, belief: Belief, free: Bools, situation: Situation) -> Floats:
         return np.asarray(belief.relative**2 / self.gp.own)
 
+    def value_at(self, mean: Floats, sigma: Floats, belief: Belief) -> Floats:
+        return sigma
+
     def why(self, index: int, belief: Belief, values: Floats) -> str:
         return (
             f"least is known there ({values[index]:.0%} of the variance), and {self.count} kinds "
@@ -255,12 +263,14 @@ class Novelty(Believer):
 
 def kinds(descriptors: Floats, alike: float) -> NDArray[np.int64]:
     """The kind (k,) of each of (k, d): that of the first one before it that is alike."""
+    from scipy.spatial.distance import cdist
+
     if not len(descriptors):
         return np.empty(0, dtype=np.int64)
     spread = descriptors.std(axis=0)
     told = spread > 1e-12 * np.maximum(1.0, np.abs(descriptors).max(axis=0, initial=0.0))
     scaled = descriptors[:, told] / spread[told]
-    away = np.sqrt(((scaled[:, None] - scaled) ** 2).sum(axis=2))
+    away = cdist(scaled, scaled) if told.any() else np.zeros((len(scaled),) * 2)
     near = away <= alike * away.max(initial=0.0)
     leaders: list[int] = []
     of = np.zeros(len(descriptors), dtype=np.int64)

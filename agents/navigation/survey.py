@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hardware.coordinates import specimen_from_scan
+from ...hardware.coordinates import scan_now
+from ...hardware.microscope import State
 from ..agent import Context
 from .navigator import Candidates, Floats
 
 
-def covariates(context: Context, candidates: Candidates) -> Floats | None:
+def covariates(context: Context, candidates: Candidates, now: State | None = None) -> Floats | None:
     """Brightness and texture of the survey in the frame of each candidate: (n, 2).
 
     Mean and standard deviation over the frame's area, each with mean 0 and variance 1 over
     the candidates; a column without variance is left out.  None where there is no survey or
-    nothing to see in it.
+    nothing to see in it.  ``now`` is the instrument's state; None while it is as it was.
     """
     frame = context.survey
     if frame is None:
@@ -23,7 +24,7 @@ def covariates(context: Context, candidates: Candidates) -> Floats | None:
     image = frame.image.astype(np.float64)
     height, width = frame.request.pixel_yx_nm
     middle = (np.asarray(image.shape) - 1) / 2
-    centre = specimen_from_scan(frame.region.centre_yx_nm, frame.state, frame.region.rotation_rad)
+    centre = scan_now(frame, frame.state if now is None else now)
     pixel = (candidates.centres_yx_nm - centre) / (height, width) + middle
     half = np.maximum(np.asarray(context.reference.fov_yx_nm) / (height, width) / 2, 0.5)
     low = np.clip(np.ceil(pixel - half), 0, np.asarray(image.shape) - 1).astype(np.int64)

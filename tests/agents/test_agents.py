@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,6 +139,44 @@ def test_in_the_middle_of_a_batch_a_restored_agent_knows_why(graphene):
         ours, theirs = agent.explain(), twin.explain()
         assert theirs.sentence == ours.sentence
         assert set(theirs.maps) == set(ours.maps)
+
+
+def test_restored_it_explains_what_it_did_last(graphene):
+    env = graphene(budget=BUDGET)
+    experiment = Experiment(env, make_agent("contrast-bo"), seed=0)
+    steps = [step for _, step in zip(range(8), experiment, strict=False)]
+    agent, twin = experiment.agent, make_agent("contrast-bo")
+    twin.reset(experiment.context(), 0)
+    twin.restore(json.loads(json.dumps(agent.save())), env.episode.history)
+    assert twin.explain().sentence == agent.explain().sentence
+    assert "nothing left" not in twin.explain().sentence
+    assert len(steps) == 8
+
+
+def test_what_is_forbidden_is_a_piece_of_the_specimen(graphene):
+    """After the stage has moved it lies elsewhere under the scan, and nothing else is forbidden."""
+    env = graphene(budget=BUDGET)
+    experiment = Experiment(env, make_agent("raster"), seed=0)
+    next(iter(experiment))
+    agent, frame = experiment.agent, env.episode.history[-1]
+    agent.steer(forbid=[((1.0, 2.0), (3.0, 5.0))])
+    assert agent.situation().forbidden == (((1.0, 2.0), (3.0, 5.0)),)
+    agent.observe(replace(frame, state=replace(frame.state, stage_yx_nm=(4.0, -1.0))))
+    assert agent.situation().forbidden == (((5.0, 1.0), (7.0, 4.0)),)
+    twin = make_agent("raster")
+    twin.reset(experiment.context(), 0)
+    twin.restore(json.loads(json.dumps(agent.save())), agent.frames)
+    assert twin.situation().forbidden == agent.situation().forbidden
+
+
+@pytest.mark.parametrize("wrong", [[((0.0, np.nan), (1.0, 1.0))], [((0.0, 1.0),)]])
+def test_a_forbidden_region_that_is_none_is_refused(graphene, wrong):
+    env = graphene(budget=BUDGET)
+    env.reset(seed=0)
+    agent = make_agent("raster")
+    agent.reset(Experiment(env, agent).context(), 0)
+    with pytest.raises(ValueError, match="two corners"):
+        agent.steer(forbid=wrong)
 
 
 def test_forbidden_regions_are_never_scanned(graphene, name):

@@ -209,10 +209,12 @@ def test_the_strongest_region_comes_first_and_the_reason_says_so(ready, situatio
 
 def test_an_overview_tells_what_is_odd_and_0_where_it_shows_nothing(ready):
     candidates = ready(Operator()).candidates
-    odd = overview([survey_of(patch)], candidates)
+    odd = overview([survey_of(patch)], candidates, State())
     bright = np.array([patch(*c) for c in candidates.centres_yx_nm]) > 2
     assert odd[bright].min() > np.median(odd[~bright])
-    left = overview([wide(survey_of(patch).image[:, :64], (12.0, 9.0), (0.0, -4.5))], candidates)
+    left = overview(
+        [wide(survey_of(patch).image[:, :64], (12.0, 9.0), (0.0, -4.5))], candidates, State()
+    )
     assert (left.reshape(ROWS, COLUMNS)[:, 6:] == 0).all()
     assert left.reshape(ROWS, COLUMNS)[:, :6].any()
 
@@ -223,7 +225,7 @@ def test_two_dwells_make_one_picture(ready):
     left = wide(image[:, :64], (12.0, 9.0), (0.0, -4.5), dwell_us=1.0)
     right = wide(3 * image[:, 64:], (12.0, 9.0), (0.0, 4.5), dwell_us=3.0)
     whole = wide(image, dwell_us=1.0)
-    two, one = overview([left, right], candidates), overview([whole], candidates)
+    two, one = (overview(f, candidates, State()) for f in ([left, right], [whole]))
     assert two == pytest.approx(one, rel=1e-4)
 
 

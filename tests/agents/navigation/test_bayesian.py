@@ -198,6 +198,15 @@ class TestBatches:
         assert tuple(centres[0]) == (-3.0, -4.5)
         assert apart.min() > 0.8 / steepest - 3 * 0.02 / steepest - 0.75
 
+    @pytest.mark.parametrize("rule", ["penalty", "distance"])
+    def test_in_a_well_known_field_are_worth_much_too(self, ready, situation, measured, bump, rule):
+        """Penalties multiply to less than the smallest number there is; their order is left."""
+        navigator = ready(Bayesian(batch=10, spread=rule, acquisition="mean+sigma"))
+        decision = navigator.decide(situation(*measured(navigator, 200, bump), left=100))
+        values = decision.maps["acquisition"][0]
+        chosen = values[nearest(navigator, decision)]
+        assert np.mean(chosen) > np.nanquantile(values, 0.6)
+
     def test_fewer_candidates_than_the_batch_give_fewer(self, ready, situation, bump, make):
         navigator = ready(make(batch=10))
         every = navigator.candidates.centres_yx_nm
@@ -283,18 +292,29 @@ def test_bad_settings_are_refused(wrong, said):
         Bayesian(**wrong)
 
 
-def test_in_the_continuum_nothing_is_taken_twice_either(ready, run, bump):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **o: Bayesian(exploration=0.0, **o),
+        lambda **o: Bayesian(acquisition="mean+sigma", exploration=0.0, **o),
+        lambda **o: Bayesian(acquisition="mean+sigma", batch=5, spread="distance", **o),
+        Search,
+        lambda **o: Search(counts="spots", threshold="half", **o),
+        NonmyopicSearch,
+        Novelty,
+    ],
+)
+def test_in_the_continuum_nothing_is_taken_twice_either(ready, run, bump, make):
     """Not by a frame alone, nor in a batch, nor where nothing but the mean counts."""
-    for options in (
-        {"exploration": 0.0},
-        {"acquisition": "mean+sigma", "exploration": 0.0},
-        {"acquisition": "mean+sigma", "batch": 5, "spread": "distance"},
-    ):
-        navigator = ready(Bayesian(continuum=True, **options), frames=40)
-        centres, _ = run(navigator, bump, 40, noise=0.1)
-        assert len(set(navigator.candidates.nearest(centres).tolist())) == 40
-        apart = np.hypot(*(centres[:, None] - centres).T)[np.triu_indices(40, 1)]
-        assert apart.min() >= 0.375 - 1e-6
+    navigator = ready(make(continuum=True), frames=40)
+    centres, _ = run(navigator, bump, 40, noise=0.1)
+    assert len(set(navigator.candidates.nearest(centres).tolist())) == 40
+    apart = np.hypot(*(centres[:, None] - centres).T)[np.triu_indices(40, 1)]
+    assert apart.min() >= 0.375 - 1e-6
+    off = np.abs(
+        centres - navigator.candidates.centres_yx_nm[navigator.candidates.nearest(centres)]
+    )
+    assert off.max() > 0.05, "some lie between candidates"
 
 
 def test_a_batch_is_no_larger_than_what_is_left(ready, situation, measured, bump, make):

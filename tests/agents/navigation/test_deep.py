@@ -13,6 +13,7 @@ from stemscout.agents.experiment import Experiment
 from stemscout.agents.navigation.deep import DeepBayesian
 from stemscout.agents.navigation.navigator import Candidates, Situation
 from stemscout.agents.navigation.patches import SIDE, of_frames, of_survey
+from stemscout.agents.navigation.survey import covariates
 from stemscout.hardware.microscope import Frame, ScanRequest, State
 
 
@@ -41,6 +42,21 @@ def test_pictures_of_a_survey_show_it_about_each_candidate(with_survey):
     assert (middle[x > 1.5] == 1.0).all()
     border = middle[np.isclose(x, 0.0)][0]
     assert border.tolist() == [-1.0] * 6 + [1.0] * 6
+
+
+def test_pictures_move_with_the_stage(with_survey, context):
+    """By 3 nm along x: what was bright right of 0 is bright right of 3 nm in scan coordinates."""
+    candidates, moved = Candidates.of(with_survey), State(stage_yx_nm=(0.0, 3.0))
+    before = of_survey(with_survey, candidates).reshape(15, 23, SIDE, SIDE)
+    after = of_survey(with_survey, candidates, moved).reshape(15, 23, SIDE, SIDE)
+    assert np.array_equal(after[:, 8:-4], before[:, 4:-8]), "four candidates are 3 nm"
+    taken = frame(context().reference.at((0.0, 0.0)), np.full((32, 32), 9.0))
+    late = replace(frame(context().reference.at((3.0, 6.0)), np.zeros((32, 32))), state=moved)
+    seen = of_frames(context(), candidates, [taken, late])[:, 2].reshape(15, 23, SIDE, SIDE)
+    assert seen[7, 15 - 3, 4:8, 8:].any(), "the first one now lies at x = 3 nm"
+    assert not seen[7, 11 - 3, 4:8, 8:11].any(), "and no more at 0"
+    shown = covariates(with_survey, candidates, moved)[:, 0].reshape(15, 23)
+    assert shown[7, 17] > 0 > shown[7, 12]
 
 
 def test_without_a_survey_there_is_none(context):

@@ -234,3 +234,14 @@ def test_where_an_axis_has_no_room_nothing_is_taken_twice(plan, context, situati
     while (decision := navigator.decide(situation(centres))) is not None:
         centres = np.vstack([centres, decision.centre_yx_nm])
     assert len(np.unique(centres.round(6), axis=0)) == len(centres) > 10
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_was_forbidden_for_a_while_is_taken_later(plan, ready, situation):
+    navigator, free = ready(plan()), ready(plan())
+    centres = np.empty((0, 2))
+    for forbidden in [[((-6.0, -9.0), (6.0, 0.0))]] * 5 + [()] * len(free.order):
+        decision = navigator.decide(situation(centres, forbidden=forbidden))
+        if decision is not None:
+            centres = np.vstack([centres, decision.centre_yx_nm])
+    assert len(centres) == len(free.order)

@@ -74,12 +74,13 @@ def test_counting_area_it_follows_a_wall_that_a_grid_crosses(ready, run):
 
 def test_with_a_budget_it_looks_around_first_and_gathers_at_the_end(ready, situation, measured):
     """The same knowledge, much and little left: the less is left, the likelier its choice."""
-    likely = {}
-    for left in (2, 60):
-        navigator = ready(NonmyopicSearch(closely=40), frames=80)
-        decision = navigator.decide(situation(*measured(navigator, 25, spots, seed=0), left))
-        at = navigator.candidates.nearest(np.array([decision.centre_yx_nm]))[0]
-        likely[left] = (navigator.likely * navigator.fresh)[at]
+    likely = {2: 0.0, 60: 0.0}
+    for left in likely:
+        for seed in range(6):
+            navigator = ready(NonmyopicSearch(closely=40), frames=80)
+            decision = navigator.decide(situation(*measured(navigator, 25, spots, seed), left))
+            at = navigator.candidates.nearest(np.array([decision.centre_yx_nm]))[0]
+            likely[left] += (navigator.likely * navigator.fresh)[at]
     assert likely[2] > likely[60]
     navigator = ready(NonmyopicSearch(), frames=80)
     navigator.decide(situation(*measured(navigator, 25, spots, seed=4), 1))

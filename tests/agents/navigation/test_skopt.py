@@ -50,7 +50,7 @@ def test_mean_and_sigma_are_those_of_the_data(ready, measured, bump, situation):
 
 
 @settings(max_examples=5, deadline=None)
-@given(scale=st.sampled_from([1e-6, 1e6, 1e200]), offset=st.sampled_from([0.0, -100.0, 1e5]))
+@given(scale=st.sampled_from([1e-90, 1e6, 1e90]), offset=st.sampled_from([0.0, -100.0, 1e5]))
 def test_units_of_the_target_do_not_matter(ready, measured, bump, situation, scale, offset):
     picks = []
     for s, o in ((1.0, 0.0), (scale, offset * scale)):
