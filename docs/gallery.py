@@ -7,6 +7,7 @@ environments, with their noise; coherent detectors come from the shipped worlds.
 """
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,13 @@ def frame(microscope, centre, side_nm, pixels, dwell_us, detector="haadf"):
     return microscope.acquire(request).image
 
 
+def within(specimen, side_nm):
+    """The same with those features alone that are shown, so that they are counted alone."""
+    shown = (np.abs(specimen.feature_yx_nm) <= side_nm / 2).all(axis=1)
+    names = ("feature_class", "feature_yx_nm", "feature_angle_rad", "feature_outline")
+    return replace(specimen, **{name: getattr(specimen, name)[shown] for name in names})
+
+
 def fields(name):
     """One row for each difficulty: the field with its truth, and a reference frame's view."""
     module = specimen_module(name)
@@ -78,7 +86,7 @@ def fields(name):
             m = source.microscope(0, "test", 0, None)
             m.open()
             side = SHOWN_NM.get(name, module.FIELD_NM) * (1 - 1e-9)
-            specimen = m.world.specimen
+            specimen = within(m.world.specimen, side)
             dwell = source.reference.dwell_us
             whole = frame(m, (0.0, 0.0), side, 600, dwell)
             gamma = GAMMA.get(name, 1.0)

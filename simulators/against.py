@@ -1,29 +1,29 @@
-"""How well the fast renderer agrees with the shipped worlds: the rows of a table.
+"""How well the fast renderer agrees with multislice: the rows of two tables.
 
     python -m stemscout.simulators.against
 
-prints, for every world in the package and every detector that the fast renderer
-has, correlation, slope and peak-intensity error by species, as the table in
-docs/physics.md has them.  The measures are those of the calibration
-(``calibrate.quality``), but the specimens are none that it has seen, and the
-worlds of the oxides are made with tiles of another size.
+prints correlation, slope and peak-intensity error by column, as the tables in
+docs/physics.md have them: of every calibration, on the windows that it was held
+against, and of every world in the package.  The measures are the same
+(``calibrate.quality``), but the worlds are of specimens that no calibration has seen, and
+those of the oxides are made with tiles of another size.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from . import fast
 from .calibrate import columns_inside, quality
 from .grid import PAD
-from .species import species_of
+from .specimens import SPECIMENS, specimen_module
 from .spline import image_of
 from .world import SHIPPED, open_world, shipped
 
-SHOWN = 5  # columns that a species must show: the error of fewer is that of their noise
+SHOWN = 5  # columns of a kind, at least: the error of fewer is that of their noise
 FIELD = slice(PAD, -PAD)  # rows, and columns, of a world's grid that lie inside its field
 
 
@@ -35,14 +35,16 @@ class Agreement:
         detector: by name.
         correlation: of the two images.
         slope: of the fast image over the world's; 1 where contrasts are the same.
-        peak_error: mean relative error of the intensity at the columns of a species, for
-            every one that shows at least ``SHOWN`` of them.
+        peak_error: mean relative error of the intensity at columns of a kind, for every
+            one of which there are at least ``SHOWN``.
+        peak_error_rms: the root of its mean square, the same.
     """
 
     detector: str
     correlation: float
     slope: float
     peak_error: dict[str, float]
+    peak_error_rms: dict[str, float]
 
 
 def worlds() -> list[str]:
@@ -58,14 +60,14 @@ def against_world(name: str) -> list[Agreement]:
     cell = (world.specimen, world.grid)
     images = {d: image_of(world.coefficients[d]) for d in kernels.weights}
     found = quality([cell], [images], kernels, FIELD)
-    names = species_of(world.specimen)
-    count = Counter(names[k] for _, _, k in columns_inside(*cell, FIELD))
+    count = Counter(column for _, _, column in columns_inside(*cell, FIELD))
     return [
         Agreement(
             detector,
             of["correlation"],
             of["slope"],
-            {s: e for s, e in of["peak_error"].items() if count[s] >= SHOWN},
+            {c: e for c, e in of["peak_error"].items() if count[c] >= SHOWN},
+            {c: e for c, e in of["peak_error_rms"].items() if count[c] >= SHOWN},
         )
         for detector, of in found.items()
     ]
@@ -73,26 +75,59 @@ def against_world(name: str) -> list[Agreement]:
 
 def rows(name: str) -> Iterator[str]:
     """The lines of the table about a world, in Markdown."""
+    specimen = name.split("-")[0]
     for of in against_world(name):
-        errors = ", ".join(f"{_told(s)} {100 * e:+.0f} %" for s, e in of.peak_error.items())
+        errors = _errors(specimen, of.peak_error, of.peak_error_rms)
         yield (
             f"| `{name}` | {of.detector.upper()} | {of.correlation:.3f} | {of.slope:.2f} "
             f"| {errors} |"
         )
 
 
-def _told(species: str) -> str:
-    """A species by name; a mixed column that holds more of its substitute is rich in it."""
-    kind, _, second = species.partition(":")
-    if second == kind:
+def held_out_rows(name: str) -> Iterator[str]:
+    """The lines of the table about a calibration, in Markdown."""
+    kernels = fast.load_kernels(name)
+    for detector in kernels.weights:
+        of = kernels.provenance["held_out"][detector]
+        halves = kernels.provenance["reference"][detector]
+        errors = _errors(name, of["peak_error"], of["peak_error_rms"])
+        worst, best = min(of["windows"]), max(of["windows"])
+        yield (
+            f"| {name} | {detector.upper()} | {of['correlation']:.3f} | {worst:.3f} to {best:.3f} "
+            f"| {halves:.3f} | {of['slope']:.2f} | {errors} |"
+        )
+
+
+def _errors(specimen: str, mean: Mapping[str, float], rms: Mapping[str, float]) -> str:
+    """Mean of the error of each kind of column, and its r.m.s. in brackets."""
+    return ", ".join(
+        f"{_in_words(specimen, c)} {100 * e:+.0f} ({100 * rms[c]:.0f}) %" for c, e in mean.items()
+    )
+
+
+def _in_words(specimen: str, column: str) -> str:
+    """A column, whose second species are told by what they are."""
+    raised = getattr(specimen_module(specimen), "RAISED", ())
+
+    def told(species: str) -> str:
+        kind, _, second = species.partition(":")
+        if not second:
+            return kind
+        if kind in raised:
+            return f"antisite {kind}"
+        if second != kind:
+            return f"{second}-rich {kind}"
         return f"{kind} in long columns" if kind == "Au" else f"{kind} in pairs"
-    return f"{second}-rich {kind}" if second else kind
+
+    return " + ".join(told(s) for s in column.split(" + "))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("worlds", nargs="*", help="names such as bifeo3-medium; all by default")
-    for name in parser.parse_args().worlds or worlds():
+    parser.parse_args()
+    for specimen in SPECIMENS:
+        print("\n".join(held_out_rows(specimen)), flush=True)
+    for name in worlds():
         print("\n".join(rows(name)), flush=True)
 
 

@@ -29,7 +29,7 @@ from .fast import REACH_NM, Kernels
 from .grid import Grid
 from .multislice import Images, Multislice, render
 from .optics import Optics
-from .species import contributions, first_species, shares, species_of
+from .species import contributions, first_species, in_line, shares, species_of
 from .specimens import Specimen, amorphous, specimen_module
 from .world import multislice_settings, specimen_seed
 
@@ -94,19 +94,19 @@ def _evenly(places: list[Place], count: int) -> list[Place]:
 
 
 def unseen_windows(name: str) -> list[Window]:
-    """``HELD_OUT`` windows of validation specimens, and those that show what these do not."""
+    """``HELD_OUT`` windows of validation specimens, and those with columns that these lack."""
     kept = inner(specimen_module(name).OPTICS, SAMPLING_NM)
     whole = windows(name, "validation")
     chosen = windows(name, "validation", HELD_OUT)
-    names = species_of(whole[0][0])
-
-    def shown(cells: list[Window]) -> set[str]:
-        return {names[k] for cell in cells for _, _, k in columns_inside(*cell, kept)}
-
+    shown = [{column for _, _, column in columns_inside(*cell, kept)} for cell in whole]
+    seen = {column for cell in chosen for _, _, column in columns_inside(*cell, kept)}
     # That a mixed column holds more of its substitute is not asked for.
-    for species in [s for s in names if ":" not in s]:
-        if species not in shown(chosen):
-            chosen += [cell for cell in whole if species in shown([cell])][:1]
+    mixed = {f"{k.name}:{k.substitute}" for k in whole[0][0].kinds if k.substitute}
+    for column in sorted(set().union(*shown) - seen - mixed):
+        if column not in seen:  # two windows, since what is rare may stand in either layer
+            these = [k for k, columns in enumerate(shown) if column in columns][:2]
+            chosen += [whole[k] for k in these]
+            seen = seen.union(*(shown[k] for k in these))
     return chosen
 
 
@@ -218,18 +218,22 @@ def _cropped(matrix: Floats, grid: Grid, kept: slice) -> Floats:
 def quality(
     cells: list[Window], images: list[Images], kernels: Kernels, kept: slice = ALL
 ) -> dict[str, dict[str, Any]]:
-    """Correlation (of all and of each window), slope, and peak-intensity error by species."""
+    """Correlation (of all and of each window), slope, and peak-intensity error by column.
+
+    Of the latter the mean, and the root of the mean square (``peak_error_rms``).
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in kernels.weights:
         model: list[NDArray[np.float32]] = []
         wanted: list[NDArray[np.float32]] = []
-        errors: dict[str, list[float]] = {s: [] for s in kernels.species}
+        errors: dict[str, list[float]] = {}
         for (specimen, grid), image in zip(cells, images, strict=True):
             rendered = fast.render(specimen, grid, name, kernels)
             model.append(rendered[kept, kept].ravel())
             wanted.append(image[name][kept, kept].ravel())
-            for species, error in _peak_errors(specimen, grid, rendered, image[name], kept):
-                errors[species].append(error)
+            for i, j, column in columns_inside(specimen, grid, kept):
+                error = float(rendered[i, j] / image[name][i, j] - 1.0)
+                errors.setdefault(column, []).append(error)
         x, y = np.concatenate(wanted), np.concatenate(model)
         found[name] = {
             "correlation": round(float(np.corrcoef(x, y)[0, 1]), 5),
@@ -237,36 +241,31 @@ def quality(
                 round(float(np.corrcoef(a, b)[0, 1]), 4) for a, b in zip(wanted, model, strict=True)
             ],
             "slope": round(float(np.polyfit(x, y, 1)[0]), 4),
-            "peak_error": {k: round(float(np.mean(v)), 4) for k, v in errors.items() if v},
+            "peak_error": {k: round(float(np.mean(errors[k])), 4) for k in sorted(errors)},
+            "peak_error_rms": {
+                k: round(float(np.sqrt(np.mean(np.square(errors[k])))), 4) for k in sorted(errors)
+            },
         }
     return found
 
 
-def _peak_errors(
-    specimen: Specimen,
-    grid: Grid,
-    model: NDArray[np.float32],
-    image: NDArray[np.float32],
-    kept: slice,
-) -> Iterator[tuple[str, float]]:
-    """Relative error of the intensity at every column inside what is kept of the window."""
-    names = species_of(specimen)
-    for i, j, k in columns_inside(specimen, grid, kept):
-        yield names[k], float(model[i, j] / image[i, j] - 1.0)
+def columns_inside(specimen: Specimen, grid: Grid, kept: slice) -> Iterator[tuple[int, int, str]]:
+    """Node and name of every column inside what is kept of a window.
 
-
-def columns_inside(specimen: Specimen, grid: Grid, kept: slice) -> Iterator[tuple[int, int, int]]:
-    """Node and species of every column inside what is kept of a window.
-
-    A mixed column counts for the species of which it holds more.
+    Atoms that are in line are one column, named by all the species that it holds (``S + Se``),
+    but for carbon, which lies on everything.  A mixed column counts for the species of which
+    it holds more.
     """
+    names = np.array(species_of(specimen))
     species = first_species(specimen)[specimen.kind] + (shares(specimen) > 0.5)
     nodes = (specimen.positions_yx_nm - np.asarray(grid.origin_yx_nm)) / grid.sampling_nm
     nodes = np.rint(nodes).astype(int)
     low, high, _ = kept.indices(min(grid.shape_yx))
-    inside = ((nodes >= low) & (nodes < high)).all(axis=1)
-    for (i, j), k in zip(nodes[inside], species[inside], strict=True):
-        yield int(i), int(j), int(k)
+    inside = np.flatnonzero(((nodes >= low) & (nodes < high)).all(axis=1))
+    for members in in_line(specimen.positions_yx_nm[inside]):
+        held = sorted({*names[species[inside[members]]]})
+        i, j = nodes[inside[members[0]]]
+        yield int(i), int(j), " + ".join([s for s in held if s != "C"] or held)
 
 
 def incoherent(optics: Optics) -> list[str]:

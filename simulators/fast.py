@@ -19,6 +19,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -56,7 +57,7 @@ class Kernels:
     sigmas_nm: NDArray[np.float64]
     weights: dict[str, NDArray[np.float64]]
     background: dict[str, float]
-    provenance: dict[str, object]
+    provenance: dict[str, Any]
 
 
 @cache

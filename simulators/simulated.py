@@ -45,6 +45,7 @@ class SimulatedMicroscope(VirtualMicroscope):
         self.world = world
         self.rng = np.random.default_rng(rng)
         self.imperfections = named(imperfections)
+        self.evolution = Evolution(world, self.imperfections, self.rng)
         reach = self.imperfections.reach_nm(world.field_yx_nm)
         shown = world.recipe.margin_nm
         if reach > shown + 1e-9:
@@ -52,7 +53,6 @@ class SimulatedMicroscope(VirtualMicroscope):
                 f"the probe may be {reach:.2f} nm off and the world shows {shown:g} nm beyond its "
                 f"field; make it with a margin_nm of at least {reach:.2f}"
             )
-        self.evolution = Evolution(world, self.imperfections, self.rng)
         distorts = self.imperfections.distorts
         self.scanner = Scanner(self.imperfections, self.rng) if distorts else None
         self._off: Displacement | None = None

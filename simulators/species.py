@@ -5,7 +5,8 @@ each brighter than one alone, and the two chalcogens of a pair (2H) scatter
 coherently, to MAADF visibly more than twice what one of them does (1T).  Such a
 kind has a second species, listed as ``Au:Au`` or ``S:S``, and each column counts
 for it by its *share*, and for its own by the rest; so do the mixed columns of a
-solid solution (``La:Sr``), whose second species is the substitute.
+solid solution (``La:Sr``), whose second species is the substitute, and a metal that
+stands in a chalcogen's place (``Mo:Mo``), in line with the other one of its pair.
 """
 
 from __future__ import annotations
@@ -19,13 +20,18 @@ from .specimens import specimen_module
 from .specimens.specimen import Floats, Ints, Specimen
 
 ABOVE_NM = 1e-6  # nearer to each other, columns lie one above the other
+OUT_OF_PLANE_NM = 0.05  # the metals of a sheet stand at height 0, its chalcogens at 0.16 nm
 IN_LINE_NM = 0.02  # so are atoms of a pair that relaxation has moved apart, by 0.005 nm at most
 
 
 def _seconds(specimen: Specimen) -> list[str]:
-    """By kind, what else a column can count as: its substitute, or one of a pair; "" for none."""
-    paired = getattr(specimen_module(specimen.name), "PAIRED", ())
-    return [k.substitute or (k.name if k.name in paired else "") for k in specimen.kinds]
+    """By kind, what else a column can count as; "" for nothing else.
+
+    Its substitute, one of a pair, or what is out of its plane.
+    """
+    module = specimen_module(specimen.name)
+    twofold = (*getattr(module, "PAIRED", ()), *getattr(module, "RAISED", ()))
+    return [k.substitute or (k.name if k.name in twofold else "") for k in specimen.kinds]
 
 
 def species_of(specimen: Specimen) -> list[str]:
@@ -47,15 +53,19 @@ def shares(specimen: Specimen, columns: Ints | None = None) -> Floats:
 
     Of a kind with a substitute it is what the specimen says.  An atom of a kind in its
     module's ``PAIRED`` counts as one of a pair while another of its kind stands above
-    or below it.  ``columns`` are those that are there, all by default.
+    or below it, one of a kind in ``RAISED`` as such where it stands out of the middle plane.
+    ``columns`` are those that are there, all by default.
     """
     chosen = slice(None) if columns is None else columns
+    raised = getattr(specimen_module(specimen.name), "RAISED", ())
     kind, share = specimen.kind[chosen], np.zeros(len(specimen.kind[chosen]))
     for k, second in enumerate(_seconds(specimen)):
         if not second:
             continue
         here = np.flatnonzero(kind == k)
-        if not specimen.kinds[k].substitute:
+        if specimen.kinds[k].name in raised:
+            share[here] = np.abs(specimen.height_nm[chosen][here]) > OUT_OF_PLANE_NM
+        elif not specimen.kinds[k].substitute:
             share[here] = _in_line(specimen.positions_yx_nm[chosen][here])
         elif len(specimen.share):
             share[here] = specimen.share[chosen][here]
@@ -88,6 +98,19 @@ def contributions(specimen: Specimen, columns: Ints | None = None) -> tuple[Floa
         np.concatenate([species[own], species[second] + 1]),
         np.concatenate([as_own[own], as_second[second]]),
     )
+
+
+def in_line(positions_yx_nm: Floats) -> list[Ints]:
+    """The columns that atoms (n, 2) form, each as the atoms in it, in their order."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(positions_yx_nm)
+    pairs = cKDTree(positions_yx_nm).query_pairs(IN_LINE_NM, output_type="ndarray")
+    joined = coo_array((np.ones(len(pairs)), pairs.T), (n, n))
+    _, column = connected_components(joined, directed=False)
+    order = np.argsort(column, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(column[order])) + 1) if n else []
 
 
 def in_line_with(specimen: Specimen, columns: Ints, gone: NDArray[np.bool_] | None) -> Ints:

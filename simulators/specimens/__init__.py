@@ -10,7 +10,8 @@ A specimen module has these names; everything else in the package reads them:
 difficulty, each with a ``dwell_us``), ``KINDS`` (of column), ``CLASSES`` (of
 feature), ``CALIBRATED`` (windows that a class gets in the calibration, where
 it is more than one), ``PAIRED`` (names of kinds of which two often stand in line
-with the beam; the fast renderer has a profile for one of a pair), and
+with the beam; the fast renderer has a profile for one of a pair), ``RAISED`` (names of
+kinds that it has another profile for where they stand out of a sheet's plane), and
 
 ``generate(seed, difficulty, field_nm, margin_nm) -> Specimen``: the same seed
 gives the same specimen, whatever the margin; columns reach ``margin_nm`` beyond

@@ -6,7 +6,8 @@ one of BiFeO3, and gold particles on a piece of carbon film, each in its own
 place on a field of 96 nm with nothing between them.  What each holds is made by
 its own generator at ``hard``, and its manual holds; names of classes carry the
 material.  The optics are a compromise that none would choose alone: 80 kV, 25
-mrad.
+mrad.  The beam enters every piece at height 0, where its focus is: the gold
+lies on the far side of its film.
 
 Features: defects and junctions are points; boundaries, walls and pillars are
 extended.  The needs are those of this specimen's optics.  Maps: ``material``
@@ -112,36 +113,40 @@ def _kinds() -> tuple[tuple[Kind, ...], list[list[int]]]:
 
 
 KINDS, KIND_PLACES = _kinds()
-PAIRED = mos2.PAIRED
+PAIRED, RAISED = mos2.PAIRED, mos2.RAISED
 
-CALIBRATED = {f"gold {name}": count for name, count in nanoparticles.CALIBRATED.items()}
+CALIBRATED = {
+    f"{part.prefix} {name}": count
+    for part in PARTS
+    for name, count in getattr(part.module, "CALIBRATED", {}).items()
+}
 
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility composite`.
 NEED_E_PER_A2: dict[str, float] = {
-    "graphene si3": 5840.0,
-    "graphene si4": 5150.0,
-    "graphene si cluster": 1950.0,
-    "graphene single vacancy": 66500.0,
-    "graphene divacancy 5-8-5": 33000.0,
-    "graphene divacancy 555-777": 19000.0,
-    "graphene stone-wales": 30900.0,
-    "graphene hole": 6150.0,
-    "graphene boundary": 10500.0,
-    "MoS2 vs": 15700.0,
-    "MoS2 vs2": 6150.0,
-    "MoS2 vmo": 1820.0,
-    "MoS2 w_mo": 1080.0,
-    "MoS2 v_mo": 5000.0,
-    "MoS2 se_s": 2010.0,
-    "MoS2 mo_s": 1960.0,
-    "MoS2 s_mo": 4560.0,
-    "MoS2 boundary": 1630.0,
-    "LSMO pillar": 6.59,
-    "LSMO inclusion": 15.0,
-    "BiFeO3 wall 90°": 202.0,
-    "BiFeO3 wall 180°": 90.2,
-    "gold junction": 0.151,
+    "graphene si3": 5940.0,
+    "graphene si4": 5230.0,
+    "graphene si cluster": 1980.0,
+    "graphene single vacancy": 65200.0,
+    "graphene divacancy 5-8-5": 32400.0,
+    "graphene divacancy 555-777": 18600.0,
+    "graphene stone-wales": 30300.0,
+    "graphene hole": 6040.0,
+    "graphene boundary": 10300.0,
+    "MoS2 vs": 18300.0,
+    "MoS2 vs2": 6540.0,
+    "MoS2 vmo": 2130.0,
+    "MoS2 w_mo": 2170.0,
+    "MoS2 v_mo": 5780.0,
+    "MoS2 se_s": 2980.0,
+    "MoS2 mo_s": 1640.0,
+    "MoS2 s_mo": 5750.0,
+    "MoS2 boundary": 1680.0,
+    "LSMO pillar": 6.31,
+    "LSMO inclusion": 14.2,
+    "BiFeO3 wall 90°": 210.0,
+    "BiFeO3 wall 180°": 93.2,
+    "gold junction": 0.236,
 }
 
 
@@ -207,10 +212,12 @@ def pair(
 
 
 def _as_part(specimen: Specimen, number: int) -> Specimen:
-    """The same columns under this specimen's name and kinds."""
+    """The same columns under this specimen's name and kinds; gold on the far side of its film."""
+    gold = PARTS[number].module is nanoparticles
     return replace(
         specimen,
         name=NAME,
+        height_nm=FILM_NM - specimen.height_nm if gold else specimen.height_nm,
         kind=np.array(KIND_PLACES[number])[specimen.kind],
         kinds=KINDS,
         classes=CLASSES,
@@ -251,7 +258,7 @@ def _merged(
     middles: list[Floats],
 ) -> Specimen:
     own = [_as_part(piece, k) for k, piece in enumerate(pieces)]
-    # The gold's film is made of atoms here: it ends where the piece does, behind the gold.
+    # The gold's film is made of atoms here: it ends where the piece does, before the gold.
     side = PARTS[-1].side_nm
     film = amorphous.film((side, side), FILM_NM, amorphous.shift_yx_nm(seed_words(sequence)), 0.0)
     carbon = next(k for k, kind in enumerate(KINDS) if kind.name == "C")

@@ -8,8 +8,10 @@ Technol. 3 (2022) 015024.
 Structure: lattice constant 0.246 nm (C-C 0.142 nm; Castro Neto et al., Rev.
 Mod. Phys. 81 (2009) 109).  Defects and boundaries were relaxed offline by
 ``python -m stemscout.simulators.specimens.relax`` and are pasted; outside them
-the lattice is ideal.  By Tersoff's potential bonds in a boundary are 0.133 to 0.157
-nm, in holes and vacancies 0.131 to 0.178 nm.
+the lattice is ideal.  Bonds that a defect has made are Tersoff's, and up to a quarter
+off graphene's: 0.133 to 0.157 nm in a boundary, 0.134 to 0.150 nm about a rotated bond,
+0.132 to 0.179 nm about vacancies, 0.131 to 0.144 nm at the edge of a hole; some bonds in
+twenty, within 0.9 nm, are more than 5 % off, one in five about a hole.
 
 | class             | what it is                                         | radius  |
 |-------------------|----------------------------------------------------|---------|

@@ -90,19 +90,21 @@ FULL_SCALE = {"haadf": 1.6e-2, "maadf": 1.4e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility mos2`.
 NEED_E_PER_A2 = {
-    "vs": 15500.0,
-    "vs2": 5220.0,
-    "vmo": 1700.0,
+    "vs": 14700.0,
+    "vs2": 5110.0,
+    "vmo": 1750.0,
     "w_mo": 2150.0,
     "v_mo": 5350.0,
-    "se_s": 2680.0,
-    "mo_s": 1720.0,
-    "s_mo": 4620.0,
-    "boundary": 1130.0,
+    "se_s": 3500.0,
+    "mo_s": 1270.0,
+    "s_mo": 4960.0,
+    "boundary": 1160.0,
 }
 MATERIAL = Material(NAME, "Mo", "S", ("W", "V", "Se"), 0.316, HALF_NM, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds
 PAIRED = (MATERIAL.chalcogen,)  # in 2H; in 1T, and beside a vacancy, each stands alone
+RAISED = (MATERIAL.metal,)  # where it stands in a chalcogen's place
+CALIBRATED = {"vs": 2, "se_s": 2, "mo_s": 2}  # those that stand in either layer, so in both
 __all__ = ["LEAST_FIELD_NM", "LEVELS"]
 
 

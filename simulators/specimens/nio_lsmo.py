@@ -134,8 +134,8 @@ LEVELS = {
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility nio_lsmo`.
 NEED_E_PER_A2 = {
-    "pillar": {"easy": 55.7, "medium": 55.7, "hard": 55.7},
-    "inclusion": {"easy": 31.9, "medium": 63.4, "hard": 82.6},
+    "pillar": {"easy": 53.8, "medium": 53.8, "hard": 53.8},
+    "inclusion": {"easy": 31.0, "medium": 62.6, "hard": 81.7},
 }
 
 

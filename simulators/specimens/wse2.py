@@ -99,19 +99,21 @@ FULL_SCALE = {"haadf": 4.0e-2, "maadf": 2.5e-2, "abf": 0.9, "bf": 0.4}
 # Dose in e/Å² at which d' = 5 for HAADF; made by
 # `python -m stemscout.simulators.visibility wse2`.
 NEED_E_PER_A2 = {
-    "vse": 4440.0,
-    "vse2": 1290.0,
-    "vw": 900.0,
-    "mo_w": 4030.0,
-    "v_w": 1600.0,
-    "s_se": 8880.0,
-    "w_se": 2460.0,
-    "se_w": 1770.0,
-    "boundary": 227.0,
+    "vse": 4180.0,
+    "vse2": 1260.0,
+    "vw": 926.0,
+    "mo_w": 4050.0,
+    "v_w": 1560.0,
+    "s_se": 9870.0,
+    "w_se": 1530.0,
+    "se_w": 1880.0,
+    "boundary": 230.0,
 }
 MATERIAL = Material(NAME, "W", "Se", ("Mo", "V", "S"), 0.328, HALF_NM, NEED_E_PER_A2)
 CLASSES, KINDS = MATERIAL.classes, MATERIAL.kinds
 PAIRED = (MATERIAL.chalcogen,)  # in 2H; in 1T, and beside a vacancy, each stands alone
+RAISED = (MATERIAL.metal,)  # where it stands in a chalcogen's place
+CALIBRATED = {"vse": 2, "s_se": 2, "w_se": 2}  # those that stand in either layer, so in both
 __all__ = ["LEAST_FIELD_NM", "LEVELS"]
 
 

@@ -15,6 +15,7 @@ from stemscout.simulators.specimens import SPECIMENS, specimen_module
 from stemscout.simulators.world import open_world, shipped
 
 CHALCOGEN = {"mos2": "S", "wse2": "Se"}
+ANTISITE = {"mos2": "mo_s", "wse2": "w_se"}
 
 
 def labels(values_of, grid_yx_nm):
@@ -27,6 +28,11 @@ def labels(values_of, grid_yx_nm):
 
 def is_chalcogen(s):
     return np.array([k.name == CHALCOGEN[s.name] for k in s.kinds])[s.kind]
+
+
+def antisites(s):
+    """Metals out of the sheet's middle plane."""
+    return (s.kind == 0) & (np.abs(s.height_nm) > 0.1)
 
 
 @pytest.mark.parametrize("name", CHALCOGEN)
@@ -45,7 +51,17 @@ def test_chalcogens_are_in_pairs_in_2h_and_alone_in_1t(name):
     assert set(np.unique(share)) == {0.0, 1.0}
     assert share[own & inside].mean() < 0.01
     assert share[own & outside].mean() > 0.97, "all but those beside a vacancy or a foreign atom"
-    assert not share[~is_chalcogen(s)].any()
+    assert not share[~is_chalcogen(s) & ~antisites(s)].any()
+
+
+@pytest.mark.parametrize("name", CHALCOGEN)
+def test_a_metal_in_a_chalcogens_place_is_a_species_of_its_own(name):
+    s = specimen_module(name).generate(0, "easy")
+    of_class = [s.classes[k].name == ANTISITE[name] for k in s.feature_class]
+    assert antisites(s).sum() == sum(of_class) > 0
+    assert shares(s)[antisites(s)].tolist() == [1.0] * sum(of_class)
+    metal = np.array([k.name for k in s.kinds])[s.kind[antisites(s)]]
+    assert [f"{m}:{m}" for m in metal] == [species_of(s)[1]] * sum(of_class)
 
 
 @pytest.mark.parametrize("name", CHALCOGEN)
