@@ -107,7 +107,7 @@ NAVIGATORS: dict[str, Entry] = {
     ),
     "search": Entry.of(Search, "active search: where something new is likeliest"),
     "ens": Entry.of(NonmyopicSearch, "active search that minds the rest of the budget"),
-    "novelty": Entry.of(Novelty, "hunts for what is least like all that was seen"),
+    "novelty": Entry.of(Novelty, "hunts for distinct kinds, where descriptors are least known"),
     "paper": Entry.of(
         Paper, "Creange et al. 2022: batches of ten by the probability of improvement"
     ),

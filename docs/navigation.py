@@ -23,7 +23,12 @@ PICTURES = Path(__file__).parent / "pictures" / "navigation"
 ENV = "StemScout/NiOPillars-v0"
 WHOLE_PX = 720
 COLOURS = 256
-MORE = {"bo-deep": ("bo", {"engine": "deep"}), "bo-skopt": ("bo", {"engine": "skopt"})}
+MORE = {
+    "bo-deep": ("bo", {"engine": "deep"}),
+    "bo-skopt": ("bo", {"engine": "skopt"}),
+    "search-spots": ("search", {"counts": "spots"}),
+    "paper-faithful": ("paper", {"faithful": True}),
+}
 
 
 def run(navigator, options):

@@ -187,7 +187,10 @@ class Believer(ABC):
         maps = {
             "posterior mean": (belief.mean, self.pursues),
             "uncertainty": (belief.sigma, self.pursues),
-            "acquisition": (np.where(free, priced, np.nan), self.unit + SECOND[self.per]),
+            "acquisition": (
+                np.where(free, priced, np.nan),
+                (self.unit if tells else "uncertainty") + SECOND[self.per],
+            ),
         }
         return Decision.at(self.context, centres, reason, maps)
 

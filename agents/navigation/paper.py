@@ -166,7 +166,7 @@ class Paper:
         maps = {
             "posterior mean": (belief.mean, "target"),
             "uncertainty": (belief.sigma, "target"),
-            "acquisition": (values, self.of.words),
+            "acquisition": (values, self.of.words if belief.scale > 0.0 else "uncertainty"),
         }
         reason = self._reason(belief, values, chosen, int(np.sum(~free[chosen])))
         return Decision.at(self.context, self.candidates.centres_yx_nm[chosen], reason, maps)

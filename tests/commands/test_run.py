@@ -192,6 +192,6 @@ def test_a_survey_is_granted_and_paid_for(stemscout, tmp_path):
     with_it = stemscout(*asked, "--survey", "low", "--out", tmp_path / "a", "--json")
     assert with_it.returncode == 0, with_it.stderr
     without = stemscout(*asked, "--out", tmp_path / "b", "--json")
-    frames = [json.loads(done.stdout)["frames"] for done in (with_it, without)]
+    frames = [json.loads(done.stdout)["spent"]["frames"] for done in (with_it, without)]
     assert frames[0] < frames[1]
     assert stemscout(*asked, "--survey", "all", "--out", tmp_path / "c").returncode == 2
