@@ -316,9 +316,11 @@ class Cover:
             known = 0
         corners = self._corners(measured_yx_nm[known:])
         near = np.zeros(len(self.places), dtype=bool)
-        for row, column in np.clip(corners, 0, self.places.max(axis=0)) + 2 * CONTEXT:
-            self.scanned[row : row + CELLS, column : column + CELLS] = True
         for corner in corners:
+            # The stage may have moved a frame out of the field, or a part of it.
+            low = np.maximum(corner + 2 * CONTEXT, 0)
+            high = np.maximum(corner + 2 * CONTEXT + CELLS, 0)
+            self.scanned[low[0] : high[0], low[1] : high[1]] = True
             near |= (np.abs(self.places - corner) < CELLS + 2 * CONTEXT).all(axis=1)
         if near.any():
             self.gain[near] = self._gains(self.places[near])

@@ -157,6 +157,16 @@ def test_a_frame_tells_of_what_lies_in_it_with_its_surroundings(context):
     assert np.array_equal(cover.new(candidates.centres_yx_nm[[at]]), new), "fewer than before"
 
 
+def test_a_frame_that_has_left_the_field_tells_of_nothing_in_it(context):
+    candidates = Candidates.of(context())
+    cover = Cover(context(), candidates)
+    away = np.array([[-100.0, 0.0], [0.0, 50.0], [30.0, 30.0]])
+    assert (cover.new(away) == 0.25).all()
+    beside = cover.new(np.array([[-6.0, 0.0]]))  # half of it is in the field, to y = -5.25 nm
+    assert beside[1 * 23 + 11] == 0.5, "the frame from there on"
+    assert beside[3 * 23 + 11] == 0.25
+
+
 @given(count=st.integers(1, 40), seed=st.integers(0, 2**32))
 def test_what_frames_tell_of_adds_up(context, count, seed):
     """One by one, what each tells of beyond those before is what all tell of."""
