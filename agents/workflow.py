@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hardware.coordinates import scan_from_specimen, specimen_from_scan
+from ..hardware.coordinates import origin_in_scan, scan_from_specimen, specimen_from_scan
 from ..hardware.microscope import YX, Frame, ScanRequest
 from .agent import Agent, Context, Explanation, Finding, Floats
 from .navigation.navigator import Decision, Navigator, Rectangle, Situation
@@ -179,10 +179,7 @@ class Navigated(Agent):
 
     def _origin(self) -> YX | None:
         """Where the specimen's origin lies in scan coordinates now; None before any frame."""
-        if not self.frames:
-            return None
-        y, x = scan_from_specimen((0.0, 0.0), self.frames[-1].state).tolist()
-        return y, x
+        return origin_in_scan(self.frames[-1].state) if self.frames else None
 
     def _forbidden(self) -> tuple[Rectangle, ...]:
         """What no frame may touch, in scan coordinates as they are now.
@@ -192,7 +189,7 @@ class Navigated(Agent):
         now = self._origin()
         if now is None:
             return tuple(r for r, _ in self.forbidden)
-        first = scan_from_specimen((0.0, 0.0), self.frames[0].state)
+        first = origin_in_scan(self.frames[0].state)
         moved = [np.subtract(now, first if then is None else then) for _, then in self.forbidden]
         return tuple(
             _rectangle(np.add(r, by).tolist())

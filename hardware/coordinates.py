@@ -43,6 +43,12 @@ def scan_from_specimen(yx_nm: ArrayLike, state: State, rotation_rad: float = 0.0
     return np.asarray((np.asarray(yx_nm, dtype=np.float64) - shift) @ rotation(rotation_rad))
 
 
+def origin_in_scan(state: State) -> YX:
+    """Where the specimen's origin lies in scan coordinates: all that a state moves."""
+    y, x = scan_from_specimen((0.0, 0.0), state).tolist()
+    return y, x
+
+
 def scan_now(frame: Frame, state: State) -> Points:
     """The middle (2,) of a frame in the scan coordinates of another state."""
     region = frame.region

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...envs.numbers import is_number
+from ...hardware.coordinates import origin_in_scan
 from ..agent import Context, Needs
 from ..outliers import deviations, otsu
 from .navigator import Bools, Candidates, Decision, Floats, Situation, allowed
@@ -232,7 +233,7 @@ class Operator:
         if not pictures:
             return None
         now = situation.state or pictures[-1].state
-        looked = (len(pictures), now.stage_yx_nm, now.beam_shift_yx_nm)
+        looked = (len(pictures), origin_in_scan(now))
         if looked != self.looked:  # each is read once, and anew where the stage has moved
             self.looked = looked
             self.shown = np.log1p(overview(pictures, self.candidates, now))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...envs.numbers import is_number
-from ...hardware.microscope import YX, State
+from ...hardware.coordinates import origin_in_scan
+from ...hardware.microscope import State
 from ..agent import Context, Needs
 from .batches import SPREADS, spread
 from .gp import REFIT, Belief, LatticeGP
@@ -121,7 +122,7 @@ class Believer(ABC):
         self.step_nm = PITCH * min(context.reference.fov_yx_nm)
         self.gp = self.model()
         self.gp.reset(self.candidates, self.look(None))
-        self.looked = None if context.survey is None else _place(context.survey.state)
+        self.looked = None if context.survey is None else origin_in_scan(context.survey.state)
 
     def look(self, now: State | None) -> Floats | None:
         """What a survey shows of the candidates (n, p), by the state of the instrument."""
@@ -131,8 +132,8 @@ class Believer(ABC):
         """The survey lies elsewhere under the candidates once the stage has moved."""
         if now is None or self.context.survey is None:
             return
-        if _place(now) != self.looked:
-            self.looked = _place(now)
+        if origin_in_scan(now) != self.looked:
+            self.looked = origin_in_scan(now)
             self.gp.look(self.look(now))
 
     def model(self) -> LatticeGP:
@@ -270,11 +271,6 @@ class Believer(ABC):
         self.rng.bit_generator.state = state["rng"]
         self.seeds.restore(state["seeds"])
         self.gp.restore(state["gp"])
-
-
-def _place(state: State) -> tuple[YX, YX]:
-    """What decides where scan coordinates lie on the specimen."""
-    return state.stage_yx_nm, state.beam_shift_yx_nm
 
 
 def bounds(length_scale_nm: Sequence[float]) -> tuple[float, float]:
