@@ -147,9 +147,8 @@ def greatest(values: Floats, free: Bools) -> int:
     """The first of the free candidates whose value is as great as any, but for rounding."""
     there = np.flatnonzero(free)
     of = values[there]
-    top = of.max()
-    spread = top - of.min()
-    close = TIE * spread if np.isfinite(spread) else 0.0
+    top, least = of.max(), of.min()
+    close = TIE * (top - least) if np.isfinite([top, least]).all() else 0.0
     return int(there[(of >= top - close).argmax()])
 
 

@@ -361,9 +361,8 @@ def _strip(line: Line, half_nm: float) -> Floats:
 
 
 def _name_of(period: Boundary) -> str:
-    (name,) = (k for k, v in boundaries(NAME).items() if v is period)
     turn = np.degrees(abs(period.angles_rad[0] - period.angles_rad[1]))
-    return f"{name} tilt boundary, {turn:.1f}°"
+    return f"{period.name} tilt boundary, {turn:.1f}°"
 
 
 def _maps(grains: tuple[Grain, ...], line: Line | None, field_nm: float) -> dict[str, Map]:

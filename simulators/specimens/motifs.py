@@ -44,6 +44,7 @@ class Boundary:
     """A relaxed tilt boundary along x, one period of it.
 
     Attributes:
+        name: of the coincidence lattice.
         period_nm: along x.
         half_width_nm: beyond it both sides are ideal.
         atoms_yx_nm: (n, 2) of one period, between ± the half-width.
@@ -51,6 +52,7 @@ class Boundary:
         origins_yx_nm: where its origin is, on either side.
     """
 
+    name: str
     period_nm: float
     half_width_nm: float
     atoms_yx_nm: Floats
@@ -97,6 +99,7 @@ def boundaries(material: str) -> dict[str, Boundary]:
     """The relaxed boundaries of a material, by name."""
     return {
         name: Boundary(
+            name=name,
             period_nm=b["period_nm"],
             half_width_nm=b["half_width_nm"],
             atoms_yx_nm=np.array(b["atoms_yx_nm"]),

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from stemscout.hardware.costs import ELECTRONS_PER_PA_US
-from stemscout.simulators.specimens import SPECIMENS, specimen_module
+from stemscout.simulators.specimens import (
+    SPECIMENS,
+    chalcogenide,
+    graphene,
+    motifs,
+    specimen_module,
+)
 
 CASES = [(name, d) for name in SPECIMENS for d in specimen_module(name).LEVELS]
 
@@ -42,6 +48,17 @@ def test_the_same_seed_gives_the_same_specimen_and_another_another(case):
     assert specimen.feature_yx_nm.shape != other.feature_yx_nm.shape or not np.array_equal(
         specimen.feature_yx_nm, other.feature_yx_nm
     )
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_nothing_hangs_on_motifs_being_read_but_once(name, monkeypatch):
+    """Threads of one process may each have read them, when they begin together."""
+    module = specimen_module(name)
+    expected = module.generate(1, "hard").digest
+    for user in (chalcogenide, graphene):
+        for reader in {"motifs", "boundaries", "edges"} & set(vars(user)):
+            monkeypatch.setattr(user, reader, getattr(motifs, reader).__wrapped__)
+    assert module.generate(1, "hard").digest == expected
 
 
 def test_a_seed_sequence_is_not_used_up(case):
