@@ -37,7 +37,8 @@ from .perception.contrast import ContrastPerception
 from .perception.linear import LinearPerception
 from .perception.perception import Perception
 from .perception.true import TruePerception
-from .workflow import Component, Finder, Navigated, Workflow
+from .scalarizers import scalarizer_of
+from .workflow import Finder, Navigated, Workflow
 
 
 @dataclass(frozen=True)
@@ -135,17 +136,20 @@ def _workflow(perception: str, navigator: str, name: str) -> Entry:
     """A perception, a component of what it says, and a navigator after it."""
     sees, goes = PERCEPTIONS[perception], NAVIGATORS[navigator]
 
-    def make(component: int | None = None, **options: Any) -> Agent:
+    def make(component: Any = None, scalarizer: Any = None, **options: Any) -> Agent:
         saw: Perception = sees.make(**{k: v for k, v in options.items() if k in sees.options})
         went: Navigator = goes.make(**{k: v for k, v in options.items() if k in goes.options})
-        most = getattr(saw, "n_components", None)
-        if component is not None and most is not None and component >= most:
-            raise ValueError(f"component {component}; {name} has components 0 to {most - 1}")
+        if component is not None and scalarizer is not None:
+            raise ValueError("give a component or a scalarizer, and not both")
+        chosen = next(c for c in (component, scalarizer, saw.pursued) if c is not None)
+        pursued = scalarizer_of(chosen)
+        if saw.names:
+            pursued.check(saw.names)
         kind = Finder if hasattr(saw, "findings") else Workflow
-        return kind(saw, Component(component), went, name)
+        return kind(saw, pursued, went, name)
 
     about = ABOUT.get(name, f"{sees.about}; then as {navigator}")
-    return Entry(make, about, ("component", *sees.options, *goes.options))
+    return Entry(make, about, ("component", "scalarizer", *sees.options, *goes.options))
 
 
 def _navigated(navigator: str) -> Entry:

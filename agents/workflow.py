@@ -14,39 +14,10 @@ from ..hardware.microscope import YX, Frame, ScanRequest
 from .agent import Agent, Context, Explanation, Finding, Floats
 from .navigation.navigator import Decision, Navigator, Rectangle, Situation
 from .perception.perception import Classifier, Perception
+from .scalarizers import Pieces, Scalarizer, frame_means, scalarizer_of
 
 SAME_SCALE = 1e-6  # relative; an action of 32 bits rounds the field of view
 ROUNDING = 1e-9  # frames; sums of equal prices must not miss the last one by it
-
-
-class Component:
-    """The scalarizer of the linear workflow: one component.
-
-    Args:
-        index: chosen by a person; by default the one of the largest variance.
-    """
-
-    def __init__(self, index: int | None = None) -> None:
-        if index is not None and (isinstance(index, bool) or not isinstance(index, int)):
-            raise ValueError(f"component {index!r}; it must be an integer >= 0")
-        if index is not None and index < 0:
-            raise ValueError(f"component {index}; it must be at least 0")
-        self.index = index
-
-    def __call__(self, descriptors: Floats, perception: Perception) -> Floats:
-        index, sign = self.chosen(perception)
-        if index >= descriptors.shape[1]:
-            raise ValueError(
-                f"component {index}, but there are only {descriptors.shape[1]} "
-                f"(0 to {descriptors.shape[1] - 1})"
-            )
-        return sign * descriptors[:, index]
-
-    def chosen(self, perception: Perception) -> tuple[int, float]:
-        """The number of the component, and the sign under which it is pursued."""
-        if self.index is None:
-            return perception.largest, perception.rare
-        return self.index, 1.0
 
 
 class Navigated(Agent):
@@ -239,7 +210,11 @@ class Workflow(Navigated):
     """
 
     def __init__(
-        self, perception: Perception, scalarizer: Component, navigator: Navigator, name: str = ""
+        self,
+        perception: Perception,
+        scalarizer: Scalarizer,
+        navigator: Navigator,
+        name: str = "",
     ) -> None:
         super().__init__(navigator, name or f"{perception.name}-{navigator.name}")
         self.privileged = navigator.privileged or perception.privileged
@@ -249,77 +224,85 @@ class Workflow(Navigated):
     def reset(self, context: Context, seed: int) -> None:
         super().reset(context, seed)
         self.perception.reset(context, seed)
-        self.seen: list[Floats] = []
+        self.scalarizer.check(self.perception.names)
+        self.seen: list[Any] = []  # features of the measured frames
         self._fitted = 0
+        self._pieces: Pieces = ()  # of these, by what was learned from all of them
 
     def target(self, frames: Sequence[Frame]) -> Floats | None:
         """None before there is anything to learn from, and where a frame is of another scale."""
         if not frames or not all(map(self._comparable, frames)) or not self._learned():
             return None
-        return self._score(self._features(frames))
+        return self.scalarizer(self._described(frames))
 
     def explain(self) -> Explanation:
         plain = super().explain()
         reference = self.context.reference
-        chosen, sign = self.scalarizer.chosen(self.perception)
-        pictures = self.perception.components
-        if pictures is not None:
-            pictures[chosen] *= sign  # shown as it is pursued
+        shown, pictures = self.scalarizer.shown, self.perception.components
+        if shown is not None and pictures is not None:
+            pictures[shown[0]] *= shown[1]  # shown as it is pursued
         return Explanation(
             plain.sentence,
             plain.maps,
             pictures,
-            chosen,
+            None if shown is None else shown[0],
             self.perception.reach(reference.fov_yx_nm[0] / reference.shape_yx[0]),
         )
 
     def save(self) -> dict[str, Any]:
-        return {**super().save(), "component": self.scalarizer.index}
+        learned = self.perception.save()
+        return {**super().save(), "scalarizer": self.scalarizer.plain, "perception": learned}
 
     def restore(self, state: Mapping[str, Any], frames: Sequence[Frame]) -> None:
-        self.scalarizer = Component(state["component"])
+        self.scalarizer = scalarizer_of(state["scalarizer"])
+        self.scalarizer.check(self.perception.names)
+        self.perception.restore(state["perception"])
         super().restore(state, frames)
 
     @property
     def settings(self) -> dict[str, Any]:
         perception = {"name": self.perception.name, **self.perception.settings}
-        component = self.scalarizer.index
-        return {**super().settings, "perception": perception, "component": component}
+        return {
+            **super().settings,
+            "perception": perception,
+            "scalarizer": self.scalarizer.plain,
+        }
 
     def _aim(self, target: Any) -> None:
-        self.scalarizer = Component(target)
+        wanted = scalarizer_of(target)
+        wanted.check(self.perception.names)
+        self.scalarizer = wanted
+        if self._fitted:
+            self.scalarizer.fit(self._pieces, self._shares)
 
     def _measure(self, frame: Frame) -> None:
         super()._measure(frame)
         self.seen.append(self.perception.features([frame])[0])
 
     def _targets(self) -> Floats:
-        if not self._learned():
-            return super()._targets()
-        return self._score(np.array(self.seen))
+        return self.scalarizer(self._pieces) if self._learned() else super()._targets()
 
     def _descriptors(self) -> Floats | None:
-        return self.perception.describe(np.array(self.seen)) if self._learned() else None
-
-    def _score(self, features: Floats) -> Floats:
-        return self.scalarizer(self.perception.describe(features), self.perception)
+        return frame_means(self._pieces) if self._learned() else None
 
     def _learned(self) -> bool:
         """Fit to what has been seen, if there is more of it; True once there is anything."""
         if len(self.seen) < 2:
             return False
         if self._fitted != len(self.seen):
-            shares = self.navigator.candidates.shares(self._positions())
-            self.perception.fit(np.array(self.seen), shares)
+            self._shares = self.navigator.candidates.shares(self._positions())
+            self.perception.fit(self.seen, self._shares)
+            self._pieces = self.perception.describe(self.seen)
+            self.scalarizer.fit(self._pieces, self._shares)
             self._fitted = len(self.seen)
         return True
 
-    def _features(self, frames: Sequence[Frame]) -> Floats:
-        """Of frames; those already taken in are not computed again."""
+    def _described(self, frames: Sequence[Frame]) -> Pieces:
+        """Of frames; those already taken in are not looked at again."""
         known = {id(f): k for k, f in enumerate(self.measured)}
         if all(id(f) in known for f in frames):
-            return np.array([self.seen[known[id(f)]] for f in frames])
-        return self.perception.features(frames)
+            return [self._pieces[known[id(f)]] for f in frames]
+        return self.perception.describe(self.perception.features(frames))
 
 
 class Finder(Workflow):

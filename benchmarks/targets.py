@@ -262,9 +262,9 @@ def _component(path: Path, component: int) -> Floats:
     frames = every[rows][:, columns].reshape(-1, side, side)
     perception = LinearPerception(window=1.0)
     perception.reset(context_for(1), seed=0)
-    spectra = perception.magnitudes(frames)
+    spectra = [perception.described(f) for f in frames]
     perception.fit(spectra, np.full(len(frames), 1 / len(frames)))
-    values = perception.describe(spectra)[:, component].reshape(SIDE, SIDE)
+    values = np.concatenate(perception.describe(spectra))[:, component].reshape(SIDE, SIDE)
     return np.asarray((values - values.min()) / np.ptp(values))
 
 

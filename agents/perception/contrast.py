@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,8 @@ class ContrastPerception:
 
     name = "contrast"
     privileged = False
-    n_components = 4
-    largest = 0
-    rare = 1.0
+    pursued = "oddity"
+    names = ("oddity", "mean", "deviation", "brightest")
     components = None
 
     def reset(self, context: Context, seed: int) -> None:
@@ -71,22 +70,29 @@ class ContrastPerception:
             (brightest / longer - black) / scale,
         )
 
-    def fit(self, features: Floats, shares: Floats) -> None:
+    def fit(self, features: Sequence[Floats], shares: Floats) -> None:
         """Take the medians over the field for what is ordinary.
 
         Args:
-            features: (n, 3) of n frames.
+            features: (3,) of each of n frames.
             shares: (n,) of the field that each frame stands for; they add up to 1.
         """
         # Of a first line of frames the last stands for nearly all of the field, and is one frame.
         equal = 1.0 / len(shares)
         weights = np.clip(shares, equal / EVEN, equal * EVEN)
-        self.middle, self.spread = location_and_scale(features, weights)
+        self.middle, self.spread = location_and_scale(np.asarray(features), weights)
 
-    def describe(self, features: Floats) -> Floats:
-        """Descriptors (n, 4) of frames (n, 3): oddity first."""
-        deviation = np.abs(features - self.middle) / np.maximum(self.spread, FINEST)
-        return np.column_stack([deviation.max(axis=1), features])
+    def describe(self, features: Sequence[Floats]) -> list[Floats]:
+        """Descriptors (1, 4) of each frame, from its three: oddity first."""
+        found = np.asarray(features)
+        deviation = np.abs(found - self.middle) / np.maximum(self.spread, FINEST)
+        return list(np.column_stack([deviation.max(axis=1), found])[:, None])
+
+    def save(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The frames tell everything."""
 
     def reach(self, pixel_nm: float) -> tuple[float, str]:
         return 1.0, ""

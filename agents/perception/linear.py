@@ -1,4 +1,4 @@
-"""Linear perception: windowed Fourier magnitudes, decomposed into a few components.
+"""Linear perception: windows, what is kept of each, decomposed into a few components.
 
 The linear workflow of Creange et al. (2022): a frame is described by how much
 of each component its windows hold.  Components are fitted on the frames taken
@@ -7,8 +7,7 @@ so far and on nothing else.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -18,26 +17,50 @@ from numpy.typing import NDArray
 from ...envs.numbers import is_number
 from ...hardware.microscope import Frame
 from ..agent import Context
-from .windows import fourier_magnitude, windows
+from ..scalarizers import frame_means
+from . import windows as cut
+from .decompositions import (
+    DECOMPOSITIONS,
+    INCREMENTAL,
+    MOST_ENDMEMBERS,
+    POSITIVE,
+    Decomposition,
+    decomposition,
+)
 
 Floats = NDArray[np.float64]
-DECOMPOSITIONS = ("pca", "svd", "nmf", "ica")
 SETTLED = 5  # frames from which on components keep their numbers and signs
 SAME = 0.5  # cosine above which a component is one that was there before
+REFLECTIONS = 12  # of the structure-factor descriptor
 
 
 class LinearPerception:
-    """Sliding windows, Fourier magnitude, linear decomposition.
+    """Sliding windows, a descriptor of each, linear decomposition.
+
+    A window that holds a pixel which was not scanned, or is no number, is left out; a frame
+    without any window left is not described, and its target is NaN.  To NMF what is below
+    black is black.
 
     Args:
-        decomposition: ``pca``, ``svd``, ``nmf`` or ``ica``, as scikit-learn has them.
+        decomposition: ``pca``, ``svd``, ``nmf`` or ``ica``, as scikit-learn has them, or
+            ``nfindr``: endmembers and fully constrained abundances.
         n_components: how many; fewer where there are fewer samples.
         window: side of a window, as a share of the frame.
         overlap: of neighbouring windows, as a share of a window; the paper's 0.75.
+        descriptor: ``fft``, the paper's Fourier magnitude; ``raw``, the pixels; ``radial``,
+            the power spectrum by spatial frequency alone; ``structure``, the magnitudes of
+            the strongest reflections.
+        zoom: of ``fft``: the paper enlarges the cropped spectrum twice.
+        incremental: of ``pca`` and ``nmf``: learn from new frames alone, by scikit-learn's
+            incremental forms, rather than from all anew.
+
+    Raises:
+        ValueError: no such decomposition, descriptor or number.
     """
 
     name = "linear"
     privileged = False
+    pursued = "variation"
 
     def __init__(
         self,
@@ -45,30 +68,51 @@ class LinearPerception:
         n_components: int = 4,
         window: float = 0.5,
         overlap: float = 0.75,
+        descriptor: str = "fft",
+        zoom: int = 1,
+        incremental: bool = False,
     ) -> None:
         if decomposition not in DECOMPOSITIONS:
             known = ", ".join(DECOMPOSITIONS)
             raise ValueError(f"unknown decomposition {decomposition!r}; there are: {known}")
+        if descriptor not in cut.DESCRIPTORS:
+            known = ", ".join(cut.DESCRIPTORS)
+            raise ValueError(f"unknown descriptor {descriptor!r}; there are: {known}")
         if not (is_number(n_components, Integral) and n_components >= 1):
             raise ValueError(f"{n_components} components; there must be at least 1")
+        if decomposition == "nfindr" and n_components > MOST_ENDMEMBERS:
+            raise ValueError(f"{n_components} endmembers; there may be {MOST_ENDMEMBERS}")
         if not (0 < window <= 1 and 0 <= overlap < 1):
             raise ValueError(
                 f"window {window} and overlap {overlap}; they must lie in (0, 1] and [0, 1)"
             )
+        if not (is_number(zoom, Integral) and zoom >= 1):
+            raise ValueError(f"zoom {zoom!r}; it must be an integer, at least 1")
+        if zoom != 1 and descriptor != "fft":
+            raise ValueError(f"zoom {zoom} of {descriptor}; only the descriptor fft is zoomed")
+        if incremental and decomposition not in INCREMENTAL:
+            raise ValueError(
+                f"{decomposition} is not incremental; these are: {', '.join(INCREMENTAL)}"
+            )
         self.decomposition = decomposition
-        self.n_components = n_components
+        self.n_components = int(n_components)
         self.window = window
         self.overlap = overlap
+        self.descriptor = descriptor
+        self.zoom = int(zoom)
+        self.incremental = bool(incremental)
+        self.names = tuple(f"component {k}" for k in range(n_components))
 
     def reset(self, context: Context, seed: int) -> None:
         self.full_scale = context.full_scale
         self.seed = seed % 2**32
-        self.model: Any = None
-        self.largest = 0
-        self.rare = 1.0
-        self._settled = False
+        self.model: Decomposition | None = None
+        self._before: Floats | None = None  # components of the last fit, once they are settled
+        self._steps: list[int] = []  # after so many frames each an incremental model has learned
+        self._again: list[int] = []  # such steps of a run that goes on
         self._sign = np.ones(0)
         self._order: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._reflections: NDArray[np.int64] | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,104 +121,165 @@ class LinearPerception:
             "n_components": self.n_components,
             "window": self.window,
             "overlap": self.overlap,
+            "descriptor": self.descriptor,
+            "zoom": self.zoom,
+            "incremental": self.incremental,
         }
 
-    def features(self, frames: Sequence[Frame]) -> Floats:
-        """Fourier magnitudes (n, k, s, s) of the k windows of each of n frames."""
-        black, white = self.full_scale[frames[0].request.detectors[0]]
-        images = np.array([f.image for f in frames], dtype=np.float64)
-        return self.magnitudes((images - black) / (white - black))
+    def features(self, frames: Sequence[Frame]) -> list[Floats]:
+        """What is kept of the k windows of each frame, (k, ...)."""
+        return [self._kept(f) for f in frames]
 
-    def magnitudes(self, images: Floats) -> Floats:
-        """The same of images (n, rows, columns), 0 at black and 1 at white."""
-        side = max(4, round(self.window * min(images.shape[1:])))
-        side += side % 2
-        side = min(side, min(images.shape[1:]))
+    def _kept(self, frame: Frame) -> Floats:
+        black, white = self.full_scale[frame.request.detectors[0]]
+        image = (frame.image.astype(np.float64) - black) / (white - black)
+        image[frame.valid_rows :] = np.nan
+        return self.described(image)
+
+    def described(self, image: Floats) -> Floats:
+        """What is kept of an image (rows, columns), 0 at black and 1 at white."""
+        side = cut.side_of(self.window, *image.shape)
         step = max(1, round(side * (1 - self.overlap)))
-        return fourier_magnitude(windows(images, side, step))
+        found = cut.windows(image[None], side, step)[0]
+        if not np.isfinite(image).all():
+            found = found[np.isfinite(found).all(axis=(1, 2))].astype(np.float64)
+        if self.descriptor == "raw":
+            return np.array(found)
+        if self.descriptor == "radial":
+            return cut.radial_power(found)
+        if self.descriptor == "structure":
+            return cut.magnitude(found)
+        return cut.fourier_magnitude(found, self.zoom)
 
-    def fit(self, features: Floats, shares: Floats) -> None:
+    def fit(self, features: Sequence[Floats], shares: Floats) -> None:
         """Learn the components from all windows seen so far.
 
         Until ``SETTLED`` frames are there, components are put in the order of the
         variance that they have over the field, and signed so that their longer
         tail there is positive: what is rare is what is looked for.  From then on
         each keeps its number and its sign from fit to fit, as long as it is
-        recognised, so that a person's choice stays what it was; ``largest`` and
-        ``rare`` say which varies most, and on which side its longer tail is, by
-        what is known now.  ``shares`` makes up for a search that has looked mostly
-        where it found something.
+        recognised, so that a person's choice stays what it was.  ``shares`` makes up for
+        a search that has looked mostly where it found something.
 
         Args:
-            features: (n, k, s, s) of n frames.
+            features: (k, ...) of each of n frames.
             shares: (n,) of the field that each frame stands for; they add up to 1.
         """
-        samples = features.reshape(-1, features.shape[-2] * features.shape[-1])
-        count = min(self.n_components, *samples.shape)
-        self.shape = features.shape[-2:]
-        # Independent components of samples that do not vary are not defined.
-        name = "pca" if np.ptp(samples, axis=0).max() == 0 else self.decomposition
-        before = self.components if self._settled else None
-        self.model = _model(name, count, self.seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an unconverged fit is refitted one frame later
-            scores = np.asarray(self.model.fit_transform(samples), dtype=np.float64)
-        self._patterns = self.model.mixing_.T if name == "ica" else self.model.components_
-        length = np.linalg.norm(self._patterns, axis=1)
-        frames = (scores * length).reshape(len(features), -1, count).mean(axis=1)
-        centred = frames - shares @ frames
-        variance = shares @ centred**2
-        skew = (shares @ centred**3) / np.maximum(variance, 1e-100) ** 1.5
+        there = [k for k, f in enumerate(features) if len(f)]
+        if not there:
+            return
+        if self.descriptor == "structure" and self._before is None:
+            self._find_reflections(features)
+        samples = self._samples(features)
+        self._learn(features, samples)
+        assert self.model is not None
+        scores = np.split(self.model.transform(samples), np.cumsum([len(f) for f in features])[:-1])
+        means, weights = frame_means(scores)[there], shares[there]
+        weights = (
+            weights / weights.sum() if weights.sum() > 0 else np.full(len(there), 1 / len(there))
+        )
+        centred = means - weights @ means
+        variance = weights @ centred**2
+        skew = weights @ centred**3
         self._order = np.argsort(-variance, kind="stable")
         self._sign = np.where(skew < 0, -1.0, 1.0)
-        if before is not None and len(before) == count:
-            self._recognise(before.reshape(count, -1))
-        if self.decomposition == "nmf":
-            self._sign = np.ones(count)
-            skew = np.ones(count)
-        self.largest = int(variance[self._order].argmax())
-        tail = (self._sign * skew)[self._order[self.largest]]
-        self.rare = -1.0 if tail < 0 else 1.0
-        self._settled = len(features) >= SETTLED
+        if self._before is not None and len(self._before) == len(self._order):
+            self._recognise(self._before)
+        if self.decomposition in POSITIVE:
+            self._sign = np.ones(len(self._order))
+        if len(there) >= SETTLED:
+            self._before = (self.model.patterns * self._sign[:, None])[self._order]
+
+    def _learn(self, features: Sequence[Floats], samples: Floats) -> None:
+        """Fit the model, anew or further."""
+        if self._again:
+            first, *rest = self._again
+            self._again = []
+            self._learn(features[:first], self._samples(features[:first]))
+            for upto in rest:
+                self._learn(features[:upto], samples)
+        if self._steps and self.model is not None:
+            new = features[self._steps[-1] :]
+            # What is too little for a step waits for the next one.
+            if sum(map(len, new)) >= self.n_components:
+                self.model.fit(self._samples(new))
+                self._steps.append(len(features))
+            return
+        count = min(self.n_components, *samples.shape)
+        # Of samples that do not vary independent components are not defined, and of one sample
+        # principal ones neither.
+        same = np.ptp(samples, axis=0).max() == 0
+        name = self.decomposition if not same else "pca" if len(samples) > 1 else "svd"
+        incremental = self.incremental and count == self.n_components and not same
+        self.model = decomposition(name, count, self.seed, incremental)
+        self.model.fit(samples)
+        self._steps = [len(features)] if incremental else []
+
+    def _find_reflections(self, features: Sequence[Floats]) -> None:
+        power = np.mean([(f**2).mean(axis=0) for f in features if len(f)], axis=0)
+        found = cut.reflections(power, REFLECTIONS)
+        middle = np.array(power.shape)[None] // 2  # where there is no contrast, there is none
+        self._reflections = found if len(found) else middle
+
+    def _samples(self, features: Sequence[Floats]) -> Floats:
+        """All windows, (n, m)."""
+        every = np.concatenate(list(features))
+        self.shape = every.shape[1:]
+        if self._reflections is not None:
+            every = cut.structure_factors(every, self._reflections)
+        samples = every.reshape(len(every), -1)
+        return np.maximum(samples, 0.0) if self.decomposition == "nmf" else samples
 
     def _recognise(self, before: Floats) -> None:
         """Give the components the numbers and signs that they had."""
         from scipy.optimize import linear_sum_assignment
 
-        lengths = np.linalg.norm(before, axis=1)[:, None] * np.linalg.norm(self._patterns, axis=1)
-        cosine = before @ self._patterns.T / np.maximum(lengths, 1e-300)
-        _, self._order = linear_sum_assignment(-np.abs(cosine))
+        assert self.model is not None
+        now = self.model.patterns
+        if self.decomposition in POSITIVE:  # all are alike in what all samples have in common
+            before, now = before - before.mean(axis=0), now - now.mean(axis=0)
+        lengths = np.linalg.norm(before, axis=1)[:, None] * np.linalg.norm(now, axis=1)
+        cosine = before @ now.T / np.maximum(lengths, 1e-300)
+        likeness = cosine if self.decomposition in POSITIVE else np.abs(cosine)
+        _, self._order = linear_sum_assignment(-likeness)
         for old, new in enumerate(self._order):
             if abs(cosine[old, new]) > SAME:
                 self._sign[new] = np.sign(cosine[old, new])
 
-    def describe(self, features: Floats) -> Floats:
-        """How much of each component (n, components) the frames (n, k, s, s) hold."""
-        samples = features.reshape(-1, features.shape[-2] * features.shape[-1])
-        scores = np.asarray(self.model.transform(samples), dtype=np.float64) * self._sign
-        frames = scores.reshape(*features.shape[:2], -1).mean(axis=1)
-        return np.asarray(frames[:, self._order])
+    def describe(self, features: Sequence[Floats]) -> list[Floats]:
+        """How much of each component (k, components) the k windows of each frame hold."""
+        if self.model is None or not any(map(len, features)):  # no window was left
+            return [np.empty((0, self.n_components)) for _ in features]
+        samples = self._samples(features)
+        scores = (self.model.transform(samples) * self._sign)[:, self._order]
+        return np.split(scores, np.cumsum([len(f) for f in features])[:-1])
+
+    def save(self) -> dict[str, Any]:
+        found = self._reflections
+        return {
+            "before": None if self._before is None else self._before.tolist(),
+            "steps": self._steps,
+            "reflections": None if found is None else found.tolist(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        before, found = state["before"], state["reflections"]
+        self._before = None if before is None else np.array(before)
+        self._again = list(state["steps"])
+        self._reflections = None if found is None else np.array(found)
 
     @property
     def components(self) -> Floats | None:
-        """Pictures (components, s, s) in Fourier space; None before the first fit."""
+        """Pictures (components, rows, columns) of what is kept; None before the first fit."""
         if self.model is None:
             return None
-        signed = self._patterns * self._sign[:, None]
-        return np.asarray(signed[self._order].reshape(-1, *self.shape))
+        signed = (self.model.patterns * self._sign[:, None])[self._order]
+        if self._reflections is not None or self.descriptor == "radial":
+            return signed[:, None]
+        return signed.reshape(-1, *self.shape)
 
     def reach(self, pixel_nm: float) -> tuple[float, str]:
         """The cropped spectrum ends at half the Nyquist frequency."""
+        if self.descriptor == "raw":
+            return self.shape[0] * pixel_nm / 2, "nm"
         return 0.25 / pixel_nm, "1/nm"
-
-
-def _model(name: str, count: int, seed: int) -> Any:
-    from sklearn import decomposition
-
-    if name == "pca":
-        return decomposition.PCA(count, svd_solver="full")
-    if name == "svd":
-        return decomposition.TruncatedSVD(count, random_state=seed)
-    if name == "nmf":
-        return decomposition.NMF(count, init="nndsvda", random_state=seed, max_iter=300)
-    return decomposition.FastICA(count, whiten="unit-variance", random_state=seed, max_iter=400)

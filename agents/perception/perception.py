@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,35 +15,47 @@ Floats = NDArray[np.float64]
 
 
 class Perception(Protocol):
-    """What is in this frame?  Descriptors are learned from the frames so far."""
+    """What is in this frame?  Descriptors are learned from the frames so far.
+
+    A frame is described piece by piece: as a whole, or by its windows, or its atoms.  What is
+    pursued of the descriptors is the scalarizer's business (``agents/scalarizers.py``).
+
+    Attributes:
+        name: by which the catalogue has it.
+        privileged: it is told the truth.
+        pursued: the scalarizer that is meant where nobody chooses one, as plain data.
+        names: of the descriptors; empty until they are known, at the latest after ``reset``.
+    """
 
     name: str
-    privileged: bool  # it is told the truth
+    privileged: bool
+    pursued: Any
+
+    @property
+    def names(self) -> Sequence[str]: ...
 
     def reset(self, context: Context, seed: int) -> None:
         """Start over on a new specimen."""
         ...
 
-    def features(self, frames: Sequence[Frame]) -> Floats:
-        """What of frames is kept, computed once for each: (n, ...)."""
+    def features(self, frames: Sequence[Frame]) -> Sequence[Any]:
+        """What of each frame is kept, computed once for each."""
         ...
 
-    def fit(self, features: Floats, shares: Floats) -> None:
-        """Learn from frames that stand for ``shares`` (n,) of the field."""
+    def fit(self, features: Sequence[Any], shares: Floats) -> None:
+        """Learn from the features of frames that stand for ``shares`` (n,) of the field."""
         ...
 
-    def describe(self, features: Floats) -> Floats:
-        """Descriptors (n, d)."""
+    def describe(self, features: Sequence[Any]) -> list[Floats]:
+        """Descriptors (k, d) of the k pieces of each frame."""
         ...
 
-    @property
-    def largest(self) -> int:
-        """The descriptor that is pursued where nobody chooses another."""
+    def save(self) -> dict[str, Any]:
+        """What the next fit depends on beyond the frames, as JSON."""
         ...
 
-    @property
-    def rare(self) -> float:
-        """The sign under which it is pursued."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """After ``reset``: the next fit, to the same frames, ends as the one after ``save``."""
         ...
 
     @property

@@ -7,7 +7,7 @@ so that drift misleads it too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ class TruePerception:
 
     name = "true"
     privileged = True
-    largest = 0
-    rare = 1.0
+    pursued = "recall"
+    names: tuple[str, ...] = ()
     components = None
 
     def reset(self, context: Context, seed: int) -> None:
@@ -45,6 +45,7 @@ class TruePerception:
                 "true perception needs the truth, and this microscope has none to tell"
             )
         self.truth = context.truth
+        self.names = ("recall", *(c.name for c in self.truth.classes))
         self.current_pa = context.beam_current_pa or 0.0
         self.wanted = seen.targets(self.truth, context.reference.side_nm)
         count = np.isfinite(self.wanted.points_yx_nm).all(axis=2).sum(axis=1)
@@ -63,11 +64,17 @@ class TruePerception:
         shown = np.array([self._shown(f) for f in frames]).reshape(len(frames), -1)
         return np.column_stack([shown @ self.wanted.weight, shown @ self._of_class])
 
-    def fit(self, features: Floats, shares: Floats) -> None:
+    def fit(self, features: Sequence[Floats], shares: Floats) -> None:
         """There is nothing to learn."""
 
-    def describe(self, features: Floats) -> Floats:
-        return features
+    def describe(self, features: Sequence[Floats]) -> list[Floats]:
+        return [f[None] for f in features]
+
+    def save(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The frames tell everything."""
 
     def reach(self, pixel_nm: float) -> tuple[float, str]:
         return 1.0, ""

@@ -221,9 +221,9 @@ def test_unknown_agents_and_options_list_the_known():
         make_agent("chess")
     with pytest.raises(ValueError, match="grid has no option component; it has: none"):
         make_agent("grid", component=1)
-    with pytest.raises(ValueError, match="component 4; linear-bo has components 0 to 3"):
+    with pytest.raises(ValueError, match="component 4; there are components 0 to 3"):
         make_agent("linear-bo", component=4)
-    with pytest.raises(ValueError, match="true-bo has no option window; it has: component, eng"):
+    with pytest.raises(ValueError, match="true-bo has no option window; it has: component, sca"):
         make_agent("true-bo", window=0.5)
     with pytest.raises(ValueError, match="unknown agent 'bo'"):  # it pursues what nobody tells
         make_agent("bo")
@@ -250,7 +250,7 @@ def test_one_that_looks_goes_by_its_own_name_with_the_perception_that_the_table_
     assert make_agent("lawnmower", threshold=4.0).settings == {
         "navigator": {"name": "lawnmower", "reserve": 0.4, "threshold": 4.0},
         "perception": {"name": "contrast"},
-        "component": None,
+        "scalarizer": "oddity",
     }
     assert make_agent("operator").name == "operator"
     assert centres(run("lawnmower")) == centres(run("contrast-lawnmower"))

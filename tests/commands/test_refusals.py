@@ -28,7 +28,7 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("run", *ENV, "--renderer", "paint"), "unknown renderer 'paint'"),
         (("run", *ENV, "--split", "exam"), "unknown split 'exam'"),
         (("run", *ENV, "--agent", "grid", "--component", "1"), "grid has no option component"),
-        (("run", *ENV, "--component", "9"), "component 9; linear-bo has components 0 to 3"),
+        (("run", *ENV, "--component", "9"), "component 9; there are components 0 to 3"),
         (("run", *ENV, "--component", "-1"), "'-1' is not an integer >= 0"),
         (("run", *ENV, "--decomposition", "magic"), "unknown decomposition 'magic'"),
         (("run", *ENV, "--engine", "steam"), "unknown engine 'steam'; there are: grid, skopt"),

@@ -1,0 +1,273 @@
+"""Linear perception: windows, what is kept of them, components."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from stemscout.agents.catalogue import make_agent
+from stemscout.agents.perception.decompositions import DECOMPOSITIONS, INCREMENTAL
+from stemscout.agents.perception.linear import LinearPerception
+from stemscout.agents.perception.windows import DESCRIPTORS
+from stemscout.agents.scalarizers import Variation, frame_means
+
+SHOWN = SimpleNamespace(full_scale={"haadf": (0.0, 1.0)})  # all that it asks of a context
+
+
+def lattice(period, count, seed, size=32, bright=1.0):
+    """Images (count, size, size) of a square lattice at random phases."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    phases = rng.uniform(0, 2 * np.pi, (count, 2))
+    images = [
+        np.cos(2 * np.pi * y / period + a) + np.cos(2 * np.pi * x / period + b) for a, b in phases
+    ]
+    return bright * np.array(images) + rng.normal(0, 0.1, (count, size, size))
+
+
+@pytest.fixture(params=DECOMPOSITIONS)
+def perception(request):
+    made = LinearPerception(request.param)
+    made.reset(SHOWN, seed=3)
+    return made
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Twenty frames of one phase, and five of another."""
+    return np.concatenate([lattice(8.0, 20, 1), lattice(5.0, 5, 2)])
+
+
+def even(count):
+    return np.full(count, 1 / count)
+
+
+def fitted(perception, images, shares=None):
+    """What the frames hold of each component, and what of that is pursued by default."""
+    features = [perception.described(i) for i in images]
+    weights = even(len(images)) if shares is None else shares
+    perception.fit(features, weights)
+    pieces, variation = perception.describe(features), Variation()
+    variation.fit(pieces, weights)
+    return frame_means(pieces), variation(pieces)
+
+
+def test_the_first_component_tells_the_phases_apart(perception, frames):
+    scores = fitted(perception, frames)[0][:, 0]
+    low, high = sorted([scores[:20], scores[20:]], key=np.mean)
+    assert low.max() < high.min()
+
+
+def test_the_rare_phase_is_pursued(perception, frames):
+    _, target = fitted(perception, frames)
+    assert target[20:].min() > target[:20].max()
+
+
+def test_what_is_rare_in_the_field_stays_rare_when_the_search_has_found_it(perception, frames):
+    """Sixty-five frames of the rare phase, but they stand for a fifth of the field."""
+    many = np.concatenate([frames, lattice(5.0, 60, 3)])
+    shares = np.concatenate([np.full(20, 0.8 / 20), np.full(65, 0.2 / 65)])
+    _, target = fitted(perception, many, shares)
+    assert target[20:].mean() > target[:20].mean()
+
+
+def test_components_come_in_the_order_of_variance(perception, frames):
+    scores, _ = fitted(perception, frames)
+    assert (np.diff(scores.var(axis=0)) <= 1e-9).all()
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+@pytest.mark.parametrize("name", DECOMPOSITIONS)
+def test_any_decomposition_goes_with_any_descriptor(name, descriptor, frames):
+    made = LinearPerception(name, descriptor=descriptor)
+    made.reset(SHOWN, seed=0)
+    scores, target = fitted(made, frames)
+    assert scores.shape == (25, 4)
+    if descriptor != "raw":  # phases are random, and pixels know nothing else
+        assert target[20:].mean() > target[:20].mean()
+    assert len(made.components) == 4
+    assert made.components.ndim == 3
+
+
+@pytest.mark.parametrize("name", INCREMENTAL)
+def test_incrementally_it_learns_from_new_frames_alone_and_to_the_same_end(name, frames):
+    """Frame by frame, as they come; and what was learned is not learned again."""
+    made = LinearPerception(name, incremental=True)
+    made.reset(SHOWN, seed=0)
+    mixed = np.random.default_rng(0).permutation(len(frames))
+    features = [made.described(i) for i in frames[mixed]]
+    for k in range(2, len(features) + 1):
+        made.fit(features[:k], even(k))
+    before = made.components.copy()
+    made.fit(features, even(len(features)))
+    assert np.array_equal(made.components, before)
+    pieces, variation = made.describe(features), Variation()
+    variation.fit(pieces, even(len(pieces)))
+    target, rare = variation(pieces), mixed >= 20
+    assert target[rare].min() > target[~rare].max()
+
+
+def test_incrementally_a_step_needs_as_many_windows_as_components(frames):
+    made = LinearPerception(window=1.0, incremental=True)
+    made.reset(SHOWN, seed=0)
+    features = [made.described(i) for i in frames[:9]]
+    for k in range(2, 10):
+        made.fit(features[:k], even(k))
+        assert np.isfinite(np.concatenate(made.describe(features[:k]))).all()
+
+
+@pytest.mark.parametrize("name", DECOMPOSITIONS)
+def test_components_keep_their_numbers_and_signs_from_fit_to_fit(name, frames):
+    made = LinearPerception(name, n_components=2)
+    made.reset(SHOWN, seed=0)
+    mixed = np.random.default_rng(1).permutation(len(frames))
+    features = [made.described(i) for i in frames[mixed]]
+    seen = []
+    for k in range(5, len(features) + 1):
+        made.fit(features[:k], even(k))
+        seen.append(np.array([np.mean(p, axis=0) for p in made.describe(features[:5])]))
+    agree = [np.corrcoef(a[:, 0], b[:, 0])[0, 1] for a, b in pairwise(seen)]
+    assert np.median(agree) > 0.9
+    assert np.mean(np.array(agree) > 0.0) > 0.8  # independent ones may become others
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"decomposition": d} for d in DECOMPOSITIONS),
+        {"incremental": True},
+        {"descriptor": "structure"},
+    ],
+    ids=str,
+)
+def test_one_that_goes_on_learns_what_the_other_would_have(options, frames):
+    mixed = np.random.default_rng(1).permutation(len(frames))
+    first, twin = LinearPerception(**options), LinearPerception(**options)
+    for made in (first, twin):
+        made.reset(SHOWN, seed=0)
+    features = [first.described(i) for i in frames[mixed]]
+    for k in range(2, 20):
+        first.fit(features[:k], even(k))
+    twin.restore(json.loads(json.dumps(first.save())))
+    for k in (20, 21, 25):
+        for made in (first, twin):
+            made.fit(features[:k], even(k))
+        expected, found = (np.concatenate(m.describe(features)) for m in (first, twin))
+        assert np.array_equal(found, expected)
+
+
+def test_windows_that_were_not_scanned_are_left_out(perception, frame_of, frames):
+    made = perception.features(
+        [frame_of(frames[0]), frame_of(frames[0], 20), frame_of(frames[0], 3)]
+    )
+    assert [len(f) for f in made] == [25, 10, 0]
+    assert np.array_equal(made[1], made[0][:10])
+    perception.fit([*made, *made], np.full(6, 1 / 6))
+    described = perception.describe([*made, *made])
+    assert [len(d) for d in described[:3]] == [25, 10, 0]
+
+
+def test_windows_with_what_is_no_number_are_left_out(perception, frame_of, frames):
+    bad = frames[0].copy()
+    bad[0, 0] = np.nan
+    (found,) = perception.features([frame_of(bad)])
+    assert len(found) == 24
+    assert np.isfinite(found).all()
+
+
+def test_frames_of_which_nothing_is_left_have_no_target(perception, frame_of):
+    nothing = perception.features([frame_of(np.full((32, 32), np.nan))] * 3)
+    perception.fit(nothing, even(3))
+    assert [d.shape for d in perception.describe(nothing)] == [(0, 4)] * 3
+
+
+def test_saturated_frames_are_described_as_they_are(perception, frames):
+    bright = np.clip(frames + 3.0, None, 2.0)
+    scores, target = fitted(perception, bright)
+    assert np.isfinite(scores).all()
+    assert np.isfinite(target).all()
+
+
+def test_same_seed_same_scores(frames):
+    first, second = LinearPerception("nmf"), LinearPerception("nmf")
+    for p in (first, second):
+        p.reset(SHOWN, seed=7)
+    assert np.array_equal(fitted(first, frames)[0], fitted(second, frames)[0])
+
+
+def test_fewer_samples_than_components(perception):
+    scores, _ = fitted(perception, lattice(8.0, 1, 0, size=4))
+    assert scores.shape[1] == len(perception.components) == 1
+
+
+def test_one_component_asked_of_one_sample():
+    made = LinearPerception(n_components=1, window=1.0)
+    made.reset(SHOWN, seed=0)
+    scores, _ = fitted(made, lattice(8.0, 1, 0))
+    assert scores.shape == (1, 1)
+    assert np.isfinite(scores).all()
+
+
+def test_constant_frames_do_no_harm(perception):
+    scores, target = fitted(perception, np.ones((3, 16, 16)))
+    assert np.isfinite(scores).all()
+    assert np.isfinite(target).all()
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+def test_constant_frames_do_no_harm_to_any_descriptor(descriptor):
+    made = LinearPerception(descriptor=descriptor)
+    made.reset(SHOWN, seed=0)
+    assert np.isfinite(fitted(made, np.ones((3, 16, 16)))[0]).all()
+
+
+def test_odd_frames_of_a_recording(perception):
+    """27 px, as of a 435 px image: windows of 14 px at 75 % overlap."""
+    assert perception.described(np.random.default_rng(0).random((27, 27))).shape == (16, 8, 8)
+
+
+def test_a_search_goes_by_whatever_is_chosen(recorded):
+    """Every scalarizer, in a run; and changed in mid-run."""
+    from stemscout.agents.experiment import Experiment
+
+    for options in (
+        {"scalarizer": "rarest"},
+        {"scalarizer": "distance", "descriptor": "radial"},
+        {"component": "component 2", "decomposition": "nfindr"},
+        {"scalarizer": {"direction": [1, 0, 0, 0]}, "incremental": True},
+    ):
+        experiment = Experiment(recorded(budget=0.05), make_agent("linear-bo", **options), seed=0)
+        for step in experiment:
+            if step.index == 8:
+                experiment.steer(target={"region": [[-1, -1], [-1, 1], [1, 0]]})
+        assert step.index > 8
+        assert list(experiment.agent.settings["scalarizer"]) == ["region"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"decomposition": "magic"},
+            "unknown decomposition 'magic'; there are: pca, svd, nmf, ica",
+        ),
+        ({"n_components": 0}, "0 components"),
+        (
+            {"descriptor": "smell"},
+            "unknown descriptor 'smell'; there are: fft, raw, radial, structure",
+        ),
+        ({"decomposition": "nfindr", "n_components": 9}, "9 endmembers; there may be 8"),
+        ({"decomposition": "ica", "incremental": True}, "ica is not incremental; these are: pca"),
+        ({"zoom": 0}, "zoom 0"),
+        ({"zoom": 2, "descriptor": "raw"}, "only the descriptor fft is zoomed"),
+        ({"window": 0.0}, "window 0.0"),
+        ({"overlap": 1.0}, "overlap 1.0"),
+    ],
+)
+def test_bad_settings(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        LinearPerception(**options)
