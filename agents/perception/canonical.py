@@ -80,7 +80,8 @@ class Rings(nn.Module):
             at = at - 2.0 * offset.flip(1)[:, None, None]
         if log_scale is not None:
             at = at * torch.exp(-log_scale)[:, None, None, None]
-        return functional.grid_sample(pictures[:, None], at, align_corners=False)[:, 0]
+        seen: Tensor = functional.grid_sample(pictures[:, None], at, align_corners=False)
+        return seen[:, 0]
 
     def errors(self, seen: Tensor, shown: Tensor) -> Tensor:
         """Squared errors (n, angles) between what is seen and what is shown, summed over px.
@@ -90,7 +91,8 @@ class Rings(nn.Module):
         crossed = torch.fft.rfft(seen) * torch.fft.rfft(shown).conj()
         common = torch.fft.irfft((crossed * self.areas[:, None]).sum(dim=1), n=ANGLES)
         alone = (self.areas[:, None] * (seen**2 + shown**2)).sum(dim=(1, 2))
-        return (alone[:, None] - 2.0 * common).clamp(min=0.0)
+        errors: Tensor = alone[:, None] - 2.0 * common
+        return errors.clamp(min=0.0)
 
 
 def turn_of(errors: Tensor) -> Tensor:

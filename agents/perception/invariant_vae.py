@@ -139,9 +139,13 @@ class InvariantVAE(nn.Module):
         more = {"translation": self.translation, "scale": self.scale}
         return " ".join(["rotation", *(name for name, there in more.items() if there)])
 
+    def standard(self, patches: Tensor) -> Tensor:
+        """Patches (n, side, side), as they come, less their mean, in their standard deviation."""
+        return (patches - self.middle) / self.spread
+
     def see(self, patches: Tensor) -> Tensor:
-        """Patches (n, side, side), as they come, standardised and on the rings."""
-        return self.rings.see((patches - self.middle) / self.spread)
+        """Patches (n, side, side), as they come, on the rings (n, rings, angles)."""
+        return self.rings.see(self.standard(patches))
 
     def encode(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Means and logarithms of variances (n, latents + poses) of what ``see`` gives."""
@@ -175,17 +179,26 @@ class InvariantVAE(nn.Module):
             poses[:, -1] if self.scale else None,
         )
 
-    def loss(self, seen: Tensor, noise: Tensor, weight: float) -> Tensor:
+    def loss(self, pictures: Tensor, noise: Tensor, moves: Tensor, weight: float) -> Tensor:
         """Minus the bound on the logarithm of the likelihood, by px, up to a constant.
 
+        Where shift or scale are no content, the content is encoded from a copy that is moved at
+        random, so that it can tell nothing of them, and offset and scale from the picture itself.
         Updates the variance of the noise as it goes.
 
         Args:
-            seen: (n, rings, angles).
+            pictures: (n, side, side), standardised.
             noise: (n, latents + poses), drawn from N(0, 1).
+            moves: (n, latents + poses), likewise; what moves the copies.
             weight: of the divergence from the priors.
         """
+        seen = self.rings.see(pictures)
         means, variances = self.encode(seen)
+        if self.poses:
+            copies = self.encode(self.rings.see(pictures, *self.pose(moves)))
+            is_content = torch.arange(means.shape[1]) < self.latents
+            means = torch.where(is_content, copies[0], means)
+            variances = torch.where(is_content, copies[1], variances)
         errors = self.errors(seen, means + torch.exp(0.5 * variances) * noise)
         precision = 0.5 / self.variance.clamp(min=CLEANEST)
         with torch.no_grad():

@@ -46,9 +46,9 @@ class Training:
         for _ in range(steps):
             rng = np.random.default_rng((self.seed, self.done))
             drawn = torch.from_numpy(rng.choice(len(every), min(batch, len(every)), replace=False))
-            noise = torch.from_numpy(rng.standard_normal((len(drawn), width), np.float32))
+            noise, moves = torch.from_numpy(rng.standard_normal((2, len(drawn), width), np.float32))
             weight = min(1.0, self.done / ANNEALED)
-            loss = self.network.loss(self.network.see(every[drawn]), noise, weight)
+            loss = self.network.loss(self.network.standard(every[drawn]), noise, moves, weight)
             self._adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._adam.step()

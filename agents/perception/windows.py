@@ -52,10 +52,11 @@ def scanned_windows(image: Floats, share: float, overlap: float) -> Floats:
     """
     side = side_of(share, *image.shape)
     step = max(1, round(side * (1 - overlap)))
-    found = windows(image[None], side, step)[0]
+    found: Floats = windows(image[None], side, step)[0]
     if np.isfinite(image).all():
         return found
-    return found[np.isfinite(found).all(axis=(1, 2))].astype(np.float64)
+    there = np.isfinite(found).all(axis=(1, 2))
+    return np.asarray(found[there], dtype=np.float64)
 
 
 def fourier_magnitude(patches: Floats, zoom: int = 1) -> Floats:
