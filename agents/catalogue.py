@@ -36,6 +36,7 @@ from .navigation.skopt_engine import SkoptBO
 from .perception.contrast import ContrastPerception
 from .perception.linear import LinearPerception
 from .perception.perception import Perception
+from .perception.rvae import RvaePerception
 from .perception.true import TruePerception
 from .scalarizers import scalarizer_of
 from .workflow import Finder, Navigated, Workflow
@@ -87,6 +88,7 @@ def bayesian(engine: str = "grid", **options: Any) -> Navigator:
 
 PERCEPTIONS: dict[str, Entry] = {
     "linear": Entry.of(LinearPerception, "windowed FFT, linear components"),
+    "rvae": Entry.of(RvaePerception, "windowed FFT, latents of a rotationally invariant VAE"),
     "contrast": Entry.of(ContrastPerception, "brightness and contrast, and how odd they are"),
     "true": Entry.of(TruePerception, "told what a frame shows"),
 }
@@ -128,6 +130,8 @@ ABOUT = {
     "improvement",
     "linear-paper": "Creange et al. 2022, linear, as its notebooks are set: batches of ten by the "
     "probability of improvement",
+    "rvae-bo": "Creange et al. 2022, unsupervised: windowed FFT, latents of a rotationally "
+    "invariant VAE, GP expected improvement",
     "true-bo": "told what a frame shows; GP expected improvement: the bound of linear-bo",
 }
 

@@ -128,21 +128,11 @@ class LinearPerception:
 
     def features(self, frames: Sequence[Frame]) -> list[Floats]:
         """What is kept of the k windows of each frame, (k, ...)."""
-        return [self._kept(f) for f in frames]
-
-    def _kept(self, frame: Frame) -> Floats:
-        black, white = self.full_scale[frame.request.detectors[0]]
-        image = (frame.image.astype(np.float64) - black) / (white - black)
-        image[frame.valid_rows :] = np.nan
-        return self.described(image)
+        return [self.described(cut.as_shown(f, self.full_scale)) for f in frames]
 
     def described(self, image: Floats) -> Floats:
         """What is kept of an image (rows, columns), 0 at black and 1 at white."""
-        side = cut.side_of(self.window, *image.shape)
-        step = max(1, round(side * (1 - self.overlap)))
-        found = cut.windows(image[None], side, step)[0]
-        if not np.isfinite(image).all():
-            found = found[np.isfinite(found).all(axis=(1, 2))].astype(np.float64)
+        found = cut.scanned_windows(image, self.window, self.overlap)
         if self.descriptor == "raw":
             return np.array(found)
         if self.descriptor == "radial":

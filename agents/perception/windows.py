@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...hardware.microscope import Frame
 
 Floats = NDArray[np.float64]
 Descriptor = Literal["fft", "raw", "radial", "structure"]
@@ -30,6 +33,30 @@ def side_of(share: float, rows: int, columns: int) -> int:
     side = max(SMALLEST, round(share * min(rows, columns)))
     side += side % 2
     return min(side, rows, columns)
+
+
+def as_shown(frame: Frame, full_scale: Mapping[str, tuple[float, float]]) -> Floats:
+    """A frame's first picture (rows, columns), 0 at black and 1 at white; NaN where not scanned."""
+    black, white = full_scale[frame.request.detectors[0]]
+    image = (frame.image.astype(np.float64) - black) / (white - black)
+    image[frame.valid_rows :] = np.nan
+    return np.asarray(image)
+
+
+def scanned_windows(image: Floats, share: float, overlap: float) -> Floats:
+    """Windows (k, side, side) of an image (rows, columns) that hold nothing but finite numbers.
+
+    Args:
+        share: of the image that a window's side is.
+        overlap: of neighbouring windows, as a share of a window.
+    """
+    side = side_of(share, *image.shape)
+    step = max(1, round(side * (1 - overlap)))
+    found: Floats = windows(image[None], side, step)[0]
+    if np.isfinite(image).all():
+        return found
+    there = np.isfinite(found).all(axis=(1, 2))
+    return np.asarray(found[there], dtype=np.float64)
 
 
 def fourier_magnitude(patches: Floats, zoom: int = 1) -> Floats:

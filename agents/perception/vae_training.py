@@ -1,0 +1,149 @@
+"""Training an ``InvariantVAE``, before a run or between the frames of one; and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import safetensors
+from .invariant_vae import InvariantVAE, Patches
+from .safetensors import Arrays
+
+RATE = 2e-3
+BATCH = 100
+ANNEALED = 100  # steps over which the divergence from the priors gains its full weight
+FINEST = 1e-6  # relative; patches that vary less are constant
+KIND, VERSION = "stemscout rvae", "1"
+
+
+class Training:
+    """Adam on a network: steps that may be broken off and gone on with.
+
+    What step k draws follows from ``seed`` and k alone.
+
+    Attributes:
+        done: steps so far; the annealing goes by them.
+    """
+
+    def __init__(self, network: InvariantVAE, seed: int, done: int = 0) -> None:
+        self.network, self.seed, self.done = network, seed, done
+        self._adam = torch.optim.Adam(network.parameters(), lr=RATE)
+
+    def run(self, patches: Patches, steps: int, batch: int = BATCH) -> None:
+        """So many steps on patches (n, side, side), as they come."""
+        middle, spread = float(patches.mean()), float(patches.std())
+        varies = spread > FINEST * abs(middle)
+        self.network.middle.fill_(middle)
+        self.network.spread.fill_(spread if varies else 1.0)
+        every = torch.as_tensor(patches)
+        width = self.network.latents + self.network.poses
+        for _ in range(steps):
+            rng = np.random.default_rng((self.seed, self.done))
+            drawn = torch.from_numpy(rng.choice(len(every), min(batch, len(every)), replace=False))
+            noise, moves = torch.from_numpy(rng.standard_normal((2, len(drawn), width), np.float32))
+            weight = min(1.0, self.done / ANNEALED)
+            loss = self.network.loss(self.network.standard(every[drawn]), noise, moves, weight)
+            self._adam.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._adam.step()
+            self.done += 1
+
+    def save(self) -> Arrays:
+        """The network and Adam's moments."""
+        found = {f"network.{k}": v for k, v in self.network.arrays().items()}
+        for k, state in self._adam.state_dict()["state"].items():
+            found |= {f"adam.{k}.{name}": v.numpy().copy() for name, v in state.items()}
+        return found
+
+    def restore(self, arrays: Mapping[str, NDArray[np.float32]], done: int) -> None:
+        """What ``save`` gave."""
+        within = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith("network.")}
+        self.network.take(within)
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, array in arrays.items():
+            if key.startswith("adam."):
+                _, k, name = key.split(".")
+                state.setdefault(int(k), {})[name] = torch.tensor(array)
+        self._adam.load_state_dict({**self._adam.state_dict(), "state": state})
+        self.done = done
+
+
+def train(patches: Patches, steps: int, seed: int = 0, **options: Any) -> InvariantVAE:
+    """A network trained on patches.
+
+    Args:
+        patches: (n, side, side), square, of any scale.
+        steps: of Adam on ``BATCH`` patches each; 100 pass 10,000 by.
+        seed: of all that is drawn.
+        options: of ``InvariantVAE``.
+
+    Raises:
+        ValueError: no patches, or such as are not square or hold no numbers.
+    """
+    patches = np.asarray(patches, dtype=np.float32)
+    if patches.ndim != 3 or not len(patches) or patches.shape[1] != patches.shape[2]:
+        raise ValueError(f"patches of shape {patches.shape}; it must be (n, side, side)")
+    if not np.isfinite(patches).all():
+        raise ValueError("patches that hold no numbers; leave them out")
+    network = InvariantVAE(**options, side=patches.shape[1], seed=seed)
+    Training(network, seed).run(patches, steps)
+    return network
+
+
+def save_weights(path: str | Path, network: InvariantVAE, descriptor: str) -> None:
+    """A network into a safetensors file.
+
+    Args:
+        path: of the file.
+        network: trained.
+        descriptor: what of a window its patches were, ``fft`` or ``raw``.
+    """
+    metadata = {
+        "kind": KIND,
+        "version": VERSION,
+        "side": str(network.side),
+        "latents": str(network.latents),
+        "invariances": network.invariances,
+        "skip": str(network.skip).lower(),
+        "descriptor": descriptor,
+    }
+    safetensors.write(path, network.arrays(), metadata)
+
+
+def load_weights(path: str | Path) -> tuple[InvariantVAE, str]:
+    """The network that ``save_weights`` wrote, and the descriptor.
+
+    Raises:
+        ValueError: a file that is damaged, of another kind or version, whose metadata
+            are not known, or whose arrays are not those of such a network.
+    """
+    arrays, metadata = safetensors.read(path)
+    if metadata.get("kind") != KIND or metadata.get("version") != VERSION:
+        raise ValueError(
+            f"{path} holds {metadata.get('kind', 'weights of no kind')!r}, version "
+            f"{metadata.get('version')!r}; it must be {KIND!r}, version {VERSION!r}"
+        )
+    try:
+        invariances = metadata["invariances"].split()
+        network = InvariantVAE(
+            int(metadata["latents"]),
+            "translation" in invariances,
+            "scale" in invariances,
+            {"true": True, "false": False}[metadata["skip"]],
+            int(metadata["side"]),
+        )
+        descriptor = metadata["descriptor"]
+        network.take(arrays)
+    except KeyError as error:
+        raise ValueError(f"{path}: its metadata say nothing known of {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if " ".join(invariances) != network.invariances:
+        raise ValueError(f"{path}: unknown invariances {metadata['invariances']!r}")
+    return network, descriptor
