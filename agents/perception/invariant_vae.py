@@ -37,8 +37,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .array_files import Arrays
 from .canonical import ANGLES, HARMONICS, Rings, turn_of
-from .safetensors import Arrays
 
 Patches = NDArray[np.float32]
 SIDE = 32  # px

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...envs.numbers import is_number
 from ...hardware.microscope import Frame
 from ..agent import Context
-from . import safetensors
+from . import array_files
 from . import windows as cut
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class RvaePerception:
 
     def save(self) -> dict[str, Any]:
         """Beside plain numbers, the arrays as a safetensors file in base64."""
-        arrays = safetensors.to_bytes(self._training.save(), {})
+        arrays = array_files.to_bytes(self._training.save())
         return {
             "fitted": self._fitted,
             "learned": self._learned,
@@ -216,7 +216,7 @@ class RvaePerception:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        arrays, _ = safetensors.from_bytes(base64.b64decode(state["arrays"]), "the saved state")
+        arrays = array_files.from_bytes(base64.b64decode(state["arrays"]), "the saved state")
         self._training.restore(arrays, state["done"])
         self._fitted, self._learned = state["fitted"], state["learned"]
 

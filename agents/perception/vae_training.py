@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import safetensors
+from . import array_files
+from .array_files import Arrays
 from .invariant_vae import InvariantVAE, Patches
-from .safetensors import Arrays
 
 RATE = 2e-3
 BATCH = 100
@@ -113,7 +113,7 @@ def save_weights(path: str | Path, network: InvariantVAE, descriptor: str) -> No
         "skip": str(network.skip).lower(),
         "descriptor": descriptor,
     }
-    safetensors.write(path, network.arrays(), metadata)
+    array_files.write(path, network.arrays(), metadata)
 
 
 def load_weights(path: str | Path) -> tuple[InvariantVAE, str]:
@@ -123,7 +123,7 @@ def load_weights(path: str | Path) -> tuple[InvariantVAE, str]:
         ValueError: a file that is damaged, of another kind or version, whose metadata
             are not known, or whose arrays are not those of such a network.
     """
-    arrays, metadata = safetensors.read(path)
+    arrays, metadata = array_files.read(path)
     if metadata.get("kind") != KIND or metadata.get("version") != VERSION:
         raise ValueError(
             f"{path} holds {metadata.get('kind', 'weights of no kind')!r}, version "

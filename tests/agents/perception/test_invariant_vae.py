@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import rotate
 from sklearn.linear_model import LogisticRegression
 
-from stemscout.agents.perception import safetensors
+from stemscout.agents.perception import array_files
 from stemscout.agents.perception.invariant_vae import InvariantVAE
 from stemscout.agents.perception.vae_training import (
     Training,
@@ -226,7 +226,7 @@ def test_weights_are_written_and_read_again(network, held_out, tmp_path):
     assert descriptor == "raw"
     assert np.array_equal(found.content(held_out[0]), network.content(held_out[0]))
     assert path.stat().st_size < 1_000_000
-    _, metadata = safetensors.read(path)
+    _, metadata = array_files.read(path)
     assert metadata["invariances"] == "rotation"
 
 
@@ -247,9 +247,9 @@ def test_weights_are_written_and_read_again(network, held_out, tmp_path):
 def test_weights_with_metadata_that_are_not_known(network, tmp_path, changed, sentence):
     path = tmp_path / "w.safetensors"
     save_weights(path, network, "raw")
-    arrays, metadata = safetensors.read(path)
+    arrays, metadata = array_files.read(path)
     metadata = {k: v for k, v in (metadata | changed).items() if v is not None}
-    safetensors.write(path, arrays, metadata)
+    array_files.write(path, arrays, metadata)
     with pytest.raises(ValueError, match=sentence):
         load_weights(path)
 
@@ -257,16 +257,16 @@ def test_weights_with_metadata_that_are_not_known(network, tmp_path, changed, se
 def test_weights_that_are_damaged(network, tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, network, "raw")
-    arrays, metadata = safetensors.read(path)
+    arrays, metadata = array_files.read(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="damaged"):
         load_weights(path)
     arrays["layers.0.weight"][0, 0] = np.nan
-    safetensors.write(path, arrays, metadata)
+    array_files.write(path, arrays, metadata)
     with pytest.raises(ValueError, match="no numbers"):
         load_weights(path)
     del arrays["layers.0.weight"]
-    safetensors.write(path, arrays, metadata)
+    array_files.write(path, arrays, metadata)
     with pytest.raises(ValueError, match=r"foreign or of another shape: layers\.0\.weight"):
         load_weights(path)
