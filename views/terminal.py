@@ -120,6 +120,30 @@ def rows_of_tiles() -> Iterator[Callable[[int, int, float | None], None]]:
         yield report
 
 
+@contextmanager
+def steps(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A bar on standard error for a training: steps taken, and a word on how it goes."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}, step {task.completed} of {task.total}"),
+        BarColumn(),
+        TextColumn("{task.fields[word]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(), transient=True) as bar:
+        task = bar.add_task(what, total=total, word="")
+        yield lambda done, word: bar.update(task, completed=done, word=word)
+
+
 def duration(seconds: float) -> str:
     """As people say it."""
     if seconds < 90:

@@ -1,0 +1,157 @@
+"""From a segmentation to what is claimed of it: points, lines and areas, in pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....simulators.specimens import FeatureClass, specimen_module
+from .atoms import Peaks, peaks
+from .legend import COLUMN_NM
+from .segmenter import Segmentation
+
+COLUMN = 0.3  # height of the probability from which a column is one
+FEATURE = 0.3  # the same of a feature: a blob is never sure of its middle
+LINE = 0.5
+BONDED_NM = 0.1  # two columns of a kind are farther from each other than this
+TILE = 64  # pixels; a line is nearly straight within
+KNOT = 3  # pixels from one corner of a line to the next
+SHORTEST = 3  # corners
+SMALLEST_NM2 = 0.06  # of an area; less is noise
+WIDEST = 2.5  # radii of a point's disc: an area that it explains is no wider
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A feature in an image: its class, where, and how sure.
+
+    Attributes:
+        of: the class.
+        points_px: (n, 2) in the image's pixels.
+        confidence: in [0, 1].
+    """
+
+    of: FeatureClass
+    points_px: Floats
+    confidence: float
+
+
+def columns(seen: Segmentation, kind: str) -> Peaks:
+    """The columns of a kind, in the network's pixels."""
+    pixel = float(np.mean(seen.pixel_yx_nm))
+    return peaks(seen.channel(kind), COLUMN, max(1.5, BONDED_NM / pixel, COLUMN_NM / pixel))
+
+
+def points(seen: Segmentation, least: float = FEATURE) -> list[Found]:
+    """Point features, most confident first; of two classes at one place the likelier."""
+    pixel = float(np.mean(seen.pixel_yx_nm))
+    found: list[tuple[float, Floats, FeatureClass]] = []
+    for of in _classes(seen):
+        if of.shape == "point":
+            local = peaks(seen.channel(of.name), least, of.context_radius_nm / pixel)
+            found += [(float(h), at, of) for h, at in zip(local.height, local.yx_px, strict=True)]
+    found.sort(key=lambda f: -f[0])
+    kept: list[tuple[float, Floats, FeatureClass]] = []
+    for height, at, of in found:
+        radius = of.context_radius_nm / pixel
+        if all(np.hypot(*(at - other)) > radius for _, other, _ in kept):
+            kept.append((height, at, of))
+    return [Found(of, seen.image_px(at[None]), height) for height, at, of in kept]
+
+
+def lines(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
+    """Walls and boundaries as polylines, where (rows, columns) it is new."""
+    from scipy.ndimage import label
+
+    rows, columns_ = new.shape
+    found = []
+    for of in _classes(seen):
+        if of.shape != "segment":
+            continue
+        values = np.where(new, seen.channel(of.name), 0.0)
+        for top in range(0, rows, TILE):
+            for left in range(0, columns_, TILE):
+                tile = values[top : top + TILE, left : left + TILE]
+                labels, count = label(tile > LINE)
+                for k in range(1, count + 1):
+                    at = np.argwhere(labels == k)
+                    weight = tile[labels == k].astype(np.float64)
+                    path = _ridge(at.astype(np.float64), weight)
+                    if len(path) >= SHORTEST:
+                        corner = np.array([top, left], dtype=np.float64)
+                        found.append(Found(of, seen.image_px(path + corner), float(weight.mean())))
+    return found
+
+
+def areas(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
+    """Cells as polygons, where (rows, columns) they are new; what a point explains is none."""
+    from contourpy import contour_generator
+
+    found = []
+    pixel = seen.pixel_yx_nm[0] * seen.pixel_yx_nm[1]
+    for of in specimen_module(seen.legend.specimen).CLASSES:
+        if of.name not in seen.legend.as_area:
+            continue
+        values = np.where(new, seen.channel(AREA_OF[of.name]), 0.0)
+        values = _without(values, [p for p in points(seen) if p.of.name in EXPLAINS], seen)
+        padded = np.pad(values, 1)
+        for contour in contour_generator(z=padded).lines(0.5):
+            path = np.asarray(contour)[:, ::-1] - 1.0
+            if len(path) > 3 and _area(path) * pixel >= SMALLEST_NM2:
+                inner = values[values > 0.5]
+                found.append(Found(of, seen.image_px(path[:-1]), float(inner.mean())))
+    return found
+
+
+AREA_OF = {"pillar": "NiO"}
+EXPLAINS = ("inclusion",)  # an area that is no cell
+
+
+def _without(values: Floats, explained: list[Found], seen: Segmentation) -> Floats:
+    """A map without the pieces that hold a feature which explains them."""
+    from scipy.ndimage import label
+
+    labels, _ = label(values > 0.5)
+    kept = np.array(values)
+    for of in explained:
+        at = np.round((of.points_px[0] + 0.5) / seen.scale_yx - 0.5).astype(np.int64)
+        at = np.clip(at, 0, np.asarray(values.shape) - 1)
+        inside = labels[at[0], at[1]]
+        reach = WIDEST * of.of.context_radius_nm / float(np.mean(seen.pixel_yx_nm))
+        if inside and np.ptp(np.argwhere(labels == inside), axis=0).max() <= reach:
+            kept[labels == inside] = 0.0
+    return kept
+
+
+def _classes(seen: Segmentation) -> list[FeatureClass]:
+    classes = specimen_module(seen.legend.specimen).CLASSES
+    return [c for c in classes if c.name in seen.legend.features]
+
+
+def _ridge(at: Floats, weight: Floats) -> Floats:
+    """The middle (n, 2) of a piece of line from one end to the other.
+
+    Points are put in order along the piece's longest axis, and averaged between knots.
+    """
+    middle = weight @ at / weight.sum()
+    _, _, axes = np.linalg.svd(at - middle, full_matrices=False)
+    along = (at - middle) @ axes[0]
+    count = max(1, int(np.ceil(np.ptp(along) / KNOT)))
+    knot = np.minimum(((along - along.min()) / KNOT).astype(np.int64), count - 1)
+    total = np.bincount(knot, weight, minlength=count)
+    sums = [np.bincount(knot, weight * at[:, a], minlength=count) for a in (0, 1)]
+    there = total > 0
+    path = np.column_stack(sums)[there] / total[there, None]
+    if len(path) < 2:
+        return path
+    # The outermost knots lie half a knot inside; the line goes to the ends of the piece.
+    ends = [path[0] + (path[0] - path[1]) / 2, path[-1] + (path[-1] - path[-2]) / 2]
+    return np.vstack([ends[0], path, ends[1]])
+
+
+def _area(corners: Floats) -> float:
+    y, x = corners.T
+    return 0.5 * abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))))

@@ -1,0 +1,280 @@
+"""The perception of a network: what a frame holds, counted, and what is claimed of it.
+
+The supervised workflow of Creange et al. (2022): a segmentation network finds atoms and
+defects, and what there is of them is what is optimised.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....envs.numbers import is_number
+from ....hardware.coordinates import pixel_from_specimen, specimen_from_pixel
+from ....hardware.microscope import Frame
+from ....simulators.specimens import specimen_module
+from ...agent import Context, Finding
+from . import claims
+from .legend import LEGENDS
+from .polarisation import polarisation
+from .segmenter import LEAST_PX, Segmentation, Segmenter
+
+Floats = NDArray[np.float64]
+KEPT = 8  # frames whose segmentation is remembered; findings are asked for after each
+COARSEST = 0.5  # of the network's pixel: how fine it is remembered what was looked at
+
+
+class DcnnPerception:
+    """Counts, densities and fractions of what a network sees in a frame, and its findings.
+
+    Descriptors of a frame are the number of features expected in it (``features``), that of
+    each class, that of each kind of column, the share of each area, and for BiFeO3 the mean
+    polarisation.  ``features`` is pursued by default.
+
+    Args:
+        network: the name of a specimen whose weights are in the package, or the path of a file
+            of weights; by default those that tell the task's classes.
+        ensemble: ask all snapshots of the network; ``uncertainty``, their mean disagreement,
+            is a descriptor then.
+        threshold: probability from which a feature is claimed.
+        descriptor: one more descriptor, ``own``: a function of a ``Segmentation``, or its
+            name as ``module:function``.
+
+    Raises:
+        ValueError: no such weights or function, or a threshold beyond (0, 1).
+    """
+
+    name = "dcnn"
+    privileged = False
+    pursued = "features"
+    components = None
+
+    def __init__(
+        self,
+        network: str | None = None,
+        ensemble: bool = False,
+        threshold: float = 0.5,
+        descriptor: str | Callable[[Segmentation], float] | None = None,
+    ) -> None:
+        if not (is_number(threshold) and 0 < threshold < 1):
+            raise ValueError(f"threshold {threshold!r}; it must lie between 0 and 1")
+        self.network = network
+        self.ensemble = bool(ensemble)
+        self.threshold = float(threshold)
+        self.own = _function(descriptor)
+        self.descriptor = descriptor if isinstance(descriptor, str) else None
+        self.segmenter = None if network is None else Segmenter(network, self.ensemble)
+
+    def reset(self, context: Context, seed: int) -> None:
+        """Raises ValueError where no network tells the classes of the task."""
+        if self.segmenter is None or self.network is None:
+            wanted = _specimen_of(context.class_names)
+            if self.segmenter is None or self.segmenter.specimen != wanted:
+                self.segmenter = Segmenter(wanted, self.ensemble)
+        self._seen: OrderedDict[int, tuple[Frame, Segmentation | None]] = OrderedDict()
+        self._points: list[tuple[Floats, float, Finding]] = []  # place, radius, claim
+        self._others: list[Finding] = []
+        self._taken = 0
+        self._grid = _Looked(context, COARSEST * self.segmenter.header.pixel_nm)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        if self.segmenter is None:
+            return ()
+        legend = self.segmenter.legend
+        more: list[str] = []
+        if legend.specimen == "bifeo3":
+            more += ["polarisation y", "polarisation x"]
+        if self.ensemble:
+            more.append("uncertainty")
+        if self.own is not None:
+            more.append("own")
+        return ("features", *legend.features, *legend.kinds, *legend.areas, *more)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "ensemble": self.ensemble,
+            "threshold": self.threshold,
+            "descriptor": self.descriptor,
+        }
+
+    def look(self, frame: Frame) -> Segmentation | None:
+        """What the network says of a frame; None of one with no row that was scanned."""
+        key = id(frame)
+        if key not in self._seen:
+            image = frame.image[: frame.valid_rows]
+            assert self.segmenter is not None
+            height, width = frame.request.pixel_yx_nm
+            seen = None
+            if len(image) * height >= LEAST_PX * self.segmenter.header.pixel_nm:
+                seen = self.segmenter.look(image, (height, width))
+            self._seen[key] = (frame, seen)  # the frame too, so that no other has its id
+            while len(self._seen) > KEPT:
+                self._seen.popitem(last=False)
+        return self._seen[key][1]
+
+    def features(self, frames: Sequence[Frame]) -> list[Floats]:
+        """Descriptors (1, d) of each frame; (0, d) where nothing was scanned."""
+        return [self._described(self.look(f)) for f in frames]
+
+    def _described(self, seen: Segmentation | None) -> Floats:
+        if seen is None:
+            return np.empty((0, len(self.names)))
+        legend = seen.legend
+        pixel = seen.pixel_yx_nm[0] * seen.pixel_yx_nm[1]
+        values: list[float] = []
+        sought = {c.name: c for c in specimen_module(legend.specimen).CLASSES}
+        points = claims.points(seen, least=0.05)
+        for name in legend.features:
+            if sought[name].shape == "point":
+                values.append(sum(p.confidence for p in points if p.of.name == name))
+            else:  # a line's length, in segments, by the area of its blurred band
+                width = 2.0 * sought[name].tolerance_nm
+                length = float(seen.channel(name).sum()) * pixel / width
+                values.append(length / sought[name].size_nm)
+        total = sum(values)
+        values += [float(len(claims.columns(seen, k).height)) for k in legend.kinds]
+        values += [float(seen.channel(a).mean()) for a in legend.areas]
+        for name in legend.as_area:  # cells, by area
+            area = seen.channel(claims.AREA_OF[name])
+            total += float(area.sum()) * pixel / sought[name].size_nm ** 2
+        if legend.specimen == "bifeo3":
+            _, vectors = polarisation(seen)
+            values += vectors.mean(axis=0).tolist() if len(vectors) else [0.0, 0.0]
+        if self.ensemble:
+            values.append(float(seen.spread.mean()))
+        if self.own is not None:
+            values.append(_number(self.own(seen)))
+        return np.array([[total, *values]])
+
+    def fit(self, features: Sequence[Floats], shares: Floats) -> None:
+        """It was trained beforehand."""
+
+    def describe(self, features: Sequence[Floats]) -> list[Floats]:
+        return list(features)
+
+    def save(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The frames tell everything."""
+
+    def reach(self, pixel_nm: float) -> tuple[float, str]:
+        return 1.0, ""
+
+    def findings(self, frames: Sequence[Frame]) -> list[Finding]:
+        """Every feature once: points by their distance, the others where nobody looked before."""
+        for index, frame in enumerate(frames[self._taken :], start=self._taken):
+            seen = self.look(frame)
+            if seen is None:
+                continue
+            new = self._grid.new(frame, seen)
+            for found in claims.points(seen, self.threshold):
+                self._claim(found, index, frame)
+            for found in (*claims.lines(seen, new), *claims.areas(seen, new)):
+                self._others.append(
+                    Finding(index, found.points_px, found.of.name, found.confidence)
+                )
+            self._grid.add(frame)
+        self._taken = len(frames)
+        return [*(finding for _, _, finding in self._points), *self._others]
+
+    def _claim(self, found: claims.Found, index: int, frame: Frame) -> None:
+        """A point, unless something surer was claimed there; what was less sure gives way."""
+        place = specimen_from_pixel(frame, found.points_px)[0]
+        radius = max(found.of.context_radius_nm, found.of.tolerance_nm)
+        own = Finding(index, found.points_px, found.of.name, found.confidence)
+        near = [
+            k
+            for k, (at, r, _) in enumerate(self._points)
+            if np.hypot(*(at - place)) < max(r, radius)
+        ]
+        if any(self._points[k][2].confidence >= own.confidence for k in near):
+            return
+        for k in reversed(near):
+            del self._points[k]
+        self._points.append((place, radius, own))
+
+
+class _Looked:
+    """Which part of the field was looked at, on a grid of pixels."""
+
+    def __init__(self, context: Context, pixel_nm: float) -> None:
+        self.pixel = max(pixel_nm, max(context.field_yx_nm) / 4000)
+        self.low = -np.asarray(context.field_yx_nm) / 2 - 1.0
+        shape = np.ceil((np.asarray(context.field_yx_nm) + 2.0) / self.pixel).astype(int)
+        self.there = np.zeros(tuple(shape), dtype=np.bool_)
+
+    def new(self, frame: Frame, seen: Segmentation) -> NDArray[np.bool_]:
+        """Which of a segmentation's pixels (rows, columns) nobody has looked at."""
+        rows, columns = seen.probability.shape[1:]
+        network = np.moveaxis(np.indices((rows, columns), dtype=np.float64), 0, -1)
+        cell, inside = self._cells(specimen_from_pixel(frame, seen.image_px(network)))
+        found = np.zeros((rows, columns), dtype=np.bool_)
+        found[inside] = ~self.there[cell[inside, 0], cell[inside, 1]]
+        return found
+
+    def add(self, frame: Frame) -> None:
+        """A frame has been looked at."""
+        rows, columns = frame.valid_rows, frame.request.shape_yx[1]
+        corners = np.array([[-0.5, -0.5], [rows - 0.5, columns - 0.5]])
+        box = specimen_from_pixel(
+            frame, np.array([[a, b] for a in corners[:, 0] for b in corners[:, 1]])
+        )
+        low, high = (
+            np.clip(np.floor((v - self.low) / self.pixel), 0, np.asarray(self.there.shape) - 1)
+            for v in (box.min(axis=0), box.max(axis=0))
+        )
+        at = [np.arange(int(a), int(b) + 1) for a, b in zip(low, high, strict=True)]
+        cells = np.stack(np.meshgrid(*at, indexing="ij"), -1)
+        pixels = pixel_from_specimen(frame, self.low + (cells + 0.5) * self.pixel)
+        within = ((pixels > -0.5) & (pixels < np.array([rows, columns]) - 0.5)).all(axis=-1)
+        self.there[cells[within][:, 0], cells[within][:, 1]] = True
+
+    def _cells(self, yx_nm: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        cell = np.floor((yx_nm - self.low) / self.pixel).astype(np.int64)
+        inside = ((cell >= 0) & (cell < np.asarray(self.there.shape))).all(axis=-1)
+        return cell, np.asarray(inside)
+
+
+def _specimen_of(class_names: Sequence[str]) -> str:
+    """The specimen whose classes these are."""
+    for name in LEGENDS:
+        if tuple(c.name for c in specimen_module(name).CLASSES) == tuple(class_names):
+            return name
+    told = ", ".join(class_names) or "none"
+    raise ValueError(
+        f"no network is known for these classes: {told}; name one by network=, of: "
+        f"{', '.join(LEGENDS)}, or the path of a file of weights"
+    )
+
+
+def _function(descriptor: Any) -> Callable[[Segmentation], float] | None:
+    """A function that was given, or is named ``module:function``."""
+    if descriptor is None:
+        return None
+    if callable(descriptor):
+        given: Callable[[Segmentation], float] = descriptor
+        return given
+    module, colon, name = str(descriptor).partition(":")
+    try:
+        found = getattr(import_module(module), name) if colon else None
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"no descriptor {descriptor!r}: {error}") from error
+    if not callable(found):
+        raise ValueError(f"descriptor {descriptor!r}; it must be a function, as module:function")
+    function: Callable[[Segmentation], float] = found
+    return function
+
+
+def _number(value: Any) -> float:
+    if not (is_number(value) and np.isfinite(value)):
+        raise ValueError(f"the descriptor gave {value!r}; it must give a finite number")
+    return float(value)

@@ -1,0 +1,147 @@
+"""How good a network is: precision and recall by channel, and whether its confidence is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from ....simulators.specimens import specimen_module
+from . import claims
+from .legend import COLUMN_NM, F32, Legend, pixels_of
+from .scenes import SIDE, Scene
+from .segmenter import Segmenter
+
+COLUMN_TOLERANCE_NM = 0.05
+BINS = 10  # of confidence
+BORDER_NM = 0.06  # truth nearer to the border than this is neither asked for nor held against
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Tally:
+    """Of one channel: what there is, what was claimed, and what of it is right.
+
+    ``claimed_at`` and ``right_at`` (BINS,) are the same by confidence; ``off_nm`` the distances of
+    the right ones.
+    """
+
+    true: int = 0
+    claimed: int = 0
+    right: int = 0
+    claimed_at: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
+    right_at: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
+    off_nm: list[float] = field(default_factory=list)
+
+    @property
+    def precision(self) -> float:
+        return self.right / self.claimed if self.claimed else 0.0
+
+    @property
+    def recall(self) -> float:
+        return self.right / self.true if self.true else 0.0
+
+    @property
+    def f1(self) -> float:
+        total = self.true + self.claimed
+        return 2.0 * self.right / total if total else 0.0
+
+    def add(self, true: Floats, claimed: Floats, confidence: Floats, within: float) -> None:
+        """Match places (n, 2) to places (m, 2), all in nm, one to one, nearest in sum."""
+        self.true += len(true)
+        self.claimed += len(claimed)
+        at = np.minimum((np.asarray(confidence) * BINS).astype(np.int64), BINS - 1)
+        np.add.at(self.claimed_at, at, 1)
+        if not len(true) or not len(claimed):
+            return
+        apart = np.linalg.norm(true[:, None] - claimed, axis=2)
+        rows, columns = linear_sum_assignment(np.where(apart <= within, apart, 1e3))
+        close = apart[rows, columns] <= within
+        self.right += int(close.sum())
+        np.add.at(self.right_at, at[columns[close]], 1)
+        self.off_nm += apart[rows, columns][close].tolist()
+
+
+def score(
+    segmenter: Segmenter, scenes: Iterable[Scene], threshold: float = 0.5
+) -> dict[str, Tally]:
+    """By channel: columns and points one to one within their tolerance, the rest pixel by pixel.
+
+    Args:
+        segmenter: the network.
+        scenes: of its specimen; as many as are to be looked at.
+        threshold: probability from which a point feature is claimed.
+    """
+    legend = segmenter.legend
+    found = {name: Tally() for name in legend.channels}
+    for scene in scenes:
+        _score(segmenter, legend, scene, threshold, found)
+    return found
+
+
+def _score(
+    segmenter: Segmenter, legend: Legend, scene: Scene, threshold: float, found: dict[str, Tally]
+) -> None:
+    pixel = np.asarray(scene.request.fov_yx_nm) / SIDE
+    seen = segmenter.look(scene.image, (legend.pixel_nm, legend.pixel_nm))
+    truth, painted = scene.truth, scene.painted
+    at = pixels_of(truth.columns_yx_nm, scene.request, (SIDE, SIDE))
+    for k, kind in enumerate(legend.kinds):
+        there = claims.columns(seen, kind)
+        true = at[truth.column_channel == k]
+        true = true[_inside(true, pixel)]
+        true = true[_clear(legend, painted, true)]
+        inner = _inside(there.yx_px, pixel) & _clear(legend, painted, there.yx_px)
+        found[kind].add(
+            true * pixel,
+            there.yx_px[inner] * pixel,
+            there.height[inner],
+            COLUMN_TOLERANCE_NM,
+        )
+    classes = {c.name: c for c in specimen_module(legend.specimen).CLASSES}
+    places = pixels_of(truth.specimen.feature_yx_nm, scene.request, (SIDE, SIDE))
+    of_class = np.array(truth.specimen.class_names)[truth.specimen.feature_class]
+    points = claims.points(seen, threshold)
+    for name in legend.features:
+        if classes[name].shape != "point":
+            continue
+        true = places[of_class == name]
+        own_points = [p for p in points if p.of.name == name]
+        claimed = np.array([(p.points_px[0] + 0.5) / seen.scale_yx - 0.5 for p in own_points])
+        claimed = claimed.reshape(-1, 2)
+        inner = _inside(claimed, pixel)
+        found[name].add(
+            true[_inside(true, pixel)] * pixel,
+            claimed[inner] * pixel,
+            np.array([p.confidence for p in own_points])[inner],
+            max(classes[name].tolerance_nm, COLUMN_NM),
+        )
+    for k, name in enumerate(legend.channels):
+        if name in legend.kinds or (name in classes and classes[name].shape == "point"):
+            continue
+        true_px, claimed_px = painted[k] > 0.5, seen.probability[k] > 0.5
+        tally = found[name]
+        tally.true += int(true_px.sum())
+        tally.claimed += int(claimed_px.sum())
+        tally.right += int((true_px & claimed_px).sum())
+        bins = np.minimum((seen.probability[k] * BINS).astype(np.int64), BINS - 1)
+        tally.claimed_at += np.bincount(bins.ravel(), minlength=BINS)
+        tally.right_at += np.bincount(bins[true_px], minlength=BINS)
+
+
+def _inside(at_px: Floats, pixel_nm: Floats) -> NDArray[np.bool_]:
+    """What is not at the very border."""
+    border = BORDER_NM / pixel_nm
+    return np.asarray(((at_px > border - 0.5) & (at_px < SIDE - 0.5 - border)).all(axis=1))
+
+
+def _clear(legend: Legend, painted: F32, at_px: Floats) -> NDArray[np.bool_]:
+    """What does not lie under contamination, where nobody can tell columns."""
+    if "contamination" not in legend.areas:
+        return np.ones(len(at_px), dtype=np.bool_)
+    covered = painted[legend.channels.index("contamination")] > 0.5
+    at = np.clip(np.round(at_px), 0, SIDE - 1).astype(np.int64)
+    return np.asarray(~covered[at[:, 0], at[:, 1]])

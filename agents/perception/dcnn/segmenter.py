@@ -1,0 +1,119 @@
+"""A network at work: an image in, the probability of everything in every pixel out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .legend import F32, LEGENDS, Legend
+from .scenes import PIXELS, resampled, standard
+from .weights import load, path_of
+
+if TYPE_CHECKING:
+    from .network import UNet
+
+LEAST_PX = 8  # of the network's; smaller pictures hold nothing that it knows
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What a network says of an image.
+
+    Attributes:
+        legend: the channels.
+        probability: (channels, rows, columns) at the network's pixels.
+        spread: its standard deviation over the members; zeros for one.
+        pixel_yx_nm: of the network, along either axis.
+        scale_yx: pixels of the image for each of the network's.
+    """
+
+    legend: Legend
+    probability: F32
+    spread: F32
+    pixel_yx_nm: tuple[float, float]
+    scale_yx: tuple[float, float]
+
+    def channel(self, name: str) -> F32:
+        """The probability (rows, columns) of one channel."""
+        return np.asarray(self.probability[self.legend.channels.index(name)])
+
+    def image_px(self, network_px: Floats) -> Floats:
+        """Pixels (..., 2) of the network as pixels of the image."""
+        return np.asarray((network_px + 0.5) * self.scale_yx - 0.5)
+
+
+class Segmenter:
+    """A network, or an ensemble of its snapshots, for one kind of specimen.
+
+    Args:
+        weights: the name of a specimen, whose weights are in the package, or the path of a
+            file.
+        ensemble: ask all snapshots, whose spread is an uncertainty, rather than the last alone.
+
+    Raises:
+        ValueError: no such weights, or damaged ones.
+    """
+
+    def __init__(self, weights: str | Path, ensemble: bool = False) -> None:
+        from .network import ready
+
+        members, self.header = load(path_of(weights))
+        self.members: list[UNet] = ready(members if ensemble else members[-1:])
+        self.legend: Legend = LEGENDS[self.header.specimen]
+        self._warned = False
+
+    @property
+    def specimen(self) -> str:
+        """That it was trained on."""
+        return self.header.specimen
+
+    def look(self, image: NDArray[np.floating], pixel_yx_nm: Sequence[float]) -> Segmentation:
+        """What is in an image (rows, columns), whose pixels are so large.
+
+        Its brightness and contrast do not matter.  Pixels that are no numbers count as the
+        median of the others.
+
+        Raises:
+            ValueError: fewer pixels than it takes, or none that is a number.
+        """
+        from .network import probabilities
+
+        values = np.asarray(image, dtype=np.float64)
+        there = np.isfinite(values)
+        if not there.any():
+            raise ValueError("an image without a number in it")
+        if not there.all():
+            values = np.where(there, values, np.median(values[there]))
+        self._warn(pixel_yx_nm)
+        own = self.header.pixel_nm
+        shape = [round(n * p / own) for n, p in zip(values.shape, pixel_yx_nm, strict=True)]
+        if min(shape) < LEAST_PX:
+            raise ValueError(
+                f"an image of {values.shape[0]} x {values.shape[1]} px of {pixel_yx_nm[0]:.4g} nm; "
+                f"the network for {self.specimen} takes at least {LEAST_PX * own:.3g} nm a side"
+            )
+        given = resampled(standard(values), (shape[0], shape[1]))
+        mean, spread = probabilities(self.members, given[None])
+        scale = (values.shape[0] / shape[0], values.shape[1] / shape[1])
+        pixel = (scale[0] * float(pixel_yx_nm[0]), scale[1] * float(pixel_yx_nm[1]))
+        return Segmentation(self.legend, mean[0], spread[0], pixel, scale)
+
+    def _warn(self, pixel_yx_nm: Sequence[float]) -> None:
+        """Once, of a sampling that it was never trained for."""
+        relative = np.asarray(pixel_yx_nm, dtype=np.float64) / self.header.pixel_nm
+        if self._warned or PIXELS[0] * 0.99 <= relative.min() <= relative.max() <= PIXELS[1] * 1.01:
+            return
+        self._warned = True
+        least, most = (p * self.header.pixel_nm for p in PIXELS)
+        warnings.warn(
+            f"pixels of {max(pixel_yx_nm):.4g} nm; the network for {self.specimen} was trained on "
+            f"{least:.3g} to {most:.3g} nm, and may be wrong beyond",
+            stacklevel=3,
+        )

@@ -1,0 +1,134 @@
+"""Training: of the networks that perceive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..views import terminal
+from .options import AsJson, Number, Seed, group
+
+app = group("Training of networks and policies.")
+
+
+@app.command(
+    epilog="Examples:  stemscout train dcnn --specimen graphene --out mine.safetensors   |   "
+    "stemscout train dcnn --specimen graphene --image mine.png --labels mine.json "
+    "--pixel-nm 0.02 --out tuned.safetensors"
+)
+def dcnn(
+    specimen: Annotated[str, typer.Option(help="A kind of specimen that a network is known for.")],
+    out: Annotated[Path, typer.Option(help="The file of weights to write, .safetensors.")],
+    steps: Annotated[
+        int | None,
+        typer.Option(min=20, help="Batches of 16 scenes; 24000, or 600 on labelled images."),
+    ] = None,
+    seed: Seed = 0,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Weights to begin with: a specimen's own, or a file."),
+    ] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option(help="A labelled image; may be given several times.")
+    ] = None,
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="Its labels (JSON), in the order of the images.")
+    ] = None,
+    pixel_nm: Annotated[
+        float | None, Number("Side of a pixel of the labelled images, in nm.")
+    ] = None,
+    scenes: Annotated[
+        int, typer.Option(min=1, help="Scenes of validation specimens that it is scored on.")
+    ] = 600,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Written every 600 steps; given again, training goes on there."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a segmentation network on simulated scenes without end, or on labelled images too.
+
+    Writes the weights and, beside them, a picture of how right its confidence is; prints
+    precision and recall of everything that it tells.
+    """
+    from ..agents.perception.dcnn.legend import LEGENDS
+
+    if specimen not in LEGENDS:
+        raise ValueError(f"no network is known for {specimen!r}; there are: {', '.join(LEGENDS)}")
+    if out.suffix != ".safetensors":
+        raise ValueError(f"{out}; weights are written as .safetensors")
+    beside = _labelled(specimen, image or [], labels or [], pixel_nm, seed)
+    if beside is not None and start is None:
+        start = specimen
+    _train(specimen, out, steps, seed, start, beside, scenes, checkpoint, as_json)
+
+
+def _labelled(
+    specimen: str, images: list[Path], labels: list[Path], pixel_nm: float | None, seed: int
+) -> Any:
+    """Scenes of labelled images; None without any."""
+    from ..agents.perception.dcnn.labelled import Labelled, LabelledScenes
+    from ..simulators.images import read_image
+
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{len(images)} images and {len(labels)} files of labels; there must be one for each"
+        )
+    if not images:
+        return None
+    if pixel_nm is None:
+        raise ValueError("labelled images need --pixel-nm")
+    read = [read_image(i).image for i in images]
+    return LabelledScenes(
+        tuple(Labelled.of(specimen, i, pixel_nm, s) for i, s in zip(read, labels, strict=True)),
+        seed,
+    )
+
+
+def _train(
+    specimen: str,
+    out: Path,
+    steps: int | None,
+    seed: int,
+    start: str | None,
+    beside: Any,
+    count: int,
+    checkpoint: Path | None,
+    as_json: bool,
+) -> None:
+    import torch
+
+    from ..agents.perception.dcnn import card, network, training, weights
+    from ..agents.perception.dcnn.scenes import Scenes
+    from ..views.perception import calibration_figure
+
+    torch.set_num_threads(1)
+    begin, rate = None, training.RATE
+    widths: tuple[int, ...] = network.WIDTHS
+    if start is not None:
+        members, header = weights.load(weights.path_of(start), specimen)
+        begin, widths, rate = members[-1], header.widths, training.RATE / 10
+    taken = steps or (training.STEPS if beside is None else training.TUNING)
+    with terminal.steps(f"train {specimen}", taken) as report:
+        snapshots = training.train(
+            Scenes(specimen, seed),
+            taken,
+            seed,
+            widths,
+            begin,
+            lambda p: report(p.step, f"loss {p.loss:.4f}"),
+            checkpoint,
+            beside,
+            rate,
+        )
+    made = {"steps": taken, "seed": seed, "from": start, "labelled": beside is not None}
+    written = card.write(out, specimen, snapshots, widths, made, count)
+    calibration_figure(written).savefig(out.with_suffix(".png"))
+    if as_json:
+        print(json.dumps(card.as_json(written)))
+    else:
+        terminal.table(card.rows(written), as_json)
+        terminal.listing({"weights": str(out), "picture": str(out.with_suffix(".png"))}, as_json)

@@ -1,0 +1,60 @@
+"""What tests of the segmentation network share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stemscout.agents.perception.dcnn.legend import LEGENDS
+from stemscout.agents.perception.dcnn.network import UNet
+from stemscout.agents.perception.dcnn.segmenter import Segmentation
+from stemscout.agents.perception.dcnn.weights import Header, save
+
+WIDTHS = (4, 6, 8)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def network_of():
+    """A small network with random weights, and norms that have seen something."""
+
+    def made(channels, seed=0):
+        torch.manual_seed(seed)
+        network = UNet(channels, WIDTHS).train()
+        for _ in range(3):
+            network(torch.randn(4, 1, 32, 32))
+        return network.eval()
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def weights_file(tmp_path_factory, network_of):
+    """Two members for graphene, which know nothing."""
+    legend = LEGENDS["graphene"]
+    path = tmp_path_factory.mktemp("weights") / "graphene.safetensors"
+    members = [network_of(len(legend.channels), seed) for seed in (1, 2)]
+    header = Header("graphene", legend.pixel_nm, legend.channels, WIDTHS, 2, {"made": "here"})
+    save(path, members, header)
+    return path
+
+
+@pytest.fixture(scope="session")
+def told():
+    """What a perfect network would say of a frame of a specimen."""
+
+    def made(truth, request, shape_yx=(64, 64)):
+        painted = truth.painted(request, shape_yx)
+        pixel = tuple(f / n for f, n in zip(request.fov_yx_nm, shape_yx, strict=True))
+        scale = tuple(n / m for n, m in zip(request.shape_yx, shape_yx, strict=True))
+        return Segmentation(truth.legend, painted, np.zeros_like(painted), pixel, scale)
+
+    return made

@@ -1,0 +1,144 @@
+"""From what a network says to what is claimed, at the hand of one that says the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from stemscout.agents.perception.dcnn import claims
+from stemscout.agents.perception.dcnn.legend import LEGENDS, Truth, pixels_of
+from stemscout.agents.perception.dcnn.polarisation import polarisation
+from stemscout.hardware.microscope import ScanRequest
+from stemscout.simulators.specimens import specimen_module
+
+EVERYWHERE = np.ones((64, 64), dtype=bool)
+
+
+@pytest.fixture(scope="module", params=LEGENDS)
+def truth(request):
+    return Truth.of(specimen_module(request.param).generate(2, "easy"))
+
+
+def frame(truth, centre, angle=0.0, pixels=64):
+    side = 64 * truth.legend.pixel_nm
+    return ScanRequest(tuple(centre), (side, side), (pixels, pixels), 10.0, angle)
+
+
+def test_points_are_claimed_where_they_are_and_as_what_they_are(truth, told):
+    specimen = truth.specimen
+    for place, of in zip(specimen.feature_yx_nm, specimen.feature_class, strict=True):
+        if specimen.classes[of].shape != "point":
+            continue
+        request = frame(truth, place + 0.2, pixels=96)
+        found = claims.points(told(truth, request), 0.5)
+        at = pixels_of(place[None], request, (96, 96))[0]
+        near = [f for f in found if np.hypot(*(f.points_px[0] - at)) < 3]
+        assert [f.of.name for f in near] == [specimen.classes[of].name]
+        assert near[0].confidence > 0.5
+
+
+def test_of_two_classes_at_one_place_the_likelier_is_claimed(told):
+    truth = Truth.of(specimen_module("graphene").generate(2, "easy"))
+    specimen = truth.specimen
+    of = specimen.class_names.index("si3")
+    place = specimen.feature_yx_nm[specimen.feature_class == of][0]
+    seen = told(truth, frame(truth, place))
+    both = seen.probability.copy()
+    names = truth.legend.channels
+    both[names.index("si4")] = 0.7 * both[names.index("si3")]
+    found = claims.points(replace(seen, probability=both), 0.3)
+    assert [f.of.name for f in found if np.hypot(*(f.points_px[0] - 31.5)) < 3] == ["si3"]
+
+
+def test_lines_follow_their_outline(truth, told):
+    specimen = truth.specimen
+    for outline in specimen.outlines:
+        of = specimen.classes[outline.feature_class]
+        if of.shape != "segment":
+            continue
+        path = outline.path_yx_nm
+        dense = cKDTree(np.concatenate([np.linspace(a, b, 200) for a, b in pairwise(path)]))
+        place = path[len(path) // 2]
+        request = frame(truth, place)
+        found = [f for f in claims.lines(told(truth, request), EVERYWHERE) if f.of.name == of.name]
+        assert found
+        for claim in found:
+            nm = (claim.points_px + 0.5) * truth.legend.pixel_nm - 32 * truth.legend.pixel_nm
+            apart, _ = dense.query(nm + place)
+            assert np.median(apart) < 0.3 * of.tolerance_nm
+            assert apart.max() < of.tolerance_nm
+        length = sum(np.hypot(*np.diff(f.points_px, axis=0).T).sum() for f in found)
+        assert 30 < length < 200
+
+
+def test_lines_are_claimed_where_they_are_new(truth, told):
+    specimen = truth.specimen
+    walls = [o for o in specimen.outlines if specimen.classes[o.feature_class].shape == "segment"]
+    if not walls:
+        pytest.skip("it has no lines")
+    place = walls[0].path_yx_nm[len(walls[0].path_yx_nm) // 2]
+    seen = told(truth, frame(truth, place))
+    new = EVERYWHERE.copy()
+    new[:32] = False
+    for claim in claims.lines(seen, new):
+        assert claim.points_px[:, 0].min() > 29
+    assert claims.lines(seen, ~EVERYWHERE) == []
+
+
+def test_cells_are_claimed_by_area_and_inclusions_are_none(told):
+    truth = Truth.of(specimen_module("nio_lsmo").generate(2, "easy"))
+    specimen = truth.specimen
+    for name, expected in (("pillar", True), ("inclusion", False)):
+        of = specimen.class_names.index(name)
+        outline = next(
+            o
+            for o in specimen.outlines
+            if o.feature_class == of and np.abs(o.path_yx_nm).max() < 0.8 * 14.4
+        )
+        place = outline.path_yx_nm.mean(axis=0)
+        side = 2.0 * np.ptp(outline.path_yx_nm, axis=0).max()
+        request = ScanRequest(tuple(place), (side, side), (64, 64), 10.0)
+        shape = (round(side / truth.legend.pixel_nm),) * 2
+        seen = told(truth, request, shape)
+        found = claims.areas(seen, np.ones(shape, dtype=bool))
+        inner = [f for f in found if _holds(f.points_px, (31.5, 31.5))]
+        assert bool(inner) == expected
+
+
+def _holds(polygon, point):
+    from stemscout.simulators.specimens.outlines import inside
+
+    return bool(inside(np.array([point]), np.asarray(polygon, dtype=float))[0])
+
+
+def test_columns_are_counted(truth, told):
+    if not truth.legend.kinds:
+        pytest.skip("its columns are not resolved")
+    request = frame(truth, (0.3, -0.2), 0.4)
+    seen = told(truth, request)
+    for k, kind in enumerate(truth.legend.kinds):
+        at = pixels_of(truth.columns_yx_nm[truth.column_channel == k], request, (64, 64))
+        inner = ((at > 0) & (at < 63)).all(axis=1).sum()
+        around = ((at > -2) & (at < 65)).all(axis=1).sum()
+        assert inner <= len(claims.columns(seen, kind).height) <= around
+
+
+def test_polarisation_is_the_specimens(told):
+    """Of its true columns, in each domain: within a tenth of what iron is displaced by."""
+    truth = Truth.of(specimen_module("bifeo3").generate(2, "easy"))
+    specimen = truth.specimen
+    iron = [k.name for k in specimen.kinds].index("Fe")
+    for centre in ((0.0, 0.0), (6.0, -8.0), (-9.0, 9.0)):
+        request = frame(truth, centre)
+        at, vectors = polarisation(told(truth, request))
+        assert len(at) > 8
+        places = (at + 0.5) * truth.legend.pixel_nm - 32 * truth.legend.pixel_nm + centre
+        columns = specimen.positions_yx_nm[specimen.kind == iron]
+        moved = specimen.displacement_yx_nm[specimen.kind == iron]
+        _, nearest = cKDTree(columns).query(places)
+        size = np.linalg.norm(moved, axis=1).max()
+        assert np.sqrt(((vectors - moved[nearest]) ** 2).sum(axis=1).mean()) < 0.25 * size

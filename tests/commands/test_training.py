@@ -1,0 +1,76 @@
+"""``stemscout train``: a network from scenes without end, and from labelled images."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stemscout.agents.perception.dcnn.legend import LEGENDS
+from stemscout.agents.perception.dcnn.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def trained(stemscout, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    out = folder / "nio.safetensors"
+    command = ("train", "dcnn", "--specimen", "nio_lsmo", "--steps", "20", "--scenes", "4")
+    ran = stemscout(*command, "--out", str(out), "--json")
+    assert ran.returncode == 0, ran.stderr
+    return out, json.loads(ran.stdout)
+
+
+def test_weights_are_written_with_their_card_and_a_picture(trained):
+    out, said = trained
+    segmenter = Segmenter(out)
+    assert json.loads(json.dumps(segmenter.header.card)) == said["card"]
+    assert said["specimen"] == "nio_lsmo"
+    assert said["members"] == 4
+    assert said["card"]["made"] == {"steps": 20, "seed": 0, "from": None, "labelled": False}
+    for scores in said["card"]["scores"].values():
+        assert set(scores) == set(LEGENDS["nio_lsmo"].channels)
+        assert scores["La/Sr"]["true"] > 0
+    with Image.open(out.with_suffix(".png")) as picture:
+        assert min(picture.size) > 300
+
+
+def test_training_goes_on_with_labelled_images(stemscout, trained, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96), np.uint8)).save(
+        tmp_path / "mine.png"
+    )
+    feature = {"class": "inclusion", "position": [50, 40]}
+    labels = {"unit": "px", "classes": [{"name": "inclusion"}], "features": [feature]}
+    (tmp_path / "mine.json").write_text(json.dumps(labels))
+    out = tmp_path / "tuned.safetensors"
+    ran = stemscout(
+        *("train", "dcnn", "--specimen", "nio_lsmo", "--steps", "20", "--scenes", "2"),
+        *("--from", str(trained[0]), "--image", str(tmp_path / "mine.png")),
+        *("--labels", str(tmp_path / "mine.json"), "--pixel-nm", "0.04", "--out", str(out)),
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "inclusion" in ran.stdout
+    assert Segmenter(out).header.card["made"]["labelled"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--specimen", "cheese", "--out", "a.safetensors"), "no network is known for 'cheese'"),
+        (("--specimen", "mos2", "--out", "a.pt"), "weights are written as .safetensors"),
+        (("--specimen", "mos2", "--out", "a.safetensors", "--steps", "3"), "20"),
+        (
+            ("--specimen", "mos2", "--out", "a.safetensors", "--image", "a.png"),
+            "1 images and 0 files of labels",
+        ),
+        (
+            ("--specimen", "mos2", "--out", "a.safetensors", "--image", "a", "--labels", "b"),
+            "labelled images need --pixel-nm",
+        ),
+        (("--specimen", "mos2", "--out", "a.safetensors", "--from", "no.file"), "no such file"),
+    ],
+)
+def test_bad_input_is_one_sentence(stemscout, refused, arguments, sentence, tmp_path):
+    refused(stemscout("train", "dcnn", *arguments, cwd=tmp_path), sentence)
+    assert not list(tmp_path.iterdir())
