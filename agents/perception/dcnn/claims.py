@@ -19,6 +19,7 @@ BONDED_NM = 0.1  # two columns of a kind are farther from each other than this
 TILE = 64  # pixels; a line is nearly straight within
 KNOT = 3  # pixels from one corner of a line to the next
 SHORTEST = 3  # corners
+SURE = 8  # power of the probability by which the ridge is weighted across the line
 SMALLEST_NM2 = 0.06  # of an area; less is noise
 WIDEST = 2.5  # radii of a point's disc: an area that it explains is no wider
 Floats = NDArray[np.float64]
@@ -64,9 +65,10 @@ def points(seen: Segmentation, least: float = FEATURE) -> list[Found]:
 
 def lines(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
     """Walls and boundaries as polylines, where (rows, columns) it is new."""
-    from scipy.ndimage import label
+    from scipy.ndimage import binary_erosion, label
 
     rows, columns_ = new.shape
+    inner = binary_erosion(new)
     found = []
     for of in _classes(seen):
         if of.shape != "segment":
@@ -79,7 +81,8 @@ def lines(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
                 for k in range(1, count + 1):
                     at = np.argwhere(labels == k)
                     weight = tile[labels == k].astype(np.float64)
-                    path = _ridge(at.astype(np.float64), weight)
+                    within = inner[top : top + TILE, left : left + TILE][labels == k]
+                    path = _ridge(at.astype(np.float64), weight, within)
                     if len(path) >= SHORTEST:
                         corner = np.array([top, left], dtype=np.float64)
                         found.append(Found(of, seen.image_px(path + corner), float(weight.mean())))
@@ -131,19 +134,25 @@ def _classes(seen: Segmentation) -> list[FeatureClass]:
     return [c for c in classes if c.name in seen.legend.features]
 
 
-def _ridge(at: Floats, weight: Floats) -> Floats:
-    """The middle (n, 2) of a piece of line from one end to the other.
+def _ridge(at: Floats, weight: Floats, within: NDArray[np.bool_]) -> Floats:
+    """The ridge (n, 2) of a piece of line from one end to the other.
 
-    Points are put in order along the piece's longest axis, and averaged between knots.
+    Points are put in order along the piece's longest axis; between two knots the ridge is
+    where the line is surest.  Where that is not ``within``, at the border of what is looked at,
+    the ridge itself lies beyond it, and only its slope is seen.
     """
     middle = weight @ at / weight.sum()
     _, _, axes = np.linalg.svd(at - middle, full_matrices=False)
     along = (at - middle) @ axes[0]
     count = max(1, int(np.ceil(np.ptp(along) / KNOT)))
     knot = np.minimum(((along - along.min()) / KNOT).astype(np.int64), count - 1)
-    total = np.bincount(knot, weight, minlength=count)
-    sums = [np.bincount(knot, weight * at[:, a], minlength=count) for a in (0, 1)]
-    there = total > 0
+    order = np.lexsort((weight, knot))
+    last = np.flatnonzero(np.diff(knot[order], append=count))  # the surest of each knot
+    there = np.zeros(count, dtype=np.bool_)
+    there[knot[order][last]] = within[order][last]
+    sure = weight**SURE
+    total = np.bincount(knot, sure, minlength=count)
+    sums = [np.bincount(knot, sure * at[:, a], minlength=count) for a in (0, 1)]
     path = np.column_stack(sums)[there] / total[there, None]
     if len(path) < 2:
         return path

@@ -1,0 +1,239 @@
+"""What a network's word becomes: descriptors, findings, and what is refused.
+
+Findings are tested at the hand of a network that says the truth, so that what they lack is
+lost on the way from probabilities to claims.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from stemscout.agents.experiment import Experiment
+from stemscout.agents.navigation.scripted import Raster
+from stemscout.agents.perception.dcnn.legend import LEGENDS, Truth
+from stemscout.agents.perception.dcnn.perception import DcnnPerception
+from stemscout.agents.perception.dcnn.segmenter import Segmenter
+from stemscout.agents.scalarizers import scalarizer_of
+from stemscout.agents.workflow import Finder
+from stemscout.benchmarks.found import claims_of, found
+from stemscout.benchmarks.scores import flagged
+from stemscout.envs.registration import make_env
+from stemscout.hardware.microscope import ScanRequest
+from stemscout.simulators.specimens import specimen_module
+
+SCORED = {
+    "graphene": "StemScout/GrapheneDefects-v0",
+    "mos2": "StemScout/MoS2Defects-v0",
+    "nio_lsmo": "StemScout/NiOPillars-v0",
+    "bifeo3": "StemScout/FerroelectricDomains-v0",
+    "nanoparticles": "StemScout/Nanoparticles-v0",
+}
+
+
+class Perfect(DcnnPerception):
+    """Says of every frame what there is."""
+
+    def __init__(self, truth, told):
+        super().__init__()
+        self.truth, self.told = truth, told
+        legend = truth.legend
+        self.segmenter = SimpleNamespace(
+            legend=legend,
+            specimen=legend.specimen,
+            header=SimpleNamespace(pixel_nm=legend.pixel_nm),
+        )
+
+    def look(self, frame):
+        region = frame.region
+        request = ScanRequest(
+            region.centre_yx_nm,
+            region.fov_yx_nm,
+            frame.request.shape_yx,
+            1.0,
+            region.rotation_rad,
+        )
+        return self.told(self.truth, request)
+
+
+def run(name, told, budget=1.0, **options):
+    env = make_env(SCORED[name], split="validation", budget=budget, **options)
+    env.reset(seed=0)
+    perception = Perfect(Truth.of(env.truth), told)
+    agent = Finder(perception, scalarizer_of("features"), Raster(), "perfect-raster")
+    experiment = Experiment(env, agent, seed=0)
+    experiment.run()
+    return experiment
+
+
+@pytest.fixture(scope="module", params=SCORED)
+def whole(request, told):
+    """Everything, looked at once."""
+    return run(request.param, told)
+
+
+def test_findings_of_a_network_that_says_the_truth_are_right(whole):
+    episode = whole.env.episode
+    shapes = [f.request.shape_yx for f in episode.history]
+    result = found(claims_of(whole.agent.findings(), episode.exposures, shapes), whole.env.truth)
+    assert result.f1 > 0.9
+
+
+def test_the_default_target_tells_frames_with_features_from_those_without(whole):
+    result = flagged(whole.agent, whole.env.episode.microscope, whole.env.episode.reference)
+    assert result.average_precision > 0.9
+
+
+def test_descriptors_have_names_and_count_what_there_is(whole):
+    perception = whole.agent.perception
+    frames = whole.env.episode.history
+    (first,) = perception.describe(perception.features(frames[:1]))
+    assert first.shape == (1, len(perception.names))
+    every = np.concatenate(perception.describe(perception.features(frames)))
+    total = dict(zip(perception.names, every.sum(axis=0), strict=True))
+    truth = whole.env.truth
+    for name in perception.segmenter.legend.features:
+        of = truth.class_names.index(name)
+        there = int((truth.feature_class == of).sum())
+        assert 0.5 * there - 1 <= total[name] <= 2.0 * there + 2
+    assert np.isfinite(every).all()
+
+
+def test_nothing_is_claimed_twice_of_what_is_looked_at_twice(told):
+    """The same frames again, half a frame apart: as many claims as before, or hardly more."""
+    env = make_env(SCORED["bifeo3"], split="validation", budget=1.0)
+    env.reset(seed=0)
+    perception = Perfect(Truth.of(env.truth), told)
+    perception.reset(
+        Experiment(env, Finder(perception, scalarizer_of(0), Raster()), 0).context(), 0
+    )
+    reference = env.episode.reference
+    side = reference.side_nm
+    frames = [
+        env.episode.take(reference.at((y, x)))
+        for y in (-side, -side / 2, 0.0, side / 2, side)
+        for x in (-side, -side / 2, 0.0, side / 2, side)
+    ]
+    once = _length(perception.findings(frames))
+    again = perception.findings([*frames, *frames])
+    assert _length(again) == once
+
+
+def _length(findings):
+    return sum(np.hypot(*np.diff(f.points_px, axis=0).T).sum() for f in findings)
+
+
+class TestOfAFile:
+    """With weights that know nothing."""
+
+    @pytest.fixture
+    def perception(self, weights_file, frame_of):
+        made = DcnnPerception(network=str(weights_file), ensemble=True)
+        made.reset(SimpleNamespace(class_names=(), field_yx_nm=(24.0, 24.0), full_scale={}), 0)
+        return made
+
+    def test_what_was_not_scanned_is_not_described(self, perception, frame_of):
+        image = np.random.default_rng(0).normal(size=(64, 64))
+        frames = [frame_of(image), frame_of(image, 32), frame_of(image, 3)]
+        shapes = [d.shape for d in perception.describe(perception.features(frames))]
+        assert shapes == [
+            (1, len(perception.names)),
+            (1, len(perception.names)),
+            (0, len(perception.names)),
+        ]
+        perception.findings(frames)
+
+    def test_constant_and_broken_pictures_do_no_harm(self, perception, frame_of):
+        broken = np.random.default_rng(0).normal(size=(64, 64))
+        broken[3, 5] = np.nan
+        broken[7, 7] = np.inf
+        frames = [
+            frame_of(np.full((64, 64), 7.0)),
+            frame_of(np.full((64, 64), 1e9)),
+            frame_of(broken),
+        ]
+        described = np.concatenate(perception.describe(perception.features(frames)))
+        assert np.isfinite(described).all()
+
+    def test_an_image_without_a_number_is_refused(self, perception, frame_of):
+        with pytest.raises(ValueError, match="an image without a number in it"):
+            perception.features([frame_of(np.full((64, 64), np.nan))])
+
+    def test_members_that_differ_are_an_uncertainty(self, perception, frame_of):
+        image = np.random.default_rng(0).normal(size=(64, 64))
+        (described,) = perception.describe(perception.features([frame_of(image)]))
+        assert described[0, perception.names.index("uncertainty")] > 0
+
+    def test_a_descriptor_of_ones_own(self, weights_file, frame_of):
+        made = DcnnPerception(str(weights_file), descriptor=lambda seen: seen.channel("C").max())
+        made.reset(SimpleNamespace(class_names=(), field_yx_nm=(24.0, 24.0), full_scale={}), 0)
+        image = np.random.default_rng(0).normal(size=(64, 64))
+        (described,) = made.describe(made.features([frame_of(image)]))
+        seen = made.look(frame_of(image))
+        assert made.names[-1] == "own"
+        assert described[0, -1] == pytest.approx(float(seen.channel("C").max()))
+
+    def test_a_network_for_other_classes_is_not_guessed(self, weights_file):
+        with pytest.raises(ValueError, match="no network is known for these classes: cat; name"):
+            DcnnPerception().reset(
+                SimpleNamespace(class_names=("cat",), field_yx_nm=(9.0, 9.0), full_scale={}), 0
+            )
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            ({"threshold": 0.0}, "threshold 0.0; it must lie between 0 and 1"),
+            ({"threshold": "high"}, "threshold 'high'"),
+            ({"descriptor": "nothing"}, "descriptor 'nothing'; it must be a function"),
+            ({"descriptor": "no.module:f"}, "no descriptor 'no.module:f'"),
+            ({"descriptor": "math:tau"}, "it must be a function"),
+            ({"network": "no.file"}, "there is no such file"),
+        ],
+    )
+    def test_bad_settings(self, options, sentence):
+        with pytest.raises(ValueError, match=sentence):
+            DcnnPerception(**options)
+
+
+class TestSegmenter:
+    """Pictures of any size and sampling."""
+
+    @pytest.fixture(scope="class")
+    def segmenter(self, weights_file):
+        return Segmenter(weights_file)
+
+    @pytest.mark.parametrize(("pixels", "pixel_nm"), [(64, 1.5 / 64), (96, 1.0 / 64), (50, 0.03)])
+    def test_whatever_the_sampling_it_looks_at_its_own(self, segmenter, pixels, pixel_nm):
+        image = np.random.default_rng(0).normal(size=(pixels, pixels))
+        seen = segmenter.look(image, (pixel_nm, pixel_nm))
+        rows = round(pixels * pixel_nm / segmenter.header.pixel_nm)
+        assert seen.probability.shape[1:] == (rows, rows)
+        assert seen.pixel_yx_nm[0] * rows == pytest.approx(pixels * pixel_nm)
+        corner = seen.image_px(np.array([[-0.5, -0.5], [rows - 0.5, rows - 0.5]]))
+        assert corner == pytest.approx(np.array([[-0.5, -0.5], [pixels - 0.5, pixels - 0.5]]))
+
+    def test_brightness_and_contrast_do_not_matter(self, segmenter):
+        image = np.random.default_rng(0).normal(size=(64, 64))
+        first, second = (
+            segmenter.look(i, (0.0234375,) * 2).probability for i in (image, 40 * image + 1000)
+        )
+        assert first == pytest.approx(second, abs=1e-3)
+
+    def test_beyond_what_it_was_trained_on_it_warns_once(self, weights_file):
+        segmenter = Segmenter(weights_file)
+        image = np.random.default_rng(0).normal(size=(64, 64))
+        with pytest.warns(UserWarning, match="the network for graphene was trained on 0.0141 to"):
+            segmenter.look(image, (0.06, 0.06))
+        segmenter.look(image, (0.06, 0.06))
+
+    def test_pictures_that_are_too_small_are_refused(self, segmenter):
+        with pytest.raises(ValueError, match=r"takes at least 0\.188 nm a side"):
+            segmenter.look(np.zeros((4, 40)), (0.0234375,) * 2)
+
+
+def test_every_id_has_a_legend_but_the_composite():
+    for name in SCORED:
+        classes = tuple(c.name for c in specimen_module(name).CLASSES)
+        assert set(LEGENDS[name].features) <= set(classes)
