@@ -85,7 +85,7 @@ def windows(name: str, split: str, only: int | None = None) -> list[Window]:
     if only is not None:
         chosen = _evenly(chosen, only)
     grid = Grid.over((WINDOW_NM, WINDOW_NM), SAMPLING_NM)
-    return [(_with_film(specimen.window(yx, WINDOW_NM)), grid) for specimen, yx in chosen]
+    return [(with_film(specimen.window(yx, WINDOW_NM)), grid) for specimen, yx in chosen]
 
 
 def _evenly(places: list[Place], count: int) -> list[Place]:
@@ -122,7 +122,7 @@ def _thickest(specimen: Specimen) -> Floats | None:
     return np.asarray((at - half) * thick.pitch_nm)
 
 
-def _with_film(specimen: Specimen) -> Specimen:
+def with_film(specimen: Specimen) -> Specimen:
     """The same with its film's atoms among the columns."""
     if specimen.film_nm == 0:
         return specimen
