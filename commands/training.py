@@ -132,3 +132,59 @@ def _train(
     else:
         terminal.table(card.rows(written), as_json)
         terminal.listing({"weights": str(out), "picture": str(out.with_suffix(".png"))}, as_json)
+
+
+@app.command(
+    epilog="Example: stemscout train rvae --specimen mos2 --descriptor raw --out mos2.safetensors"
+)
+def rvae(
+    specimen: Annotated[str, typer.Option(help="A kind of specimen.")],
+    out: Annotated[Path, typer.Option(help="The file of weights to write, .safetensors.")],
+    frames: Annotated[
+        int, typer.Option(min=2, help="Reference frames of training specimens that it sees.")
+    ] = 2000,
+    steps: Annotated[int, typer.Option(min=1, help="Of Adam on 100 patches each.")] = 4000,
+    seed: Seed = 0,
+    descriptor: Annotated[
+        str, typer.Option(help="What a patch shows of its window: fft, or raw.")
+    ] = "fft",
+    latents: Annotated[int, typer.Option(min=1, help="Of the content.")] = 2,
+    translation: Annotated[
+        bool, typer.Option("--translation", help="Shifts are no content either.")
+    ] = False,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Changes of scale are no content either.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a rotationally invariant VAE on windows of simulated frames, before any run.
+
+    Prints how well it reconstructs patches of validation specimens, and by how much its content
+    moves when they are turned.
+    """
+    import torch
+
+    from ..agents.perception import vae_patches, vae_training
+    from ..agents.perception.rvae import RvaePerception
+
+    if out.suffix != ".safetensors":
+        raise ValueError(f"{out}; weights are written as .safetensors")
+    torch.set_num_threads(1)
+    perception = RvaePerception(descriptor, latents=latents, translation=translation, scale=scale)
+    shown, held_out = (
+        vae_patches.patches_of(perception, vae_patches.frames_of(specimen, count, seed, split))
+        for count, split in ((frames, "train"), (max(2, frames // 10), "validation"))
+    )
+    network = vae_training.train(
+        shown, steps, seed, latents=latents, translation=translation, scale=scale
+    )
+    card: dict[str, Any] = {
+        "specimen": specimen,
+        "frames": frames,
+        "patches": len(shown),
+        "steps": steps,
+        "seed": seed,
+        **vae_training.card(network, held_out),
+    }
+    vae_training.save_weights(out, network, descriptor, card)
+    terminal.listing({**card, "weights": str(out)}, as_json)

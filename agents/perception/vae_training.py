@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ BATCH = 100
 ANNEALED = 100  # steps over which the divergence from the priors gains its full weight
 FINEST = 1e-6  # relative; patches that vary less are constant
 KIND, VERSION = "stemscout rvae", "1"
+TURNS = (17.0, 45.0, 131.0)  # degrees
+TURNED = 500
 
 
 class Training:
@@ -96,13 +99,43 @@ def train(patches: Patches, steps: int, seed: int = 0, **options: Any) -> Invari
     return network
 
 
-def save_weights(path: str | Path, network: InvariantVAE, descriptor: str) -> None:
+def card(network: InvariantVAE, patches: Patches) -> dict[str, float]:
+    """How good a network is on patches (n, side, side) that it has not seen.
+
+    ``residual``: mean squared error, as a share of the variance of those that it was trained on.
+    ``drift``: by how much the content moves when patches are turned, in its spread over the
+    patches, root mean square over ``TURNS`` and at most ``TURNED`` patches.
+    """
+    from scipy.ndimage import rotate
+
+    found = network.infer(patches)
+    spread = np.maximum(found.content.std(axis=0), FINEST)
+    some = patches[:: max(1, -(-len(patches) // TURNED))]
+    before = network.content(some)
+    moved = [
+        (network.content(rotate(some, t, (1, 2), reshape=False, mode="nearest")) - before) / spread
+        for t in TURNS
+    ]
+    return {
+        "held_out_patches": len(patches),
+        "residual": round(float(found.residual.mean()), 4),
+        "drift": round(float(np.sqrt(np.mean(np.square(moved)))), 4),
+    }
+
+
+def save_weights(
+    path: str | Path,
+    network: InvariantVAE,
+    descriptor: str,
+    card: Mapping[str, Any] | None = None,
+) -> None:
     """A network into a safetensors file.
 
     Args:
         path: of the file.
         network: trained.
         descriptor: what of a window its patches were, ``fft`` or ``raw``.
+        card: how it was made and how good it is, as JSON.
     """
     metadata = {
         "kind": KIND,
@@ -112,6 +145,7 @@ def save_weights(path: str | Path, network: InvariantVAE, descriptor: str) -> No
         "invariances": network.invariances,
         "skip": str(network.skip).lower(),
         "descriptor": descriptor,
+        "card": json.dumps(dict(card or {})),
     }
     array_files.write(path, network.arrays(), metadata)
 

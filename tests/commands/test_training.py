@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stemscout.agents.catalogue import make_agent
 from stemscout.agents.perception.dcnn.legend import LEGENDS
 from stemscout.agents.perception.dcnn.segmenter import Segmenter
 
@@ -74,3 +75,35 @@ def test_training_goes_on_with_labelled_images(stemscout, trained, tmp_path):
 def test_bad_input_is_one_sentence(stemscout, refused, arguments, sentence, tmp_path):
     refused(stemscout("train", "dcnn", *arguments, cwd=tmp_path), sentence)
     assert not list(tmp_path.iterdir())
+
+
+class TestRvae:
+    """The same of a manifold."""
+
+    def test_weights_are_written_with_their_card_and_begin_an_agent(self, stemscout, tmp_path):
+        out = tmp_path / "nio.safetensors"
+        command = ("train", "rvae", "--specimen", "nio_lsmo", "--frames", "20", "--steps", "30")
+        ran = stemscout(*command, "--descriptor", "raw", "--out", str(out), "--json")
+        assert ran.returncode == 0, ran.stderr
+        said = json.loads(ran.stdout)
+        assert said["patches"] == 20 * 9
+        assert said["held_out_patches"] == 2 * 9
+        assert 0.0 < said["residual"] < 2.0
+        assert said["drift"] >= 0.0
+        agent = make_agent("rvae-bo", descriptor="raw", weights=str(out))
+        assert agent.settings["perception"]["weights"] == str(out)
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (("--specimen", "cheese", "--out", "a.safetensors"), "unknown specimen 'cheese'"),
+            (("--specimen", "mos2", "--out", "a.pt"), "weights are written as .safetensors"),
+            (
+                ("--specimen", "mos2", "--out", "a.safetensors", "--descriptor", "smell"),
+                "unknown descriptor 'smell'; there are: fft, raw",
+            ),
+        ],
+    )
+    def test_bad_input_is_one_sentence(self, stemscout, refused, arguments, sentence, tmp_path):
+        refused(stemscout("train", "rvae", *arguments, cwd=tmp_path), sentence)
+        assert not list(tmp_path.iterdir())

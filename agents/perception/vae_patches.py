@@ -1,0 +1,63 @@
+"""Patches to train an rVAE on before a run: windows of reference frames of training specimens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...hardware.microscope import Frame, ScanRequest
+from ...simulators.simulated import SimulatedMicroscope
+from ...simulators.specimens import SPECIMENS, specimen_module
+from ...simulators.world import Recipe, open_world, specimen_seed
+from .invariant_vae import Patches
+from .rvae import RvaePerception
+
+PER_SPECIMEN = 40  # frames
+DETECTOR = "haadf"
+Scale = dict[str, tuple[float, float]]
+
+
+def frames_of(
+    name: str, count: int, seed: int, split: str = "train"
+) -> Iterator[tuple[Frame, Scale]]:
+    """Reference frames at random places of specimens of every difficulty, in turn.
+
+    Args:
+        name: of the kind of specimen.
+        count: frames, ``PER_SPECIMEN`` of each specimen.
+        seed: of specimens, places and noise.
+        split: of the specimens.
+
+    Yields:
+        A frame, and what its microscope reads at black and white.
+    """
+    if name not in SPECIMENS:
+        raise ValueError(f"unknown specimen {name!r}; there are: {', '.join(SPECIMENS)}")
+    module = specimen_module(name)
+    levels = tuple(module.LEVELS)
+    for k in range(count):
+        number, within = divmod(k, PER_SPECIMEN)
+        if within == 0:
+            rng = np.random.default_rng([seed, number])
+            difficulty = levels[number % len(levels)]
+            entropy, key = specimen_seed(seed, split, number)
+            world = open_world(Recipe(name, difficulty, entropy, key, module.FIELD_NM))
+            dwell = module.LEVELS[difficulty].dwell_us
+            microscope = SimulatedMicroscope(world, rng, dwell)
+            scale = dict(microscope.open().full_scale)
+            half = (module.FIELD_NM - module.FRAME_NM) / 2
+        y, x = rng.uniform(-half, half, 2).tolist()
+        fov = (module.FRAME_NM, module.FRAME_NM)
+        shape = (module.FRAME_PX, module.FRAME_PX)
+        request = ScanRequest((y, x), fov, shape, dwell, 0.0, (DETECTOR,))
+        yield microscope.acquire(request), scale
+
+
+def patches_of(perception: RvaePerception, shown: Iterator[tuple[Frame, Scale]]) -> Patches:
+    """The patches (n, side, side) that a perception makes of frames."""
+    every = []
+    for frame, scale in shown:
+        perception.full_scale = scale
+        every += perception.features([frame])
+    return np.concatenate(every)
