@@ -72,10 +72,9 @@ class DcnnPerception:
 
     def reset(self, context: Context, seed: int) -> None:
         """Raises ValueError where no network tells the classes of the task."""
-        if self.segmenter is None or self.network is None:
-            wanted = _specimen_of(context.class_names)
-            if self.segmenter is None or self.segmenter.specimen != wanted:
-                self.segmenter = Segmenter(wanted, self.ensemble)
+        if self.network is None:
+            self.segmenter = network_for(context.class_names, self.segmenter, self.ensemble)
+        assert self.segmenter is not None
         self._seen: OrderedDict[int, tuple[Frame, Segmentation | None]] = OrderedDict()
         self._points: list[tuple[Floats, float, Finding]] = []  # place, radius, claim
         self._others: list[Finding] = []
@@ -244,11 +243,19 @@ class _Looked:
         return cell, np.asarray(inside)
 
 
-def _specimen_of(class_names: Sequence[str]) -> str:
-    """The specimen whose classes these are."""
+def network_for(
+    class_names: Sequence[str], made: Segmenter | None = None, ensemble: bool = False
+) -> Segmenter:
+    """The network in the package that tells these classes; the one that was made, if it does.
+
+    Raises:
+        ValueError: there is none.
+    """
     for name in LEGENDS:
         if tuple(c.name for c in specimen_module(name).CLASSES) == tuple(class_names):
-            return name
+            if made is not None and made.specimen == name:
+                return made
+            return Segmenter(name, ensemble)
     told = ", ".join(class_names) or "none"
     raise ValueError(
         f"no network is known for these classes: {told}; name one by network=, of: "

@@ -1,0 +1,159 @@
+"""Atoms found by a segmentation network, and where the surroundings of each lie on a manifold.
+
+The paper's third workflow (Creange et al. 2022), as far as it was published: a network finds the
+atoms, and a rotationally invariant VAE is trained on patches that are centred on them, so
+that what it tells apart are surroundings, and neither how they are turned nor where the window
+happened to lie.  Its notebook is not public in full; this is a reconstruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs.numbers import is_number
+from ...hardware.microscope import Frame
+from ..agent import Context
+from .dcnn.claims import columns
+from .dcnn.perception import network_for
+from .dcnn.segmenter import Segmentation, Segmenter
+from .rvae import Patches, RvaePerception
+
+Floats = NDArray[np.float64]
+AROUND_NM = 0.3  # half the side of a patch: the first and second neighbours of most atoms
+MOST = 40  # atoms of a frame; more are thinned out evenly, lest a dense frame weigh more
+
+
+class DcnnRvaePerception(RvaePerception):
+    """A network's columns, a patch about each, the latents of a rotationally invariant VAE.
+
+    A column nearer to the frame's border than a patch reaches has no patch.  A frame in which no
+    column is found is not described, and its target is NaN.
+
+    Args:
+        network: as of ``DcnnPerception``.
+        around_nm: half the side of a patch.
+        kinds: of the columns that have patches, of the network's; all by default.
+        options: of ``RvaePerception``, but for ``window``, ``overlap`` and ``descriptor``: patches
+            are pixels.
+
+    Raises:
+        ValueError: no such weights, kinds or numbers, or options of windows.
+    """
+
+    name = "dcnn-rvae"
+
+    def __init__(
+        self,
+        network: str | None = None,
+        around_nm: float = AROUND_NM,
+        kinds: Sequence[str] | None = None,
+        latents: int = 2,
+        translation: bool = False,
+        scale: bool = False,
+        skip: bool = False,
+        training_steps: int = 2,
+        weights: str | None = None,
+    ) -> None:
+        if not (is_number(around_nm) and 0 < around_nm < np.inf):
+            raise ValueError(f"around_nm is {around_nm!r}; it must be above 0 and finite")
+        super().__init__(
+            descriptor="raw",
+            latents=latents,
+            translation=translation,
+            scale=scale,
+            skip=skip,
+            training_steps=training_steps,
+            weights=weights,
+        )
+        self.network_name = network
+        self.around_nm = float(around_nm)
+        self.kinds = None if kinds is None else tuple(kinds)
+        self.segmenter = None if network is None else Segmenter(network)
+        self._check_kinds()
+
+    def reset(self, context: Context, seed: int) -> None:
+        super().reset(context, seed)
+        if self.network_name is None:
+            self.segmenter = network_for(context.class_names, self.segmenter)
+            self._check_kinds()
+
+    def _check_kinds(self) -> None:
+        if self.segmenter is None:
+            return
+        known = self.segmenter.legend.kinds
+        unknown = [k for k in self.kinds or () if k not in known]
+        if unknown or not known:
+            raise ValueError(
+                f"columns {', '.join(unknown) or 'of any kind'}; the network for "
+                f"{self.segmenter.specimen} finds: {', '.join(known) or 'none'}"
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        plain = {
+            k: v
+            for k, v in super().settings.items()
+            if k not in ("descriptor", "window", "overlap")
+        }
+        kinds = None if self.kinds is None else list(self.kinds)
+        return {
+            "network": self.network_name,
+            "around_nm": self.around_nm,
+            "kinds": kinds,
+            **plain,
+        }
+
+    def features(self, frames: Sequence[Frame]) -> list[Patches]:
+        """Patches (k, 32, 32) about the k columns of each frame."""
+        return [self._about_columns(f) for f in frames]
+
+    def _about_columns(self, frame: Frame) -> Patches:
+        from .invariant_vae import SIDE
+
+        assert self.segmenter is not None
+        black, white = self.full_scale[frame.request.detectors[0]]
+        image = (frame.image[: frame.valid_rows].astype(np.float64) - black) / (white - black)
+        pixel = np.asarray(frame.request.pixel_yx_nm)
+        nothing = np.empty((0, SIDE, SIDE), dtype=np.float32)
+        if min(image.shape) * pixel.min() < 2 * self.around_nm or not np.isfinite(image).all():
+            return nothing
+        seen = self.segmenter.look(image, (float(pixel[0]), float(pixel[1])))
+        at = self._columns(seen)
+        reach = self.around_nm / pixel
+        inside = (at >= reach - 0.5) & (at <= np.asarray(image.shape) - 0.5 - reach)
+        at = at[inside.all(axis=1)]
+        if not len(at):
+            return nothing
+        return cut_about(image, at[:: -(-len(at) // MOST)], reach, SIDE)
+
+    def _columns(self, seen: Segmentation) -> Floats:
+        """Where columns are (n, 2), in the image's pixels, row by row."""
+        kinds = self.kinds or seen.legend.kinds
+        at = np.concatenate([seen.image_px(columns(seen, k).yx_px) for k in kinds])
+        return np.asarray(at[np.lexsort((at[:, 1], at[:, 0]))])
+
+    def reach(self, pixel_nm: float) -> tuple[float, str]:
+        return self.around_nm, "nm"
+
+
+def cut_about(image: Floats, at_px: Floats, reach_px: Floats, side: int) -> Patches:
+    """Patches (n, side, side) of an image about places (n, 2), cubic between its pixels.
+
+    Args:
+        image: (rows, columns).
+        at_px: (n, 2).
+        reach_px: (2,) half a patch along rows and columns.
+        side: pixels of a patch.
+    """
+    from scipy.ndimage import map_coordinates
+
+    steps = (np.arange(side) + 0.5) / side * 2 - 1
+    rows = at_px[:, 0, None, None] + reach_px[0] * steps[None, :, None]
+    columns_ = at_px[:, 1, None, None] + reach_px[1] * steps[None, None, :]
+    shape = (len(at_px), side, side)
+    at = np.stack([np.broadcast_to(rows, shape), np.broadcast_to(columns_, shape)])
+    return np.asarray(map_coordinates(image, at, order=3, mode="nearest"), dtype=np.float32)
