@@ -249,7 +249,10 @@ def bench_simulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time, memory and agreement of the renderers, with plain abTEM beside them."""
+    """Time, memory and agreement of the renderers, with plain abTEM beside them.
+
+    Plain abTEM is called for graphene and nio_lsmo; for the latter that takes hours.
+    """
     from ..benchmarks.simulate import rows
     from ..simulators.specimens import SPECIMENS
 
