@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import cKDTree
 
 from ..agents.agent import Finding
+from ..agents.rates import Rates
 from ..hardware.coordinates import deflection
 from ..simulators.exposure import Exposure
 from ..simulators.specimens import FeatureClass, Specimen
@@ -47,7 +48,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Count:
+class Count(Rates):
     """Of one kind of feature, each segment and each cell counting 1.
 
     Attributes:
@@ -62,22 +63,6 @@ class Count:
 
     def __add__(self, other: Count) -> Count:
         return Count(self.true + other.true, self.claimed + other.claimed, self.right + other.right)
-
-    @property
-    def precision(self) -> float:
-        """Share of the claims that are right; 0 without any."""
-        return self.right / self.claimed if self.claimed else 0.0
-
-    @property
-    def recall(self) -> float:
-        """Share of the features that were claimed."""
-        return self.right / self.true if self.true else 0.0
-
-    @property
-    def f1(self) -> float:
-        """The harmonic mean of both."""
-        total = self.true + self.claimed
-        return 2.0 * self.right / total if total else 0.0
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from .dcnn.claims import columns
 from .dcnn.perception import network_for
 from .dcnn.segmenter import Segmentation, Segmenter
 from .rvae import Patches, RvaePerception
+from .windows import as_shown
 
 Floats = NDArray[np.float64]
 AROUND_NM = 0.3  # half the side of a patch: the first and second neighbours of most atoms
@@ -115,8 +116,7 @@ class DcnnRvaePerception(RvaePerception):
         from .invariant_vae import SIDE
 
         assert self.segmenter is not None
-        black, white = self.full_scale[frame.request.detectors[0]]
-        image = (frame.image[: frame.valid_rows].astype(np.float64) - black) / (white - black)
+        image = as_shown(frame, self.full_scale)[: frame.valid_rows]
         pixel = np.asarray(frame.request.pixel_yx_nm)
         nothing = np.empty((0, SIDE, SIDE), dtype=np.float32)
         if min(image.shape) * pixel.min() < 2 * self.around_nm or not np.isfinite(image).all():

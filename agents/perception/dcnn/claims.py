@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ....simulators.specimens import FeatureClass, specimen_module
 from .atoms import Peaks, peaks
-from .legend import COLUMN_NM
 from .segmenter import Segmentation
 
 COLUMN = 0.3  # height of the probability from which a column is one
@@ -43,7 +42,7 @@ class Found:
 def columns(seen: Segmentation, kind: str) -> Peaks:
     """The columns of a kind, in the network's pixels."""
     pixel = float(np.mean(seen.pixel_yx_nm))
-    return peaks(seen.channel(kind), COLUMN, max(1.5, BONDED_NM / pixel, COLUMN_NM / pixel))
+    return peaks(seen.channel(kind), COLUMN, max(1.5, BONDED_NM / pixel))
 
 
 def points(seen: Segmentation, least: float = FEATURE) -> list[Found]:
@@ -120,7 +119,7 @@ def _without(values: Floats, explained: list[Found], seen: Segmentation) -> Floa
     labels, _ = label(values > 0.5)
     kept = np.array(values)
     for of in explained:
-        at = np.round((of.points_px[0] + 0.5) / seen.scale_yx - 0.5).astype(np.int64)
+        at = np.round(seen.network_px(of.points_px[0])).astype(np.int64)
         at = np.clip(at, 0, np.asarray(values.shape) - 1)
         inside = labels[at[0], at[1]]
         reach = WIDEST * of.of.context_radius_nm / float(np.mean(seen.pixel_yx_nm))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ....simulators.specimens import specimen_module
+from ...rates import Rates
 from . import claims
 from .legend import COLUMN_NM, F32, Legend, pixels_of
 from .scenes import SIDE, Scene
@@ -22,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass
-class Tally:
+class Tally(Rates):
     """Of one channel: what there is, what was claimed, and what of it is right.
 
     ``claimed_at`` and ``right_at`` (BINS,) are the same by confidence; ``off_nm`` the distances of
@@ -35,19 +36,6 @@ class Tally:
     claimed_at: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
     right_at: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
     off_nm: list[float] = field(default_factory=list)
-
-    @property
-    def precision(self) -> float:
-        return self.right / self.claimed if self.claimed else 0.0
-
-    @property
-    def recall(self) -> float:
-        return self.right / self.true if self.true else 0.0
-
-    @property
-    def f1(self) -> float:
-        total = self.true + self.claimed
-        return 2.0 * self.right / total if total else 0.0
 
     def add(self, true: Floats, claimed: Floats, confidence: Floats, within: float) -> None:
         """Match places (n, 2) to places (m, 2), all in nm, one to one, nearest in sum."""
@@ -110,7 +98,7 @@ def _score(
             continue
         true = places[of_class == name]
         own_points = [p for p in points if p.of.name == name]
-        claimed = np.array([(p.points_px[0] + 0.5) / seen.scale_yx - 0.5 for p in own_points])
+        claimed = np.array([seen.network_px(p.points_px[0]) for p in own_points])
         claimed = claimed.reshape(-1, 2)
         inner = _inside(claimed, pixel)
         found[name].add(

@@ -48,6 +48,10 @@ class Segmentation:
         """Pixels (..., 2) of the network as pixels of the image."""
         return np.asarray((network_px + 0.5) * self.scale_yx - 0.5)
 
+    def network_px(self, image_px: Floats) -> Floats:
+        """The inverse."""
+        return np.asarray((image_px + 0.5) / self.scale_yx - 0.5)
+
 
 class Segmenter:
     """A network, or an ensemble of its snapshots, for one kind of specimen.

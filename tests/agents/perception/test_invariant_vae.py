@@ -49,15 +49,6 @@ def motifs(count, seed, shift_px=0.0, scale=0.0):
     return patches.astype(np.float32), kinds, angles
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small networks get slower with more, and sums round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def network(one_thread):
     return train(motifs(1500, 0)[0], 200)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from stemscout.agents.catalogue import make_agent
 from stemscout.agents.experiment import Experiment
@@ -32,15 +31,6 @@ def lattice(period, count, seed, size=32):
             np.cos(2 * np.pi * along / period + a) + np.cos(2 * np.pi * across / period + b)
         )
     return np.array(images) + rng.normal(0, 0.1, (count, size, size))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small networks get slower with more, and sums round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

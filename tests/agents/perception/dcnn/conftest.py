@@ -14,14 +14,6 @@ from stemscout.agents.perception.dcnn.weights import Header, save
 WIDTHS = (4, 6, 8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def network_of():
     """A small network with random weights, and norms that have seen something."""

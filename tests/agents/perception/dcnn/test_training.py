@@ -31,7 +31,6 @@ def quick():
 
 @pytest.fixture(scope="module")
 def trained(quick):
-    torch.set_num_threads(1)
     losses = []
     members = training.train(
         Scenes("nio_lsmo", 0), 60, widths=WIDTHS, report=lambda p: losses.append(p.loss)
