@@ -262,7 +262,9 @@ def columns_inside(specimen: Specimen, grid: Grid, kept: slice) -> Iterator[tupl
     nodes = np.rint(nodes).astype(int)
     low, high, _ = kept.indices(min(grid.shape_yx))
     inside = np.flatnonzero(((nodes >= low) & (nodes < high)).all(axis=1))
-    for members in in_line(specimen.positions_yx_nm[inside]):
+    column = in_line(specimen.positions_yx_nm[inside])
+    order = np.argsort(column, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(column[order])) + 1):
         held = sorted({*names[species[inside[members]]]})
         i, j = nodes[inside[members[0]]]
         yield int(i), int(j), " + ".join([s for s in held if s != "C"] or held)

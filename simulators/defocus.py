@@ -11,7 +11,7 @@ image is incoherent and the specimen thin beside the depth of focus.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,7 @@ def _ratio(optics: Optics, more_nm: float) -> tuple[Floats, Floats]:
     return k, np.divide(blurred, sharp, out=np.zeros_like(k), where=tells)
 
 
+@lru_cache(maxsize=32)
 def transfer(optics: Optics) -> tuple[Floats, Floats]:
     """The incoherent transfer function: frequencies (n,) in 1/nm, and 1 at 0, falling to 0.
 

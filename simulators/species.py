@@ -100,8 +100,8 @@ def contributions(specimen: Specimen, columns: Ints | None = None) -> tuple[Floa
     )
 
 
-def in_line(positions_yx_nm: Floats) -> list[Ints]:
-    """The columns that atoms (n, 2) form, each as the atoms in it, in their order."""
+def in_line(positions_yx_nm: Floats) -> Ints:
+    """The column that each of the atoms (n, 2) stands in, (n,), numbered from 0."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -109,8 +109,7 @@ def in_line(positions_yx_nm: Floats) -> list[Ints]:
     pairs = cKDTree(positions_yx_nm).query_pairs(IN_LINE_NM, output_type="ndarray")
     joined = coo_array((np.ones(len(pairs)), pairs.T), (n, n))
     _, column = connected_components(joined, directed=False)
-    order = np.argsort(column, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(column[order])) + 1) if n else []
+    return np.asarray(column, dtype=np.int64)
 
 
 def in_line_with(specimen: Specimen, columns: Ints, gone: NDArray[np.bool_] | None) -> Ints:

@@ -142,10 +142,12 @@ class Truth:
         out = np.zeros((len(self.legend.channels), *shape_yx), dtype=np.float32)
         scale = np.asarray(shape_yx) / np.asarray(request.fov_yx_nm)
         pixel = float(1.0 / scale.mean())
-        at = pixels_of(self.columns_yx_nm, request, shape_yx)
-        blobs(at, self.column_channel, np.full(len(at), COLUMN_NM / pixel), out)
-        at = pixels_of(self.features_yx_nm, request, shape_yx)
-        blobs(at, self.feature_channel, self.sigma_nm / pixel, out)
+        near = _near(self.columns_yx_nm, request, 3 * COLUMN_NM)
+        at = pixels_of(self.columns_yx_nm[near], request, shape_yx)
+        blobs(at, self.column_channel[near], np.full(len(at), COLUMN_NM / pixel), out)
+        near = _near(self.features_yx_nm, request, 3 * self.sigma_nm.max(initial=0.0))
+        at = pixels_of(self.features_yx_nm[near], request, shape_yx)
+        blobs(at, self.feature_channel[near], self.sigma_nm[near] / pixel, out)
         if not areas:
             return out
         first = len(out) - len(self.legend.areas)
@@ -165,13 +167,14 @@ class Truth:
             here = map_coordinates(thickness.values, at, order=1, mode="nearest")
             return np.asarray(here > THICK_NM)
         if area in ("vacuum", "particle"):
-            of = specimen.positions_yx_nm
+            reach = OCCUPIED_NM if area == "vacuum" else GOLD_NM
+            near = _near(specimen.positions_yx_nm, request, reach)
             if area == "particle":
-                of = of[specimen.kind == 0]
-            near = OCCUPIED_NM if area == "vacuum" else GOLD_NM
+                near = near[specimen.kind[near] == 0]
             covered = np.zeros(shape_yx, dtype=np.bool_)
             pixel = float((np.asarray(request.fov_yx_nm) / shape_yx).mean())
-            discs(pixels_of(of, request, shape_yx), near / pixel, covered)
+            at = pixels_of(specimen.positions_yx_nm[near], request, shape_yx)
+            discs(at, reach / pixel, covered)
             return ~covered if area == "vacuum" else covered
         found = np.zeros(points.shape[:2], dtype=np.bool_)
         for outline in specimen.outlines:
@@ -192,12 +195,10 @@ def columns_of(specimen: Specimen, legend: Legend) -> tuple[Floats, Ints]:
         channel = np.array([number.get(legend.columns.get(s, ""), -1) for s in symbols])[kind]
         return yx[channel >= 0], channel[channel >= 0]
     there = np.flatnonzero(np.abs(specimen.height_nm) < SHEET_NM)
-    groups = in_line(yx[there])
-    of_group = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
-    atoms = there[np.concatenate(groups)]
-    held = np.zeros((len(groups), len(symbols)), dtype=np.int64)  # of each kind
-    np.add.at(held, (of_group, kind[atoms]), 1)
-    sums = [np.bincount(of_group, yx[atoms, a]) for a in (0, 1)]
+    column = in_line(yx[there])
+    held = np.zeros((column.max(initial=-1) + 1, len(symbols)), dtype=np.int64)  # of each kind
+    np.add.at(held, (column, kind[there]), 1)
+    sums = [np.bincount(column, yx[there, a]) for a in (0, 1)]
     middles = np.column_stack(sums) / held.sum(axis=1)[:, None]
     sorts, of_sort = np.unique(held, axis=0, return_inverse=True)
     labels = (
@@ -238,6 +239,15 @@ def _dense(path_yx_nm: Floats, step_nm: float) -> Floats:
     along = np.concatenate([[0.0], np.hypot(*np.diff(path_yx_nm, axis=0).T).cumsum()])
     at = np.linspace(0.0, along[-1], max(2, int(np.ceil(along[-1] / step_nm)) + 1))
     return np.column_stack([np.interp(at, along, path_yx_nm[:, a]) for a in (0, 1)])
+
+
+def _near(yx_nm: Floats, request: ScanRequest, beyond_nm: float) -> Ints:
+    """Which of many places (n, 2) lie in a square about a frame that reaches so far beyond it."""
+    (centre,) = deflection(np.array([request.centre_yx_nm]), request.rotation_rad)
+    half = float(np.hypot(*request.fov_yx_nm)) / 2 + beyond_nm
+    there = np.abs(yx_nm[:, 0] - centre[0]) <= half
+    there &= np.abs(yx_nm[:, 1] - centre[1]) <= half
+    return np.flatnonzero(there)
 
 
 def pixels_of(yx_nm: Floats, request: ScanRequest, shape_yx: tuple[int, int]) -> Floats:

@@ -25,7 +25,7 @@ from ....simulators.world import Recipe, World, open_world
 from .legend import F32, LEGENDS, Legend, Truth
 
 SIDE = 64  # pixels of a scene
-PER_WORLD = 48  # scenes of one specimen, before there is another
+PER_WORLD = 96  # scenes of one specimen, before there is another
 AIMED = 0.6  # share of the scenes that show a feature
 PLAIN = 0.5  # share that is scanned at the network's own pixel size
 PIXELS = (0.6, 1.6)  # spread of the others, in the network's pixels
