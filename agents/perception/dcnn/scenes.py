@@ -3,8 +3,9 @@
 A scene is a frame of a simulated specimen with its truth.  Everything is varied that a user's
 instrument may have otherwise: difficulty, detector, pixel size, rotation, dose, defocus,
 stretch (so that square lattices are none), jitter and lag of the scan lines, tails of the
-probe, dark noise, background, gradients, bands, saturation, and whatever a display has done
-to the grey values.  Of all of this the network sees the picture alone.
+probe, dark noise, background, gradients, bands, saturation, whatever a display has done to the
+grey values, and how bright the rest of a larger image is.  Of all of this the network sees the
+picture alone.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ SIDE = 64  # pixels of a scene
 PER_WORLD = 96  # scenes of one specimen, before there is another
 AIMED = 0.6  # share of the scenes that show a feature
 PLAIN = 0.5  # share that is scanned at the network's own pixel size
-PIXELS = (0.6, 1.6)  # spread of the others, in the network's pixels
+PIXELS = (0.5, 2.6)  # spread of the others, in the network's pixels
 STRETCH = 0.06
 DOSES = (0.25, 6.0)  # in reference frames
 DEFOCUS_NM = 4.0
+FLATTEST = 0.02  # of an image's deviation: what varies less in a part of it is noise
 Floats = NDArray[np.float64]
 
 
@@ -61,7 +63,7 @@ class Scene:
     """A picture, and what is in it.
 
     Attributes:
-        image: (SIDE, SIDE) at the network's pixel size, of mean 0 and variance 1.
+        image: (SIDE, SIDE) at the network's pixel size, of mean 0 and variance 1 or about.
         truth: of its specimen.
         request: where it truly lies.
     """
@@ -143,7 +145,11 @@ class Scenes:
         sample(coefficients, world.grid, request, (0.0, 0.0), fraction, self._offsets(request, rng))
         electrons = world.optics.electrons_per_us * request.dwell_us
         image = self._recorded(np.maximum(fraction, 0.0) * electrons, rng)
-        return Scene(resampled(standard(image), (SIDE, SIDE)), truth, request)
+        seen = resampled(standard(image), (SIDE, SIDE))
+        if rng.random() < self.spread.disturbed:  # a larger image has other means beside it
+            seen = seen * np.float32(np.exp(rng.uniform(-0.7, 0.3)))
+            seen += np.float32(rng.normal(0.0, 0.4))
+        return Scene(seen, truth, request)
 
     def _request(self, world: World, rng: np.random.Generator) -> ScanRequest:
         spread = self.spread
@@ -219,14 +225,48 @@ class Scenes:
         return image
 
 
-def standard(image: NDArray[np.floating]) -> F32:
-    """An image of mean 0 and variance 1; zeros where it is constant."""
+def standard(image: NDArray[np.floating], tile_yx: tuple[float, float] = (np.inf, np.inf)) -> F32:
+    """An image of mean 0 and variance 1; zeros where it is constant.
+
+    One that is larger than a tile, in pixels, is so in every part that is about as large:
+    something bright in a corner of a large image does not change what the rest looks like.
+    From the middle of one part to that of the next, mean and deviation change linearly.
+    """
     values = np.asarray(image, dtype=np.float64)
     spread = float(values.std())
     middle = float(values.mean())
     if spread <= 1e-9 * max(1.0, abs(middle)):
         return np.zeros(values.shape, dtype=np.float32)
-    return np.asarray((values - middle) / spread, dtype=np.float32)
+    relative = (values - middle) / spread
+    parts = [max(1, round(n / t)) for n, t in zip(values.shape, tile_yx, strict=True)]
+    if max(parts) > 1:
+        means, squares = (_by_part(v, parts) for v in (relative, relative**2))
+        deviations = np.sqrt(np.maximum(squares - means**2, FLATTEST**2))
+        relative = (relative - _between(means, values.shape)) / _between(deviations, values.shape)
+    return np.asarray(relative, dtype=np.float32)
+
+
+def _by_part(values: Floats, parts: list[int]) -> Floats:
+    """Means (a, b) of an image (rows, columns) in so many parts along each axis."""
+    for axis, count in enumerate(parts):
+        edges = np.linspace(0, values.shape[axis], count + 1).round().astype(np.int64)
+        sums = np.add.reduceat(values, edges[:-1], axis=axis)
+        sizes = np.diff(edges)
+        values = sums / (sizes[:, None] if axis == 0 else sizes)
+    return values
+
+
+def _between(of_part: Floats, shape_yx: tuple[int, ...]) -> Floats:
+    """Values (a, b) of parts as an image's (rows, columns): linear from middle to middle."""
+    for axis, size in enumerate(shape_yx):
+        count = of_part.shape[axis]
+        at = np.clip((np.arange(size) + 0.5) * count / size - 0.5, 0.0, count - 1.0)
+        low = np.minimum(at.astype(np.int64), max(count - 2, 0))
+        share = at - low
+        share = share[:, None] if axis == 0 else share
+        high = np.minimum(low + 1, count - 1)
+        of_part = of_part.take(low, axis) * (1 - share) + of_part.take(high, axis) * share
+    return of_part
 
 
 def resampled(image: F32, shape_yx: tuple[int, int]) -> F32:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .legend import F32, LEGENDS, Legend
-from .scenes import PIXELS, resampled, standard
+from .scenes import PIXELS, SIDE, resampled, standard
 from .weights import load, path_of
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class Segmenter:
                 f"an image of {values.shape[0]} x {values.shape[1]} px of {pixel_yx_nm[0]:.4g} nm; "
                 f"the network for {self.specimen} takes at least {LEAST_PX * own:.3g} nm a side"
             )
-        given = resampled(standard(values), (shape[0], shape[1]))
+        tile = tuple(SIDE * n / s for n, s in zip(values.shape, shape, strict=True))
+        given = resampled(standard(values, (tile[0], tile[1])), (shape[0], shape[1]))
         mean, spread = probabilities(self.members, given[None])
         scale = (values.shape[0] / shape[0], values.shape[1] / shape[1])
         pixel = (scale[0] * float(pixel_yx_nm[0]), scale[1] * float(pixel_yx_nm[1]))

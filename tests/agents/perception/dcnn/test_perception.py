@@ -224,9 +224,9 @@ class TestSegmenter:
     def test_beyond_what_it_was_trained_on_it_warns_once(self, weights_file):
         segmenter = Segmenter(weights_file)
         image = np.random.default_rng(0).normal(size=(64, 64))
-        with pytest.warns(UserWarning, match="the network for graphene was trained on 0.0141 to"):
-            segmenter.look(image, (0.06, 0.06))
-        segmenter.look(image, (0.06, 0.06))
+        with pytest.warns(UserWarning, match="the network for graphene was trained on 0.0117 to"):
+            segmenter.look(image, (0.08, 0.08))
+        segmenter.look(image, (0.08, 0.08))
 
     def test_pictures_that_are_too_small_are_refused(self, segmenter):
         with pytest.raises(ValueError, match=r"takes at least 0\.188 nm a side"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_a_scene_is_a_picture_and_what_should_be_said_of_it(name):
         assert painted.shape == (len(LEGENDS[name].channels), SIDE, SIDE)
         assert known.tolist() == [1.0] * len(painted)
         assert image.dtype == painted.dtype == known.dtype == np.float32
-        assert image.mean() == pytest.approx(0.0, abs=0.1)
+        assert abs(image.mean()) < 2.0 and 0.2 < image.std() < 2.0
         assert np.isfinite(image).all()
         assert ((painted >= 0) & (painted <= 1)).all()
 
@@ -43,12 +43,15 @@ def test_from_a_later_specimen_on_they_are_what_they_would_have_been():
 @pytest.mark.parametrize("name", SHEETS)
 def test_columns_are_painted_where_the_picture_has_them(name):
     """And nowhere else so well: moved by a few pixels they fit worse."""
-    better = 0
-    for scene in islice(Scenes(name, 1, spread=PLAIN).scenes(), 12):
+    better = []
+    several = (islice(Scenes(name, 1, spread=PLAIN, first=k).scenes(), 4) for k in range(3))
+    for scene in chain.from_iterable(several):
         kinds = len(scene.truth.legend.kinds)
         columns = scene.painted[:kinds].max(axis=0)
         if name in ("nio_lsmo", "bifeo3"):  # the brightest alone
             columns = scene.painted[0]
+        if not columns.any():  # nothing of the kind is there
+            continue
         here = (columns * scene.image).mean()
         moved = [
             (np.roll(columns, (a, b), (0, 1)) * scene.image)[4:-4, 4:-4].mean()
@@ -56,8 +59,8 @@ def test_columns_are_painted_where_the_picture_has_them(name):
             for b in (-3, 0, 3)
             if a or b
         ]
-        better += here > max(moved)
-    assert better >= 9
+        better.append(here > max(moved))
+    assert len(better) >= 5 and np.mean(better) >= 0.75
 
 
 def test_scenes_vary_in_sampling_dose_and_angle():
@@ -81,6 +84,24 @@ def test_pictures_without_contrast_are_zeros():
     found = standard(np.random.default_rng(0).normal(5.0, 2.0, (64, 64)))
     assert found.mean() == pytest.approx(0.0, abs=1e-6)
     assert found.std() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_what_is_bright_in_a_corner_of_a_large_image_does_not_hide_the_rest():
+    rng = np.random.default_rng(0)
+    lattice = rng.normal(0.0, 1.0, (256, 256))
+    covered = lattice.copy()
+    covered[:64, :64] = 200.0 + 30.0 * lattice[:64, :64]
+    alone, beside = (standard(v, (64.0, 64.0)) for v in (lattice, covered))
+    assert beside[128:, 128:] == pytest.approx(alone[128:, 128:], abs=1e-4)
+    assert beside[128:, 128:].std() == pytest.approx(1.0, abs=0.05)
+    assert standard(covered)[128:, 128:].std() < 0.1
+    assert beside[:32, :32].std() == pytest.approx(1.0, abs=0.05)
+    assert np.isfinite(standard(np.tri(256), (64.0, 64.0))).all()
+
+
+def test_an_image_no_larger_than_a_tile_is_treated_as_a_whole():
+    image = np.random.default_rng(0).normal(5.0, 2.0, (90, 64))
+    assert np.array_equal(standard(image, (64.0, 64.0)), standard(image))
 
 
 def test_fewer_pixels_are_averages_and_more_are_between():
