@@ -21,7 +21,8 @@ def test_a_scene_is_a_picture_and_what_should_be_said_of_it(name):
         assert painted.shape == (len(LEGENDS[name].channels), SIDE, SIDE)
         assert known.tolist() == [1.0] * len(painted)
         assert image.dtype == painted.dtype == known.dtype == np.float32
-        assert abs(image.mean()) < 2.0 and 0.2 < image.std() < 2.0
+        assert abs(image.mean()) < 2.0
+        assert 0.2 < image.std() < 2.0
         assert np.isfinite(image).all()
         assert ((painted >= 0) & (painted <= 1)).all()
 
@@ -60,7 +61,8 @@ def test_columns_are_painted_where_the_picture_has_them(name):
             if a or b
         ]
         better.append(here > max(moved))
-    assert len(better) >= 5 and np.mean(better) >= 0.75
+    assert len(better) >= 5
+    assert np.mean(better) >= 0.75
 
 
 def test_scenes_vary_in_sampling_dose_and_angle():
