@@ -171,9 +171,14 @@ def rvae(
         raise ValueError(f"{out}; weights are written as .safetensors")
     torch.set_num_threads(1)
     perception = RvaePerception(descriptor, latents=latents, translation=translation, scale=scale)
-    shown, held_out = (
-        vae_patches.patches_of(perception, vae_patches.frames_of(specimen, count, seed, split))
-        for count, split in ((frames, "train"), (max(2, frames // 10), "validation"))
+    fewer = max(2, frames // 10)
+    shown, held_out, clean = (
+        vae_patches.patches_of(perception, vae_patches.frames_of(specimen, *which))
+        for which in (
+            (frames, seed, "train"),
+            (fewer, seed, "validation"),
+            (fewer, seed, "validation", False),
+        )
     )
     network = vae_training.train(
         shown, steps, seed, latents=latents, translation=translation, scale=scale
@@ -184,7 +189,7 @@ def rvae(
         "patches": len(shown),
         "steps": steps,
         "seed": seed,
-        **vae_training.card(network, held_out),
+        **vae_training.card(network, held_out, clean),
     }
     vae_training.save_weights(out, network, descriptor, card)
     terminal.listing({**card, "weights": str(out)}, as_json)

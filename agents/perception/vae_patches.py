@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...hardware.microscope import Frame, ScanRequest
+from ...simulators.imperfections import Imperfections
 from ...simulators.simulated import SimulatedMicroscope
 from ...simulators.specimens import SPECIMENS, specimen_module
 from ...simulators.world import Recipe, open_world, specimen_seed
@@ -19,7 +20,7 @@ Scale = dict[str, tuple[float, float]]
 
 
 def frames_of(
-    name: str, count: int, seed: int, split: str = "train"
+    name: str, count: int, seed: int, split: str = "train", counted: bool = True
 ) -> Iterator[tuple[Frame, Scale]]:
     """Reference frames at random places of specimens of every difficulty, in turn.
 
@@ -28,6 +29,7 @@ def frames_of(
         count: frames, ``PER_SPECIMEN`` of each specimen.
         seed: of specimens, places and noise.
         split: of the specimens.
+        counted: electrons are; without, frames have no noise.
 
     Yields:
         A frame, and what its microscope reads at black and white.
@@ -44,7 +46,8 @@ def frames_of(
             entropy, key = specimen_seed(seed, split, number)
             world = open_world(Recipe(name, difficulty, entropy, key, module.FIELD_NM))
             dwell = module.LEVELS[difficulty].dwell_us
-            microscope = SimulatedMicroscope(world, rng, dwell)
+            flaws = Imperfections() if counted else Imperfections(counting=None)
+            microscope = SimulatedMicroscope(world, rng, dwell, imperfections=flaws)
             scale = dict(microscope.open().full_scale)
             half = (module.FIELD_NM - module.FRAME_NM) / 2
         y, x = rng.uniform(-half, half, 2).tolist()
