@@ -118,11 +118,16 @@ class Agent(ABC):
     An agent sees only what the microscope gave it: never the truth, never
     pixels that were not paid for.  The order of calls is ``reset``, then
     ``act`` and ``observe`` in turn.
+
+    Attributes:
+        perceived_s: the time since ``reset`` that went into looking at frames and learning
+            from them, where an agent tells it from deciding.
     """
 
     name: str = "agent"
     needs: Needs = Needs()
     privileged: bool = False
+    perceived_s: float = 0.0
 
     @abstractmethod
     def reset(self, context: Context, seed: int) -> None:

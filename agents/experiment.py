@@ -26,6 +26,9 @@ class Step:
         explanation: of the decision that led here; empty where nobody asks for it.
         latency_s: all of the agent's own time over this frame: deciding, taking it in, its
             target, its findings.  Not its explanation, which is made for people alone.
+        perception_s: the part of it that went into looking and learning, where the agent
+            tells it from deciding.
+        scan_s: instrument time of the frame, the way to it included.
         spent: charge so far, in rasters.
         time_s: instrument time so far.
         fraction: of the task done; for people and scores, never for agents.
@@ -38,9 +41,16 @@ class Step:
     findings: tuple[Finding, ...]
     explanation: Explanation
     latency_s: float
+    perception_s: float
+    scan_s: float
     spent: float
     time_s: float
     fraction: float
+
+    @property
+    def behind_s(self) -> float:
+        """By how much perception exceeds the scan that feeds it; 0 where it keeps up."""
+        return max(0.0, self.perception_s - self.scan_s)
 
 
 class Experiment:
@@ -86,13 +96,14 @@ class Experiment:
         context = self.context()
         self.told_truth = context.truth is not None
         self.agent.reset(context, self.seed)
+        self._surveyed_s = self.env.episode.budget.spent_time_s
         while not self.env.episode.exhausted:
             self._go.wait()
             if self.stopped:
                 return
             while self._wishes:
                 self.agent.steer(**self._wishes.pop(0))
-            began = time.perf_counter()
+            began, perceived = time.perf_counter(), self.agent.perceived_s
             action = self.agent.act(observation)
             if action is None:
                 return
@@ -101,7 +112,7 @@ class Experiment:
             observation, _, terminated, truncated, info = self.env.step(action)
             if len(self.env.episode.history) == taken:
                 return  # it cost more than was left
-            step = self._take_in(info["request"], decided)
+            step = self._take_in(info["request"], decided, perceived)
             self.steps.append(step)
             yield step
             if terminated or truncated:
@@ -156,7 +167,7 @@ class Experiment:
             truth=truth if self.agent.privileged else None,
         )
 
-    def _take_in(self, request: ScanRequest, decided_s: float) -> Step:
+    def _take_in(self, request: ScanRequest, decided_s: float, perceived_s: float) -> Step:
         episode = self.env.episode
         frame = episode.history[-1]
         explanation = self.agent.explain() if self.explain else Explanation("")
@@ -165,6 +176,7 @@ class Experiment:
         target = self.agent.target([frame])
         findings = tuple(self.agent.findings())
         latency = decided_s + time.perf_counter() - began
+        before = self.steps[-1].time_s if self.steps else self._surveyed_s
         return Step(
             index=len(self.steps),
             request=request,
@@ -173,6 +185,8 @@ class Experiment:
             findings=findings,
             explanation=explanation,
             latency_s=latency,
+            perception_s=self.agent.perceived_s - perceived_s,
+            scan_s=episode.budget.spent_time_s - before,
             spent=episode.budget.spent,
             time_s=episode.budget.spent_time_s,
             fraction=episode.task.fraction,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -223,6 +225,7 @@ class Workflow(Navigated):
 
     def reset(self, context: Context, seed: int) -> None:
         super().reset(context, seed)
+        self.perceived_s = 0.0
         self.perception.reset(context, seed)
         self.scalarizer.check(self.perception.names)
         self.seen: list[Any] = []  # features of the measured frames
@@ -277,7 +280,8 @@ class Workflow(Navigated):
 
     def _measure(self, frame: Frame) -> None:
         super()._measure(frame)
-        self.seen.append(self.perception.features([frame])[0])
+        with self._perceiving():
+            self.seen.append(self.perception.features([frame])[0])
 
     def _targets(self) -> Floats:
         return self.scalarizer(self._pieces) if self._learned() else super()._targets()
@@ -290,12 +294,20 @@ class Workflow(Navigated):
         if len(self.seen) < 2:
             return False
         if self._fitted != len(self.seen):
-            self._shares = self.navigator.candidates.shares(self._positions())
-            self.perception.fit(self.seen, self._shares)
-            self._pieces = self.perception.describe(self.seen)
-            self.scalarizer.fit(self._pieces, self._shares)
+            with self._perceiving():
+                self._shares = self.navigator.candidates.shares(self._positions())
+                self.perception.fit(self.seen, self._shares)
+                self._pieces = self.perception.describe(self.seen)
+                self.scalarizer.fit(self._pieces, self._shares)
             self._fitted = len(self.seen)
         return True
+
+    @contextmanager
+    def _perceiving(self) -> Iterator[None]:
+        """What is done within counts as perception's time."""
+        began = time.perf_counter()
+        yield
+        self.perceived_s += time.perf_counter() - began
 
     def _described(self, frames: Sequence[Frame]) -> Pieces:
         """Of frames; those already taken in are not looked at again."""
@@ -311,4 +323,5 @@ class Finder(Workflow):
     perception: Classifier
 
     def findings(self) -> list[Finding]:
-        return self.perception.findings(self.frames)
+        with self._perceiving():
+            return self.perception.findings(self.frames)

@@ -77,6 +77,8 @@ def summarise(
     else:
         ended = "the budget was spent"
     latencies = [s.latency_s * 1e3 for s in steps] or [0.0]
+    perception = [s.perception_s * 1e3 for s in steps] or [0.0]
+    behind = [s.behind_s * 1e3 for s in steps] or [0.0]
     return {
         "agent": {"name": experiment.agent.name, "privileged": experiment.agent.privileged},
         "microscope": episode.capabilities.name,
@@ -109,6 +111,8 @@ def summarise(
             "time_s": budget.spent_time_s,
             "latency_ms_median": float(np.median(latencies)),
             "latency_ms_p95": float(np.percentile(latencies, 95)),
+            "perception_ms_median": float(np.median(perception)),
+            "behind_ms_median": float(np.median(behind)),
         },
         "ended": ended,
         "scores": _scores(experiment, curve),

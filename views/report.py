@@ -158,8 +158,12 @@ def facts_of(summary: Mapping[str, Any]) -> dict[str, str]:
         "electrons": "unknown" if spent["charge_e"] is None else f"{spent['charge_e']:.3g}",
         "instrument time": f"{spent['time_s']:.1f} s",
         "decision": f"{spent['latency_ms_median']:.1f} ms (median)",
-        "ended": summary["ended"],
     }
+    if spent["perception_ms_median"] > 0.0:
+        slow = spent["behind_ms_median"]
+        exceeds = f", {slow:.1f} ms longer than the scan that feeds it" if slow > 0.0 else ""
+        facts["perception"] = f"{spent['perception_ms_median']:.1f} ms (median){exceeds}"
+    facts["ended"] = summary["ended"]
     if scores.get("seen") is not None:
         facts["features seen"] = f"{scores['seen']:.0%}"
         facts["area under the curve"] = f"{scores['seen_area']:.3f}"

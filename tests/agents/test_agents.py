@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -408,3 +409,22 @@ def test_an_agent_is_given_the_survey_that_it_pays_for(survey):
     else:
         assert agent.context.survey is env.episode.survey
         assert agent.context.survey.image.shape == (128, 128)
+
+
+def test_perception_says_by_how_much_it_exceeds_the_scan_that_feeds_it(graphene):
+    env, slow = graphene(budget=0.02), make_agent("contrast-bo")
+    look = slow.perception.features
+
+    def slowly(frames):
+        time.sleep(0.15)
+        return look(frames)
+
+    slow.perception.features = slowly
+    steps = Experiment(env, slow, 0).run()
+    assert sum(s.scan_s for s in steps) == pytest.approx(steps[-1].time_s)
+    for step in steps:
+        assert 0.15 <= step.perception_s <= step.latency_s
+        assert step.behind_s == pytest.approx(step.perception_s - step.scan_s)
+        assert step.behind_s > 0.0
+    swift = Experiment(graphene(budget=0.02), make_agent("raster"), 0).run()
+    assert {(s.perception_s, s.behind_s) for s in swift} == {(0.0, 0.0)}
