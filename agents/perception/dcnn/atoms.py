@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+STRETCHED = 1.3  # bonds; what is farther apart is none
 LARGEST = 24  # corners of a ring; a larger face is what is left around a piece
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ....simulators.specimens import FeatureClass, specimen_module
-from .atoms import Peaks, peaks
+from .atoms import STRETCHED, Peaks, neighbours, peaks, rings
 from .segmenter import Segmentation
 
 COLUMN = 0.3  # height of the probability from which a column is one
@@ -60,6 +61,31 @@ def points(seen: Segmentation, least: float = FEATURE) -> list[Found]:
         if all(np.hypot(*(at - other)) > radius for _, other, _ in kept):
             kept.append((height, at, of))
     return [Found(of, seen.image_px(at[None]), height) for height, at, of in kept]
+
+
+def ring_sizes(seen: Segmentation) -> NDArray[np.int64]:
+    """Columns around each ring of the net, (r,); none where the columns form no such net.
+
+    Of a perfect sheet all are 6.  What the frame's border cuts is no ring.
+    """
+    bond = seen.legend.bond_nm
+    if not bond:
+        return np.empty(0, dtype=np.int64)
+    pixel = np.asarray(seen.pixel_yx_nm)
+    at = np.concatenate([columns(seen, k).yx_px for k in seen.legend.kinds]) * pixel
+    apart = _single(at, BONDED_NM)
+    found = rings(at[apart], neighbours(at[apart], STRETCHED * bond))
+    return np.array([len(r) for r in found], dtype=np.int64)
+
+
+def _single(at: Floats, within: float) -> NDArray[np.bool_]:
+    """Which of places (n, 2) to keep so that none is told twice, by two kinds."""
+    kept = np.ones(len(at), dtype=np.bool_)
+    if len(at) > 1:
+        for a, b in sorted(cKDTree(at).query_pairs(within)):
+            if kept[a]:
+                kept[b] = False
+    return kept
 
 
 def lines(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:

@@ -44,6 +44,8 @@ class Legend:
         areas: ``contamination``, ``vacuum``, ``particle``, and the names of closed outlines'
             inner phases.
         as_area: feature classes that are told by an area rather than by a channel of their own.
+        bond_nm: of neighbouring columns, in projection, where they form a net of six-membered
+            rings; 0 where they do not.
     """
 
     specimen: str
@@ -51,6 +53,7 @@ class Legend:
     columns: Mapping[str, str]
     areas: tuple[str, ...]
     as_area: tuple[str, ...] = ()
+    bond_nm: float = 0.0
 
     @cached_property
     def features(self) -> tuple[str, ...]:
@@ -88,9 +91,27 @@ def _sheet(metal: str, other: str, guests: tuple[str, str, str]) -> dict[str, st
 LEGENDS: dict[str, Legend] = {
     of.specimen: of
     for of in (
-        Legend("graphene", 1.5 / 64, {"C": "C", "Si": "Si"}, ("contamination", "vacuum")),
-        Legend("mos2", 1.5 / 64, _sheet("Mo", "S", ("W", "V", "Se")), ("contamination", "1T")),
-        Legend("wse2", 1.5 / 64, _sheet("W", "Se", ("Mo", "V", "S")), ("contamination", "1T")),
+        Legend(
+            "graphene",
+            1.5 / 64,
+            {"C": "C", "Si": "Si"},
+            ("contamination", "vacuum"),
+            bond_nm=0.142,
+        ),
+        Legend(
+            "mos2",
+            1.5 / 64,
+            _sheet("Mo", "S", ("W", "V", "Se")),
+            ("contamination", "1T"),
+            bond_nm=0.182,
+        ),
+        Legend(
+            "wse2",
+            1.5 / 64,
+            _sheet("W", "Se", ("Mo", "V", "S")),
+            ("contamination", "1T"),
+            bond_nm=0.189,
+        ),
         Legend(
             "nio_lsmo",
             1.8 / 64,

@@ -33,8 +33,9 @@ class DcnnPerception:
     """Counts, densities and fractions of what a network sees in a frame, and its findings.
 
     Descriptors of a frame are the number of features expected in it (``features``), that of
-    each class, that of each kind of column, the share of each area, and for BiFeO3 the mean
-    polarisation.  ``features`` is pursued by default.
+    each class, that of each kind of column, the share of each area, of sheets the number of
+    rings that have not six members, and of BiFeO3 the mean polarisation.  ``features`` is
+    pursued by default.
 
     Args:
         network: the name of a specimen whose weights are in the package, or the path of a file
@@ -87,6 +88,8 @@ class DcnnPerception:
             return ()
         legend = self.segmenter.legend
         more: list[str] = []
+        if legend.bond_nm:
+            more.append("odd rings")
         if legend.specimen == "bifeo3":
             more += ["polarisation y", "polarisation x"]
         if self.ensemble:
@@ -144,6 +147,8 @@ class DcnnPerception:
         for name in legend.as_area:  # cells, by area
             area = seen.channel(claims.AREA_OF[name])
             total += float(area.sum()) * pixel / sought[name].size_nm ** 2
+        if legend.bond_nm:
+            values.append(float(np.sum(claims.ring_sizes(seen) != 6)))
         if legend.specimen == "bifeo3":
             _, vectors = polarisation(seen)
             values += vectors.mean(axis=0).tolist() if len(vectors) else [0.0, 0.0]

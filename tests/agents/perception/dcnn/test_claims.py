@@ -142,3 +142,34 @@ def test_polarisation_is_the_specimens(told):
         _, nearest = cKDTree(columns).query(places)
         size = np.linalg.norm(moved, axis=1).max()
         assert np.sqrt(((vectors - moved[nearest]) ** 2).sum(axis=1).mean()) < 0.25 * size
+
+
+def odd(truth, told, place):
+    """Sizes of the rings about a place that are not six-membered."""
+    sizes = claims.ring_sizes(told(truth, frame(truth, place)))
+    assert (sizes == 6).sum() > 10
+    return sorted(sizes[sizes != 6].tolist())
+
+
+def test_rings_of_a_net_are_six_but_at_what_breaks_it(told):
+    truth = Truth.of(specimen_module("graphene").generate(2, "easy"))
+    specimen = truth.specimen
+    # 2 nm from any feature, boundary and contamination there is the perfect sheet.
+    spots = np.random.default_rng(0).uniform(-10, 10, (400, 2))
+    lines = np.concatenate([o.path_yx_nm for o in specimen.outlines] or [np.empty((0, 2))])
+    trouble = np.concatenate([specimen.feature_yx_nm, lines])
+    far = [p for p in spots if np.hypot(*(trouble - p).T).min() > 2.0]
+    assert odd(truth, told, far[0]) == []
+    for name, expected in (("stone-wales", [5, 5, 7, 7]), ("divacancy 5-8-5", [5, 5, 8])):
+        of = specimen.class_names.index(name)
+        alone = [
+            p
+            for p in specimen.feature_yx_nm[specimen.feature_class == of]
+            if np.sort(np.hypot(*(trouble - p).T))[1] > 1.5
+        ]
+        assert odd(truth, told, alone[0]) == expected
+
+
+def test_columns_that_form_no_net_have_no_rings(told):
+    truth = Truth.of(specimen_module("bifeo3").generate(2, "easy"))
+    assert len(claims.ring_sizes(told(truth, frame(truth, (0.0, 0.0))))) == 0
