@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .legend import LEGENDS
-from .scenes import DEFOCUS_NM, DOSES, PIXELS, STRETCH, Scenes, Spread
+from .scenes import DEFOCUS_NM, DOSES, PIXELS, STRETCH, Scenes, Spread, noise_of
 from .scoring import Tally, score
 from .segmenter import Segmenter
 from .weights import Header, load, save
@@ -51,12 +51,14 @@ def write(
         name: plain(score(segmenter, islice(_validation(specimen, spread), count)))
         for name, spread in SPREADS.items()
     }
+    noise = [noise_of(s.image) for s in islice(_validation(specimen, Spread()), count)]
     trained = {
         "renderer": "fast, HAADF and MAADF, all difficulties",
         "pixel_nm": [p * legend.pixel_nm for p in PIXELS],
         "doses": list(DOSES),
         "defocus_nm": DEFOCUS_NM,
         "stretch": STRETCH,
+        "noise": [round(float(np.percentile(noise, p)), 3) for p in (0.5, 99.5)],
     }
     card = {"made": dict(made), "trained_on": trained, "scenes": count, "scores": scores}
     header = replace(header, card=card)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .legend import F32, LEGENDS, Legend
-from .scenes import PIXELS, SIDE, resampled, standard
+from .scenes import PIXELS, SIDE, noise_of, resampled, standard
 from .weights import load, path_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Segmenter:
         members, self.header = load(path_of(weights))
         self.members: list[UNet] = ready(members if ensemble else members[-1:])
         self.legend: Legend = LEGENDS[self.header.specimen]
-        self._warned = False
+        self._warned = self._warned_of_noise = False
 
     @property
     def specimen(self) -> str:
@@ -105,10 +105,23 @@ class Segmenter:
             )
         tile = tuple(SIDE * n / s for n, s in zip(values.shape, shape, strict=True))
         given = resampled(standard(values, (tile[0], tile[1])), (shape[0], shape[1]))
+        self._warn_of_noise(given)
         mean, spread = probabilities(self.members, given[None])
         scale = (values.shape[0] / shape[0], values.shape[1] / shape[1])
         pixel = (scale[0] * float(pixel_yx_nm[0]), scale[1] * float(pixel_yx_nm[1]))
         return Segmentation(self.legend, mean[0], spread[0], pixel, scale)
+
+    def _warn_of_noise(self, given: F32) -> None:
+        """Once, of a picture that is noisier than any that it was trained on."""
+        _, most = self.header.card.get("trained_on", {}).get("noise", (0.0, np.inf))
+        if self._warned_of_noise or min(given.shape) < SIDE // 2 or noise_of(given) <= most:
+            return
+        self._warned_of_noise = True
+        warnings.warn(
+            f"noise is {noise_of(given):.0%} of the contrast; the network for {self.specimen} was "
+            f"trained on at most {most:.0%}, and may see what is not there",
+            stacklevel=3,
+        )
 
     def _warn(self, pixel_yx_nm: Sequence[float]) -> None:
         """Once, of a sampling that it was never trained for."""

@@ -6,6 +6,8 @@ lost on the way from probabilities to claims.
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +18,7 @@ from stemscout.agents.navigation.scripted import Raster
 from stemscout.agents.perception.dcnn.legend import LEGENDS, Truth
 from stemscout.agents.perception.dcnn.perception import DcnnPerception
 from stemscout.agents.perception.dcnn.segmenter import Segmenter
+from stemscout.agents.perception.dcnn.weights import load, save
 from stemscout.agents.scalarizers import scalarizer_of
 from stemscout.agents.workflow import Finder
 from stemscout.benchmarks.found import claims_of, found
@@ -227,6 +230,23 @@ class TestSegmenter:
         with pytest.warns(UserWarning, match="the network for graphene was trained on 0.0117 to"):
             segmenter.look(image, (0.08, 0.08))
         segmenter.look(image, (0.08, 0.08))
+
+    def test_of_more_noise_than_it_was_trained_on_it_warns_once(self, weights_file, tmp_path):
+        members, header = load(weights_file)
+        quiet = tmp_path / "quiet.safetensors"
+        save(quiet, members, replace(header, card={"trained_on": {"noise": [0.1, 0.5]}}))
+        segmenter, pixels = Segmenter(quiet), (header.pixel_nm,) * 2
+        y, x = np.mgrid[:64, :64]
+        clean = np.sin(y / 2) * np.sin(x / 2)
+        noise = np.random.default_rng(0).normal(size=(64, 64))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            segmenter.look(clean + 0.1 * noise, pixels)
+        with pytest.warns(UserWarning, match="the network for graphene was trained on at most 50%"):
+            segmenter.look(clean + 2.0 * noise, pixels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            segmenter.look(noise, pixels)
 
     def test_pictures_that_are_too_small_are_refused(self, segmenter):
         with pytest.raises(ValueError, match=r"takes at least 0\.188 nm a side"):

@@ -9,7 +9,14 @@ import pytest
 
 from stemscout.agents.perception.dcnn.card import PLAIN
 from stemscout.agents.perception.dcnn.legend import LEGENDS
-from stemscout.agents.perception.dcnn.scenes import PER_WORLD, SIDE, Scenes, resampled, standard
+from stemscout.agents.perception.dcnn.scenes import (
+    PER_WORLD,
+    SIDE,
+    Scenes,
+    noise_of,
+    resampled,
+    standard,
+)
 
 SHEETS = ["graphene", "mos2", "nio_lsmo", "bifeo3"]
 
@@ -104,6 +111,15 @@ def test_what_is_bright_in_a_corner_of_a_large_image_does_not_hide_the_rest():
 def test_an_image_no_larger_than_a_tile_is_treated_as_a_whole():
     image = np.random.default_rng(0).normal(5.0, 2.0, (90, 64))
     assert np.array_equal(standard(image, (64.0, 64.0)), standard(image))
+
+
+def test_noise_is_told_from_what_varies_slowly():
+    y, x = np.mgrid[:64, :64]
+    clean, noise = np.sin(y / 4) + np.sin(x / 4), np.random.default_rng(0).normal(size=(64, 64))
+    assert noise_of(standard(noise)) == pytest.approx(1.0, abs=0.05)
+    assert noise_of(standard(clean)) < 0.03
+    assert noise_of(standard(clean + noise)) == pytest.approx(2**-0.5, abs=0.05)
+    assert noise_of(np.zeros((8, 8), dtype=np.float32)) == 0.0
 
 
 def test_fewer_pixels_are_averages_and_more_are_between():
