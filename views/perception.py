@@ -60,7 +60,7 @@ def overlay(
     image: NDArray[np.floating],
     pixel_nm: float,
     seen: Segmentation,
-    threshold: float = claims.FEATURE,
+    threshold: float = 0.5,
 ) -> dict[str, int]:
     """What a network says of an image, over it: columns, areas, features; and of each how many.
 
@@ -79,7 +79,8 @@ def overlay(
     extent = (0.0, columns * pixel_nm, rows * pixel_nm, 0.0)
     low, high = np.percentile(image, [0.5, 99.5])
     axes.imshow(image, cmap=style.MICROGRAPH, extent=extent, vmin=low, vmax=high)
-    count = dict.fromkeys((*seen.legend.kinds, *seen.legend.features), 0)
+    legend = seen.legend
+    count = dict.fromkeys((*legend.kinds, *legend.features, *legend.as_area), 0)
     _areas(axes, seen, extent)
     for colour, kind in zip(COLUMNS * 3, seen.legend.kinds, strict=False):
         at = (seen.image_px(claims.columns(seen, kind).yx_px) + 0.5) * pixel_nm
@@ -142,5 +143,5 @@ def _features(axes: Axes, own: list[claims.Found], pixel_nm: float, mark: tuple[
         )
         axes.annotate(
             f"{found.confidence:.2f}", yx[0, ::-1], (7, 5), textcoords="offset points",
-            color=colour, fontsize=6,
+            color=colour, fontsize=6, annotation_clip=True, clip_on=True,
         )  # fmt: skip
