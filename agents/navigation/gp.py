@@ -304,12 +304,15 @@ class LatticeGP:
         weights = rng.normal(size=FEATURES) * sqrt(2.0 / FEATURES)
         slopes = rng.normal(size=self.covariates.shape[1]) * sqrt(self.hyper.drift)
         y, x = self.candidates.axes_nm
-        # cos(a + b) = cos a cos b - sin a sin b: over a lattice, two products of matrices.
-        down, across = np.outer(y, wave[:, 0]) + phase, np.outer(x, wave[:, 1])
-        prior = (np.cos(down) * weights) @ np.cos(across).T
-        prior -= (np.sin(down) * weights) @ np.sin(across).T
+        # cos(a + b) = cos a cos b - sin a sin b: over a lattice, two products of matrices.  In
+        # single precision sines take a fraction of the time, and are off by 1e-5 of the process.
+        down, across = (
+            np.float32(v) for v in (np.outer(y, wave[:, 0]) + phase, np.outer(x, wave[:, 1]))
+        )
+        prior = (np.cos(down) * np.float32(weights)) @ np.cos(across).T
+        prior -= (np.sin(down) * np.float32(weights)) @ np.sin(across).T
         everywhere = prior.ravel() + self.covariates @ slopes
-        there = np.cos(self._yx @ wave.T + phase) @ weights + self._cov @ slopes
+        there = np.cos(np.float32(self._yx @ wave.T + phase)) @ weights + self._cov @ slopes
         there += rng.normal(size=k) * np.sqrt(noise_of(self.hyper, self._dose))
         solved = solve_triangular(self._factor[:k, :k], there, lower=True, check_finite=False)
         amiss = self._weights - self.scale * solved
