@@ -18,7 +18,7 @@ from ...envs.numbers import is_number
 from ...hardware.microscope import Frame
 from ..agent import Context
 from .dcnn.claims import columns
-from .dcnn.perception import network_for
+from .dcnn.perception import check_classes, network_for
 from .dcnn.segmenter import Segmentation, Segmenter
 from .rvae import Patches, RvaePerception
 from .windows import as_shown
@@ -81,6 +81,8 @@ class DcnnRvaePerception(RvaePerception):
         if self.network_name is None:
             self.segmenter = network_for(context.class_names, self.segmenter)
             self._check_kinds()
+        assert self.segmenter is not None
+        check_classes(self.segmenter, context.class_names)
 
     def _check_kinds(self) -> None:
         if self.segmenter is None:

@@ -72,10 +72,11 @@ class DcnnPerception:
         self.segmenter = None if network is None else Segmenter(network, self.ensemble)
 
     def reset(self, context: Context, seed: int) -> None:
-        """Raises ValueError where no network tells the classes of the task."""
+        """Raises ValueError where no network, or not the given one, tells the task's classes."""
         if self.network is None:
             self.segmenter = network_for(context.class_names, self.segmenter, self.ensemble)
         assert self.segmenter is not None
+        check_classes(self.segmenter, context.class_names)
         self._seen: OrderedDict[int, tuple[Frame, Segmentation | None]] = OrderedDict()
         self._points: list[tuple[Floats, float, Finding]] = []  # place, radius, claim
         self._others: list[Finding] = []
@@ -266,6 +267,17 @@ def network_for(
         f"no network is known for these classes: {told}; name one by network=, of: "
         f"{', '.join(LEGENDS)}, or the path of a file of weights"
     )
+
+
+def check_classes(segmenter: Segmenter, class_names: Sequence[str]) -> None:
+    """ValueError where a task has classes and a network tells none of them."""
+    legend = segmenter.legend
+    told = (*legend.features, *legend.as_area)
+    if class_names and not set(told) & set(class_names):
+        raise ValueError(
+            f"the network for {segmenter.specimen} tells {', '.join(told)}, and what is sought "
+            f"here is {', '.join(class_names)}; give the network of another specimen"
+        )
 
 
 def _function(descriptor: Any) -> Callable[[Segmentation], float] | None:

@@ -184,6 +184,12 @@ class TestOfAFile:
                 SimpleNamespace(class_names=("cat",), field_yx_nm=(9.0, 9.0), full_scale={}), 0
             )
 
+    def test_a_network_that_tells_nothing_of_what_is_sought_is_refused(self, weights_file):
+        with pytest.raises(ValueError, match=r"the network for graphene tells si3.* sought here"):
+            DcnnPerception(str(weights_file)).reset(
+                SimpleNamespace(class_names=("pillar",), field_yx_nm=(9.0, 9.0), full_scale={}), 0
+            )
+
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
