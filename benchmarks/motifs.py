@@ -124,7 +124,7 @@ def _electrons(world: World, yx_nm: Floats, angle_rad: float) -> Floats:
     out = np.empty((SIDE, SIDE))
     request = ScanRequest((y, x), (side, side), (SIDE, SIDE), dwell, float(angle_rad))
     sample(world.coefficients[DETECTOR], world.grid, request, (0.0, 0.0), out)
-    return np.maximum(out, 0.0) * world.optics.electrons_per_us * dwell
+    return np.asarray(np.maximum(out, 0.0) * world.optics.electrons_per_us * dwell)
 
 
 def _pixel_nm() -> float:

@@ -23,7 +23,7 @@ PATCHES = 5000
 HELD_OUT = 1000  # patches of other specimens
 TURNED = 200  # held-out motifs that are turned
 STRIDE = 10_000  # more than anybody's epochs
-TURNS_RAD = np.arange(12) * np.pi * (3 - 5**0.5)  # golden angles: no step of any grid's
+TURNS_RAD: NDArray[np.float64] = np.arange(12.0) * np.pi * (3 - 5**0.5)  # golden: on no grid
 COLUMNS = {  # of the table: what they show, and with how many digits
     "s an epoch": ("epoch_s", 2),
     "error": ("error", 3),

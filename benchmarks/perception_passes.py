@@ -100,7 +100,8 @@ def passes(peers: Sequence[Peer] = PEERS, repeats: int = PASSES, seed: int = 0) 
         spreads = [_spread(t) for t in times[: len(of.calls)]]
         times = times[len(of.calls) :]
         with_claims = spreads[2] if len(spreads) > 2 else None
-        found.append(Pass(of.network, of.weights, of.parameters, *spreads[:2], with_claims))
+        alone, image = spreads[:2]
+        found.append(Pass(of.network, of.weights, of.parameters, alone, image, with_claims))
     return found
 
 
@@ -128,7 +129,7 @@ def _own(name: str, image: F32, folder: Path) -> _Timed:
     segmenter = Segmenter(name if ships else folder / f"{name}.safetensors")
     pixel = (legend.pixel_nm,) * 2
     ready = standard(image, (SIDE, SIDE))[None]
-    calls = [
+    calls: list[Call] = [
         partial(probabilities, segmenter.members, ready),
         partial(segmenter.look, image, pixel),
     ]

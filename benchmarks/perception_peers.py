@@ -144,8 +144,10 @@ def _decoded(
     angle, content = means[:, 0], means[:, 1:]
     pictures = []
     with torch.no_grad():
-        for a, z in zip(angle.split(CHUNK), content.split(CHUNK), strict=True):
-            pictures.append(decoder(turned(grid.expand(len(a), -1, -1), a), z))
+        for first in range(0, len(means), CHUNK):
+            some = slice(first, first + CHUNK)
+            at = turned(grid.expand(len(angle[some]), -1, -1), angle[some])
+            pictures.append(decoder(at, content[some]))
     return Encoded(content.numpy(), angle.numpy(), torch.cat(pictures).numpy())
 
 

@@ -292,14 +292,13 @@ def perception(
     from ..benchmarks.perception_peers import at_hand
 
     perception_fits.check(seeds, epochs)
-    there, left_out = at_hand() if peers else ([], [])
     given = perception_fits.Patches.made(patches, seed=seed)
+    there, left_out = at_hand() if peers else ([], [])
     passes = perception_passes.passes(there, seed=seed)
     with terminal.steps("autoencoders", seeds * epochs * (1 + len(there))) as report:
         fits = perception_fits.fits(given, seeds, epochs, there, report)
     if as_json:
-        rows = {"passes": passes, "fits": fits}
-        found = {k: [asdict(r) for r in of] for k, of in rows.items()}
+        found = {"passes": [asdict(p) for p in passes], "fits": [asdict(f) for f in fits]}
         terminal.listing({**found, "noise": given.noise, "left_out": left_out}, True)
         return
     terminal.table(perception_passes.lines(passes), False)
