@@ -175,7 +175,6 @@ def fits(
         patches: that all are given.
         seeds: of each; the first is 0.
         epochs: of each, the same for all.
-        patches: ``Patches.made`` of the default sizes by default.
         peers: that are at hand.
         report: is told how many epochs are done, of all together, and whose is next.
 
