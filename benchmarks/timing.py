@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..envs.registration import make_env
 
@@ -22,6 +23,22 @@ def median_us(call: Callable[[], object], repeats: int = STEPS, warm: int = WARM
         if k >= warm:
             times.append(time.perf_counter() - began)
     return float(np.median(times) * 1e6)
+
+
+def in_turns_ms(
+    calls: Sequence[Callable[[], object]], repeats: int, warm: int = 3
+) -> NDArray[np.float64]:
+    """Times (calls, repeats) in ms; calls take turns, so that all see the same machine.
+
+    Every other round goes backwards; ``warm`` rounds do not count.
+    """
+    times = np.empty((len(calls), warm + repeats))
+    for k in range(warm + repeats):
+        for n in range(len(calls))[:: 1 if k % 2 else -1]:
+            began = time.perf_counter()
+            calls[n]()
+            times[n, k] = time.perf_counter() - began
+    return times[:, warm:] * 1e3
 
 
 def step_times(env_id: str, seed: int = 0) -> dict[str, float]:

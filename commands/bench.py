@@ -262,3 +262,46 @@ def bench_simulate(
         console.print(f"{row.specimen}, {row.renderer}: {row.seconds:.3g} s")
         found.append(asdict(row))
     terminal.table(found, as_json)
+
+
+@app.command(
+    epilog="Examples: stemscout bench perception   |   stemscout bench perception --no-peers "
+    "--seeds 1 --epochs 5 --json"
+)
+def perception(
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="AtomAI and pyroVED too, where installed.")
+    ] = True,
+    seeds: Annotated[
+        int, typer.Option(parser=whole, metavar="INTEGER", help="Of each autoencoder.")
+    ] = 3,
+    epochs: Annotated[
+        int, typer.Option(parser=whole, metavar="INTEGER", help="Of each autoencoder.")
+    ] = 20,
+    patches: Annotated[
+        int, typer.Option(parser=whole, metavar="INTEGER", help="That they are trained on.")
+    ] = 5000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Time of our segmentation networks, and what our autoencoder learns, beside those of others.
+
+    With both peers it takes the better part of an hour: an epoch of theirs takes about 20 s.
+    """
+    from ..benchmarks import perception_fits, perception_passes
+    from ..benchmarks.perception_peers import at_hand
+
+    perception_fits.check(seeds, epochs)
+    given = perception_fits.Patches.made(patches, seed=seed)
+    there, left_out = at_hand() if peers else ([], [])
+    passes = perception_passes.passes(there, seed=seed)
+    with terminal.steps("autoencoders", seeds * epochs * (1 + len(there))) as report:
+        fits = perception_fits.fits(given, seeds, epochs, there, report)
+    if as_json:
+        found = {"passes": [asdict(p) for p in passes], "fits": [asdict(f) for f in fits]}
+        terminal.listing({**found, "noise": given.noise, "left_out": left_out}, True)
+        return
+    terminal.table(perception_passes.lines(passes), False)
+    terminal.paragraphs(["", *perception_passes.remarks(passes)])
+    terminal.table(perception_fits.lines(fits), False)
+    terminal.paragraphs(["", *perception_fits.remarks(fits, given.noise), *left_out])

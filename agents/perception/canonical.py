@@ -34,6 +34,7 @@ class Rings(nn.Module):
     disc: Tensor
     areas: Tensor
     picture: Tensor
+    pixel: Tensor
     waves: Tensor
 
     def __init__(self, side: int) -> None:
@@ -46,6 +47,7 @@ class Rings(nn.Module):
         points = torch.stack([x, y], dim=-1) / (side / 2)
         from_middle = torch.arange(side) + 0.5 - side / 2
         picture = self._through(torch.hypot(from_middle[:, None], from_middle))
+        pixel = torch.stack(torch.meshgrid(from_middle, from_middle, indexing="xy"), dim=-1)
         areas = self._through(radii) * radii * (2 * math.pi / ANGLES)
         phases = angles[:, None] * torch.arange(HARMONICS)
         waves = torch.cat([torch.cos(phases), torch.sin(phases)], dim=1) / ANGLES
@@ -54,6 +56,7 @@ class Rings(nn.Module):
         self.register_buffer("disc", self._through(radii), persistent=False)
         self.register_buffer("areas", areas, persistent=False)
         self.register_buffer("picture", picture, persistent=False)
+        self.register_buffer("pixel", pixel / (side / 2), persistent=False)
 
     def _through(self, radii: Tensor) -> Tensor:
         """How much of what lies at these radii in px is seen, from 1 to 0."""
@@ -76,6 +79,25 @@ class Rings(nn.Module):
             log_scale: (n,), the logarithms of how much larger they get.
         """
         at = self.points.expand(len(pictures), -1, -1, -1)
+        return self._sampled(pictures, at, offset, log_scale)
+
+    def posed(
+        self,
+        pictures: Tensor,
+        turn: Tensor,
+        offset: Tensor | None = None,
+        log_scale: Tensor | None = None,
+    ) -> Tensor:
+        """Pictures (n, side, side) scaled, shifted, then turned by ``turn`` (n,) in radians."""
+        x, y = self.pixel[..., 0], self.pixel[..., 1]
+        cosine, sine = torch.cos(turn)[:, None, None], torch.sin(turn)[:, None, None]
+        at = torch.stack([cosine * x + sine * y, cosine * y - sine * x], dim=-1)
+        return self._sampled(pictures, at, offset, log_scale)
+
+    def _sampled(
+        self, pictures: Tensor, at: Tensor, offset: Tensor | None, log_scale: Tensor | None
+    ) -> Tensor:
+        """Of pictures (n, side, side) the values at points (n, ..., ..., 2) as (x, y)."""
         if offset is not None:
             at = at - 2.0 * offset.flip(1)[:, None, None]
         if log_scale is not None:

@@ -225,6 +225,18 @@ class InvariantVAE(nn.Module):
         )
 
     @torch.no_grad()
+    def reconstructed(self, patches: Patches) -> Patches:
+        """What patches (n, side, side) become by encoding and decoding, turned as they are.
+
+        In their units; at the edge of the disc, where little is seen, little was learned.
+        """
+        seen = self.see(torch.as_tensor(patches))
+        means, _ = self.encode(seen)
+        turn = turn_of(self.errors(seen, means))
+        posed = self.rings.posed(self.decode(means[:, : self.latents]), turn, *self.pose(means))
+        return np.asarray((posed * self.spread + self.middle).numpy())
+
+    @torch.no_grad()
     def content(self, patches: Patches) -> NDArray[np.float32]:
         """The content (n, latents) alone, without decoding anything."""
         means, _ = self.encode(self.see(torch.as_tensor(patches)))

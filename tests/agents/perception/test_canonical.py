@@ -102,3 +102,17 @@ def test_what_lies_outside_the_disc_does_not_matter(rings):
 
 def test_its_pixels_are_those_that_are_seen(rings):
     assert rings.pixels == pytest.approx(float(rings.picture.sum()), rel=0.01)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 47.3, 90.0, 200.0])
+def test_a_picture_is_posed_as_it_is_seen(rings, degrees):
+    """Scaled, shifted, turned: on its own pixels as on the rings."""
+    angle, (down, right), scale = math.radians(degrees), (1.5, -1.0), 1.2
+    wide = 2.5
+    at = [(scale * y + down, scale * x + right) for y, x in MOTIF]
+    expected = blobs(*(turned(p, angle) for p in at), wide=scale * wide)
+    offset = torch.tensor([[down, right]]) / SIDE
+    log_scale = torch.tensor([math.log(scale)])
+    given = blobs(*MOTIF, wide=wide)
+    posed = rings.posed(given, torch.tensor([angle]), offset, log_scale)
+    assert posed.numpy() == pytest.approx(expected.numpy(), abs=0.05)

@@ -115,6 +115,19 @@ def test_reconstruction_beats_the_mean_picture(network, held_out):
     assert float(network.variance) == pytest.approx(residual, rel=0.15)
 
 
+def test_what_is_reconstructed_lies_as_the_patch_does(network, held_out):
+    """And without its noise."""
+    patches, kinds, angles = (of[:100] for of in held_out)
+    found = network.reconstructed(patches)
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    inner = np.hypot(y, x) < 12.0
+    clean = np.array([motif(k, a) for k, a in zip(kinds, angles, strict=True)])
+    assert ((found - clean)[:, inner] ** 2).mean() < 0.1 * clean[:, inner].var()
+    turned = network.reconstructed(np.ascontiguousarray(np.rot90(patches, axes=(1, 2))))
+    expected = np.rot90(found, axes=(1, 2))
+    assert turned[:, inner] == pytest.approx(expected[:, inner], abs=0.02)
+
+
 def test_where_a_shift_is_no_content_it_is_an_offset():
     patches, _, _ = held_out = motifs(1500, 2, shift_px=1.5)
     shifts = [(y, x) for y in (-2.0, 0.0, 2.0) for x in (-2.0, 0.0, 2.0)]
@@ -125,6 +138,8 @@ def test_where_a_shift_is_no_content_it_is_an_offset():
     assert moved(unasked, middle, shifted, held_out) > 0.5
     found = asked.infer(shifted)
     assert np.ptp(found.offset, axis=0).min() > 2.0 / SIDE
+    off = ((asked.reconstructed(shifted) - shifted)[:, 6:-6, 6:-6] ** 2).mean()
+    assert off < 0.2 * shifted[:, 6:-6, 6:-6].var()
     assert (unasked.infer(shifted).offset == 0.0).all()
 
 
