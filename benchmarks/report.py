@@ -125,10 +125,15 @@ def write_figure(folder: str | Path, name: str) -> list[Path]:
 def _of_agents(folder: str | Path) -> Results:
     """Results that a page can show."""
     results = Results(folder)
-    if results.hunts:
+    if results.kind == "hunt":
         raise ValueError(
             f"{str(folder)!r} holds hunts of navigators, which have a table and no page; "
             "`stemscout bench navigation` prints it"
+        )
+    if results.kind == "protocol":
+        raise ValueError(
+            f"{str(folder)!r} holds runs of the paper's protocol, which have a page of their own; "
+            "`stemscout paper --out` makes it"
         )
     return results
 

@@ -52,7 +52,7 @@ def bench_run(
     wanted, left_out = navigation.at_hand(load_suite(suite))
     folder = out or Path("results") / wanted.name
     results = _run(wanted, folder, left_out, scheduler, suite, patience, mixed)
-    if wanted.hunts:
+    if wanted.kind == "hunt":
         _print_standings([folder], left_out, as_json)
         return
     entries = leaderboard(Scores([row_of(r) for r in results.records()], wanted.population))
