@@ -1,13 +1,13 @@
 """Pictures on which the paper's protocol is run: whole images, cut into windows beforehand.
 
-| picture              | what                                                                       |
-|----------------------|----------------------------------------------------------------------------|
-| `nio`                | NiO pillars in La,Sr manganite, the paper's image; whatever the seed       |
-| `bfo`                | BiFeO3 with one domain wall, the paper's image                             |
-| `graphene`           | graphene with silicon, holes and contamination, the paper's image          |
-| `simulated-nio`      | test specimen of the seed: the field of 8 reference frames a side, scanned |
-| `simulated-bfo`      | once at the reference dose of difficulty medium, 512 x 512 px; the truth   |
-| `simulated-graphene` | is known                                                                   |
+| picture              | what                                                                 |
+|----------------------|----------------------------------------------------------------------|
+| `nio`                | NiO pillars in La,Sr manganite, the paper's image                    |
+| `bfo`                | BiFeO3 with one domain wall, the paper's image                       |
+| `graphene`           | graphene, silicon, holes and contamination, the paper's image        |
+| `simulated-nio`      | test specimen of the seed, of medium difficulty: a field of 8        |
+| `simulated-bfo`      | reference frames a side, scanned once at the reference dose as one   |
+| `simulated-graphene` | picture of 512 x 512 px; the truth is known                          |
 
 The paper's images come from the folder that ``STEMSCOUT_IMAGES`` names, as its notebooks render
 them.  Windows are an eighth of the side, as the paper's 128 px of 1024, and overlap by three

@@ -283,7 +283,7 @@ def scores(picture: Picture, trace: Trace, setting: Setting) -> dict[str, Any]:
         `by_their_rule` by step: the same by the notebooks' rule, candidates above the variance
             of the true map, which goes from 0 to 1, without the edges.
         `shown` by step: of the candidates whose windows show a true feature, collected.
-        `found` by step: of the true features, those that a measured window shows; `chance`,
+        `features` by step: of the true ones, those that a measured window shows; `chance`,
             what is expected of windows in random order, and `over_chance`, the mean of the
             difference over all steps.  None where the truth is not known.
         `curve`: `ssim` by step; the others after so many batches, none, 1, 2 ...
@@ -304,7 +304,7 @@ def scores(picture: Picture, trace: Trace, setting: Setting) -> dict[str, Any]:
     known = picture.truth is not None
     shows = picture.shows() if known else np.zeros((SIDE**2, 0), dtype=np.bool_)
     curve["shown"] = _share(measured, upto, shows.any(axis=1)) if known else None
-    curve["found"] = _found(measured, upto, shows) if known else None
+    curve["features"] = _found(measured, upto, shows) if known else None
     curve["chance"] = _chance(measured, upto, shows) if known else None
     for name, values in curve.items():
         at = [(n, n - 1 if name == "ssim" else n) for n in STEPS]
@@ -312,8 +312,8 @@ def scores(picture: Picture, trace: Trace, setting: Setting) -> dict[str, Any]:
             str(n): values[k] if values is not None and k < len(values) else None for n, k in at
         }
     over = None
-    if curve["found"] is not None and curve["chance"] is not None and len(upto):
-        over = float(np.mean(np.subtract(curve["found"], curve["chance"])))
+    if curve["features"] is not None and curve["chance"] is not None and len(upto):
+        over = float(np.mean(np.subtract(curve["features"], curve["chance"])))
     return found | {"over_chance": over, "curve": curve}
 
 
