@@ -218,20 +218,23 @@ def differences(results: Results) -> list[Difference]:
     """Between all pairs of workflows that run on all pictures, on the simulated ones, each way.
 
     A workflow whose perception was trained beforehand and learns nothing in a run has but one
-    line; it is compared in both ways.
+    line; it is compared in both ways, and two such with each other once.
     """
     runs = runs_of(results)
-    found, tests = [], []
+    found: list[Difference] = []
+    tests: list[float] = []
     for picture in SIMULATED:
         for way in WAYS:
             labels = [m for m in _of_way(results, way) if (picture, m) in runs]
             for k, other in enumerate(labels):
                 for one in labels[k + 1 :]:
                     pair = _paired(runs[picture, one], runs[picture, other])
-                    if pair is None:
+                    again = any((d.picture, d.one, d.other) == (picture, one, other) for d in found)
+                    if pair is None or again:
                         continue
                     value = statistics.interval(statistics.difference, *pair)
-                    tests.append(statistics.swap_test(statistics.difference, *pair))
+                    # Of the means, which all pairs have a part in; of the middle half few would.
+                    tests.append(statistics.swap_test(statistics.difference_of_means, *pair))
                     found.append(Difference(picture, way, one, other, value, 1.0))
     adjusted = statistics.holm(tests) if tests else []
     return [replace(d, p=p) for d, p in zip(found, adjusted, strict=True)]
