@@ -1,4 +1,4 @@
-"""``stemscout paper``: what it refuses before anything runs; what it makes is tested beside the suite."""
+"""``stemscout paper``: what it refuses before anything runs."""
 
 from __future__ import annotations
 
