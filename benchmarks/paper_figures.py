@@ -39,11 +39,11 @@ def picture_figure(
         settings: by label.
     """
     width = CELL * (1 + 2 * len(SHOWN)) + 1.0
-    heights = [CELL * len(shown) + 0.5, 3.1]
+    heights = [CELL * max(1, len(shown)) + 0.5, 3.1]  # all runs may have failed
     with style.figure(width, sum(heights)) as fig:
-        above, below = fig.subfigures(2, 1, height_ratios=heights)
-        grid = above.subplots(len(shown), 1 + 2 * len(SHOWN), squeeze=False)
-        for row, (label, record) in zip(grid, shown.items(), strict=True):
+        above, below = fig.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+        grid = above.subplots(max(1, len(shown)), 1 + 2 * len(SHOWN), squeeze=False)
+        for row, (label, record) in zip(grid, shown.items(), strict=False):
             _maps(row, picture, Trace(**record["trace"]), settings[label].oracle_descriptors)
             row[0].set_ylabel(label, fontsize=8)
         for axes, title in zip(grid[0], _titles(), strict=True):
@@ -129,7 +129,13 @@ def _published(similarity: Axes, collected: Axes, perceptions: set[str]) -> None
     marks = {"linear": "o", "rvae": "s"}
     for perception in sorted(perceptions & set(PUBLISHED)):
         of = PUBLISHED[perception]
-        mark = {"marker": marks[perception], "ls": "", "mfc": "none", "mec": "black", "ms": 5}
+        mark: dict[str, Any] = {
+            "marker": marks[perception],
+            "ls": "",
+            "mfc": "none",
+            "mec": "black",
+            "ms": 5,
+        }
         similarity.plot(list(of), list(of.values()), label=f"published, {perception}", **mark)
         if perception in COLLECTED:
             collected.plot([LAST], [COLLECTED[perception]], **mark)

@@ -303,7 +303,7 @@ def scores(picture: Picture, trace: Trace, setting: Setting) -> dict[str, Any]:
     curve["by_their_rule"] = _share(measured, upto, features_by_variance(truth))
     known = picture.truth is not None
     shows = picture.shows() if known else np.zeros((SIDE**2, 0), dtype=np.bool_)
-    curve["shown"] = _share(measured, upto, shows.any(axis=1)) if known else None
+    curve["shown"] = _share(measured, upto, np.asarray(shows.any(axis=1))) if known else None
     curve["features"] = _found(measured, upto, shows) if known else None
     curve["chance"] = _chance(measured, upto, shows) if known else None
     for name, values in curve.items():
@@ -332,7 +332,7 @@ def alike(mean: Floats, truth: Floats, measured: Indices, same_units: bool) -> f
 def features_by_otsu(truth: Floats) -> NDArray[np.bool_]:
     """Candidates (841,) above Otsu's threshold of the true map; none where it is flat."""
     threshold = otsu(truth) if len(truth) else None
-    return truth > threshold if threshold is not None else np.zeros(SIDE**2, dtype=np.bool_)
+    return np.zeros(SIDE**2, dtype=np.bool_) if threshold is None else np.asarray(truth > threshold)
 
 
 def features_by_variance(truth: Floats) -> NDArray[np.bool_]:
