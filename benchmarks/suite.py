@@ -148,7 +148,7 @@ class Suite:
         raster: dict[str, Any] = {"name": RASTER}
         yardsticks = [(raster, RASTER, True)] if self.kind == "episode" else []
         contestants = [(a, label_of(a), False) for a in self.agents]
-        return [
+        jobs = [
             Job(
                 environment,
                 difficulty,
@@ -171,6 +171,11 @@ class Suite:
             if self.kind != "protocol" or workflows.Setting.of(agent).runs_on(environment)
             for specimen in self.specimens
         ]
+        if (
+            self.kind == "protocol"
+        ):  # so that what is kept of a picture serves workflow after workflow
+            jobs.sort(key=lambda job: (self.environments.index(job.environment), job.specimen))
+        return jobs
 
 
 def kind_of(environment: str) -> Kind:

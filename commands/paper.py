@@ -36,7 +36,7 @@ def paper(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Creange et al. 2022 again: linear, DCNN and rVAE workflows on its three materials.
+    """Creange et al. 2022 again: its workflows on its three materials, by its own protocol.
 
     Recorded images are those of the folder that STEMSCOUT_IMAGES names.  Given again, it
     finishes the rest, and makes paper.html anew.
