@@ -78,7 +78,7 @@ def at_hand(suite: Suite) -> tuple[Suite, list[str]]:
     Raises:
         ValueError: nothing is left.
     """
-    if not suite.hunts:
+    if suite.kind != "hunt":
         return suite, []
     why = {e: missing(e.removeprefix(PREFIX)) for e in suite.environments}
     environments = tuple(e for e in suite.environments if why[e] is None)
@@ -117,7 +117,7 @@ def standings(folders: Sequence[Path]) -> list[Standing]:
     told: dict[str, By] = {}
     for folder in folders:
         results = Results(folder)
-        if not results.hunts:
+        if results.kind != "hunt":
             raise ValueError(f"{str(folder)!r} holds results of agents, and not of navigators")
         labels = [label_of(a) for a in results.suite["agents"]]
         rows = [row_of(r) for r in results.records()]

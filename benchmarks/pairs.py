@@ -48,10 +48,14 @@ def held_in(folder: str | Path) -> Held:
         ValueError: no results, no finished episode, or hunts of navigators.
     """
     results = Results(folder)
-    if results.hunts:
+    if results.kind != "episode":
+        what, shown = {
+            "hunt": ("hunts of navigators", "bench navigation` sets navigators"),
+            "protocol": ("runs of the paper's protocol", "paper` sets workflows"),
+        }[results.kind]
         raise ValueError(
-            f"{str(folder)!r} holds hunts of navigators, and only episodes are compared; "
-            "`stemscout bench navigation` sets navigators beside each other"
+            f"{str(folder)!r} holds {what}, and only episodes are compared; "
+            f"`stemscout {shown} beside each other"
         )
     episodes: dict[Place, Episode] = {}
     made: dict[str, set[str]] = {}

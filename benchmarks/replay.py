@@ -12,6 +12,8 @@ import numpy as np
 from ..agents.catalogue import AGENTS, make_agent
 from .jobs import replayed
 from .results import Results
+from .suite import Job
+from .workflows import Setting
 
 CLOSE = 1e-6  # elsewhere; on the same platform and versions replays agree to the bit
 
@@ -78,7 +80,8 @@ def _plausible(record: Mapping[str, Any]) -> None:
         raise ValueError("a decision that took less than no time")
     if record["failed"] != record["ended"].startswith("failed"):
         raise ValueError(f"it ended with {record['ended']!r}, and failed is {record['failed']}")
-    agent = record["job"]["agent"]
+    job = Job.of(record["job"])
+    agent = Setting.of(job.agent).options if job.kind == "protocol" else job.agent
     if agent["name"] in AGENTS and not record["failed"]:
         knows = make_agent(**agent).privileged
         if knows != record["privileged"]:

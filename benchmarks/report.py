@@ -17,7 +17,6 @@ from .portraits import portrait_of, portraits
 from .results import Results, row_of
 from .tables import Cell, Rows, csv_of, latex, markdown
 
-TEMPLATE = Path(__file__).parent / "report.html.j2"
 PAGE, PARTS = "report.html", "report"  # of a folder of results
 RANKS = ("-best", "-worst", "-only")  # of episodes, at the end of their names
 COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -41,8 +40,6 @@ def write_report(folder: str | Path, command: str) -> Path:
     Raises:
         ValueError: no results, or none that all agents have.
     """
-    from jinja2 import Environment, select_autoescape
-
     results = _of_agents(folder)
     records = results.records()
     rows = [row_of(r) for r in records]
@@ -66,8 +63,7 @@ def write_report(folder: str | Path, command: str) -> Path:
     (parts / "details.csv").write_text(csv_of(plain), encoding="utf-8")
     (parts / "details.md").write_text(markdown(plain), encoding="utf-8")
     (parts / "details.tex").write_text(latex(plain), encoding="utf-8")
-    environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = template("report.html.j2").render(
         suite=results.suite,
         facts=facts(results.suite, records, scores),
         warnings=[*unfinished(records, len(results.jobs())), *warnings(records)],
@@ -88,6 +84,15 @@ def write_report(folder: str | Path, command: str) -> Path:
     path = results.folder / PAGE
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def template(name: str) -> Any:
+    """A page of this folder; what it is given is escaped."""
+    from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+    folder = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=folder, autoescape=select_autoescape(default=True))
+    return environment.get_template(name)
 
 
 def write_figure(folder: str | Path, name: str) -> list[Path]:
@@ -125,10 +130,15 @@ def write_figure(folder: str | Path, name: str) -> list[Path]:
 def _of_agents(folder: str | Path) -> Results:
     """Results that a page can show."""
     results = Results(folder)
-    if results.hunts:
+    if results.kind == "hunt":
         raise ValueError(
             f"{str(folder)!r} holds hunts of navigators, which have a table and no page; "
             "`stemscout bench navigation` prints it"
+        )
+    if results.kind == "protocol":
+        raise ValueError(
+            f"{str(folder)!r} holds runs of the paper's protocol, which have a page of their own; "
+            "`stemscout paper --out` makes it"
         )
     return results
 

@@ -19,9 +19,8 @@ from typing import Any
 from uuid import uuid4
 
 from .compact import FORMAT, pack, unpack
-from .contest import PREFIX
 from .made import code_of, made
-from .suite import Job, Suite
+from .suite import Job, Kind, Suite, kind_of
 
 SUFFIX = ".json.gz"
 TABLE = "results.parquet"
@@ -114,9 +113,9 @@ class Results:
         return Suite(**{k: self.suite[k] for k in fields if k in self.suite}).jobs()
 
     @property
-    def hunts(self) -> bool:
-        """They are of navigators on targets, and not of agents on specimens."""
-        return bool(self.suite["environments"][0].startswith(PREFIX))
+    def kind(self) -> Kind:
+        """What its records are of."""
+        return kind_of(self.suite["environments"][0])
 
     def strangers(self) -> list[str]:
         """Files that are no whole record of an episode of the suite; no table counts them."""

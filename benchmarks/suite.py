@@ -19,7 +19,8 @@ A suite is a YAML file with these keys (those with a default may be left out):
 | `population`   | specimens are a sample of others; if not, no intervals are told | `true`        |
 
 Where the environments are targets, such as `navigation/bumps`, navigators alone are compared;
-the head of `contest.py` tells what such a suite holds.
+the head of `contest.py` tells what such a suite holds.  Where they are pictures, such as
+`paper/nio`, the paper's protocol is run; the head of `workflows.py` tells what that takes.
 """
 
 from __future__ import annotations
@@ -30,17 +31,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..agents.agent import Needs
 from ..agents.catalogue import make_agent
 from ..envs.numbers import is_number
 from ..envs.registration import ENVIRONMENTS, make_env
 from ..simulators.world import split_index
-from . import contest
+from . import contest, workflows
 
 FOLDER = Path(__file__).parent / "suites"
 TRACKS = ("fixed-frame", "free-frame")
+Kind = Literal["episode", "hunt", "protocol"]
 LARGEST = 2**63 - 1  # number of a specimen that the table of results holds
 FREE = "operator"  # the action of the free-frame track
 RASTER = "raster"  # run to budget 1.0 besides: what acceleration is over
@@ -57,7 +59,7 @@ NEEDED = ("version", "about", "environments", "difficulties", "specimens", "agen
 
 @dataclass(frozen=True)
 class Job:
-    """One episode, as plain data: all that decides what happens in it.
+    """One episode, hunt or run of the protocol, as plain data: all that decides what happens in it.
 
     Attributes:
         environment, difficulty, variant: the condition.
@@ -100,9 +102,9 @@ class Job:
         return self.environment, self.difficulty, self.variant
 
     @property
-    def hunts(self) -> bool:
-        """It is a navigator on a target, and no episode."""
-        return self.environment.startswith(contest.PREFIX)
+    def kind(self) -> Kind:
+        """What is run."""
+        return kind_of(self.environment)
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ class Suite:
         return _digest({k: v for k, v in asdict(self).items() if k not in without})
 
     @property
-    def hunts(self) -> bool:
-        """Navigators are compared on targets, and no agents on specimens."""
-        return self.environments[0].startswith(contest.PREFIX)
+    def kind(self) -> Kind:
+        """What its jobs are."""
+        return kind_of(self.environments[0])
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -144,9 +146,9 @@ class Suite:
     def jobs(self) -> list[Job]:
         """Every episode of it, each condition's yardstick first where there is one."""
         raster: dict[str, Any] = {"name": RASTER}
-        yardsticks = [] if self.hunts else [(raster, RASTER, True)]
+        yardsticks = [(raster, RASTER, True)] if self.kind == "episode" else []
         contestants = [(a, label_of(a), False) for a in self.agents]
-        return [
+        jobs = [
             Job(
                 environment,
                 difficulty,
@@ -166,8 +168,21 @@ class Suite:
             for difficulty in self.difficulties
             for variant, options in self.variants
             for agent, label, yardstick in [*yardsticks, *contestants]
+            if self.kind != "protocol" or workflows.Setting.of(agent).runs_on(environment)
             for specimen in self.specimens
         ]
+        if (
+            self.kind == "protocol"
+        ):  # so that what is kept of a picture serves workflow after workflow
+            jobs.sort(key=lambda job: (self.environments.index(job.environment), job.specimen))
+        return jobs
+
+
+def kind_of(environment: str) -> Kind:
+    """Whether an environment holds episodes, is hunted on, or is a picture of the protocol."""
+    if environment.startswith(contest.PREFIX):
+        return "hunt"
+    return "protocol" if environment.startswith(workflows.PREFIX) else "episode"
 
 
 def label_of(agent: Mapping[str, Any]) -> str:
@@ -325,8 +340,11 @@ def _check(suite: Suite) -> None:
             f"{suite.budget:g}, and stand there once"
         )
     split_index(suite.split)
-    if suite.hunts:
-        contest.check(suite, {k: f.default for k, f in Suite.__dataclass_fields__.items()})
+    plain = {k: f.default for k, f in Suite.__dataclass_fields__.items()}
+    if suite.kind == "hunt":
+        contest.check(suite, plain)
+    elif suite.kind == "protocol":
+        workflows.check(suite, plain)
     else:
         _check_episodes(suite)
 

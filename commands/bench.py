@@ -39,7 +39,7 @@ def bench_run(
     as_json: AsJson = False,
 ) -> None:
     """Every agent of a suite on the same specimens; given again, it finishes the rest."""
-    from ..benchmarks import navigation
+    from ..benchmarks import navigation, paper
     from ..benchmarks.leaderboard import Scores, leaderboard
     from ..benchmarks.results import row_of
     from ..benchmarks.suite import load_suite
@@ -49,17 +49,22 @@ def bench_run(
         check_scheduler(scheduler)
     if not 0 < patience < inf:
         raise ValueError(f"a patience of {patience:g} s; it must be above 0, and finite")
-    wanted, left_out = navigation.at_hand(load_suite(suite))
+    wanted, left_out = load_suite(suite), []
+    if wanted.kind != "episode":
+        wanted, left_out = (paper if wanted.kind == "protocol" else navigation).at_hand(wanted)
     folder = out or Path("results") / wanted.name
-    results = _run(wanted, folder, left_out, scheduler, suite, patience, mixed)
-    if wanted.hunts:
+    results = run_in(wanted, folder, left_out, scheduler, suite, patience, mixed)
+    if wanted.kind == "hunt":
         _print_standings([folder], left_out, as_json)
+        return
+    if wanted.kind == "protocol":
+        terminal.table(paper.rows_of(paper.lines(results)), as_json)
         return
     entries = leaderboard(Scores([row_of(r) for r in results.records()], wanted.population))
     terminal.table([_line(e) for e in entries], as_json)
 
 
-def _run(
+def run_in(
     suite: Any,
     folder: Path,
     left_out: list[str],
@@ -236,7 +241,7 @@ def navigation(
     folders = []
     for suite, left_out in contest.suites(seeds):
         folder = out / suite.name
-        _run(suite, folder, [s for s in left_out if s not in said], scheduler, suite.name)
+        run_in(suite, folder, [s for s in left_out if s not in said], scheduler, suite.name)
         said += [s for s in left_out if s not in said]
         folders.append(folder)
     _print_standings(folders, said, as_json)

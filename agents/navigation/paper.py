@@ -156,7 +156,7 @@ class Paper:
         seed = self.seeds.next(situation, free)
         if seed is not None:
             return seed
-        belief = self._believe(situation)
+        belief = self.believe(situation)
         count = min(self.batch, max(1, situation.left))
         if self.faithful:
             values, chosen = self._as_published(belief, situation, free, count)
@@ -171,8 +171,11 @@ class Paper:
         reason = self._reason(belief, values, chosen, int(np.sum(~free[chosen])))
         return Decision.at(self.context, self.candidates.centres_yx_nm[chosen], reason, maps)
 
-    def _believe(self, situation: Situation) -> Belief:
-        """By the targets there are; by positions alone where there are none."""
+    def believe(self, situation: Situation) -> Belief:
+        """Of every candidate, by the targets there are; by positions alone where there are none.
+
+        To ask changes nothing: the next decision is what it would have been.
+        """
         known = situation.known
         use = np.flatnonzero(known if known.any() else ~known)
         if self.faithful:

@@ -19,6 +19,7 @@ DECOMPOSITIONS = ("pca", "svd", "nmf", "ica", "nfindr")
 INCREMENTAL = ("pca", "nmf")  # those of which scikit-learn has such a form
 POSITIVE = ("nmf", "nfindr")  # amounts are at least 0, and a sign means nothing
 MOST_ENDMEMBERS = 8  # abundances try every set of them
+LONG = 1024  # values of a sample, beyond which their covariance costs more than few samples do
 SWEEPS = 10  # over all samples for each endmember, or until none is exchanged
 
 
@@ -53,6 +54,8 @@ class Learned:
         self._model = _model(name, count, seed, incremental)
 
     def fit(self, samples: Floats) -> None:
+        if self.name == "pca" and not self.incremental:
+            self._model.set_params(svd_solver=_solver(*samples.shape))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an unconverged fit is refitted one frame later
             if self.incremental:
@@ -90,7 +93,8 @@ class Endmembers:
     def fit(self, samples: Floats) -> None:
         points = np.zeros((len(samples), 0))
         if self.count > 1:
-            points = _model("pca", self.count - 1, 0, False).fit_transform(samples)
+            model = _model("pca", self.count - 1, 0, False)
+            points = model.set_params(svd_solver=_solver(*samples.shape)).fit_transform(samples)
         self.patterns: Floats = samples[_simplex(points, self.count)].copy()
 
     def transform(self, samples: Floats) -> Floats:
@@ -164,9 +168,7 @@ def _model(name: str, count: int, seed: int, incremental: bool) -> Any:
     from sklearn import decomposition as of
 
     if name == "pca":
-        # There are many windows of few samples each, for which this is by far the fastest.
-        exact = of.PCA(count, svd_solver="covariance_eigh")
-        return of.IncrementalPCA(count) if incremental else exact
+        return of.IncrementalPCA(count) if incremental else of.PCA(count)
     if name == "svd":
         return of.TruncatedSVD(count, random_state=seed)
     if name == "nmf" and incremental:
@@ -176,3 +178,12 @@ def _model(name: str, count: int, seed: int, incremental: bool) -> Any:
     return of.FastICA(
         count, whiten="unit-variance", whiten_solver="eigh", random_state=seed, max_iter=400
     )
+
+
+def _solver(count: int, length: int) -> str:
+    """Of principal components, for ``count`` samples of ``length`` values; both are exact.
+
+    There are mostly many short samples, for which their covariance is by far the fastest; of few
+    long ones, whole windows, the covariance would be the larger matrix.
+    """
+    return "full" if count < length and length > LONG else "covariance_eigh"
