@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
