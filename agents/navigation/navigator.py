@@ -111,10 +111,14 @@ class Candidates:
         free = self.allowed(context, situation)
         measured = situation.measured_yx_nm
         if len(measured):
-            half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
-            there = (np.abs(measured) <= half + INSIDE_NM).all(axis=1)
-            free[self.nearest(measured[there])] = False
+            free[self.nearest(measured[inside_field(context, measured)])] = False
         return free
+
+
+def inside_field(context: Context, measured_yx_nm: Floats) -> Bools:
+    """Which of the frames about (k, 2) lie in the field: the stage may have moved them out."""
+    half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
+    return np.asarray((np.abs(measured_yx_nm) <= half + INSIDE_NM).all(axis=1))
 
 
 def allowed(

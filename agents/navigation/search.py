@@ -21,7 +21,7 @@ from .acquisition import normal_share
 from .believer import Believer
 from .gp import Belief
 from .kernels import squared_distances
-from .navigator import PITCH, Bools, Candidates, Floats, Situation
+from .navigator import LARGEST, PITCH, Bools, Candidates, Floats, Situation
 
 COUNTS = ("area", "spots")
 CELLS = 8  # to a side of a frame, by which area is counted
@@ -238,7 +238,7 @@ class Novelty(Believer):
         if described is None:
             self.count = len(np.unique(kinds(situation.targets[situation.known, None], self.alike)))
             return super().pursued(situation)
-        sound = np.isfinite(described).all(axis=1)
+        sound = (np.abs(described) <= LARGEST).all(axis=1)
         told = np.full(len(described), np.nan)
         if sound.any():
             of = described[sound]

@@ -15,7 +15,17 @@ import numpy as np
 from ...envs.numbers import is_number
 from ..agent import Context, Needs
 from .believer import LENGTH_STEPS, bounds
-from .navigator import PITCH, TIE, Bools, Candidates, Decision, Floats, Situation, standardised
+from .navigator import (
+    PITCH,
+    TIE,
+    Bools,
+    Candidates,
+    Decision,
+    Floats,
+    Situation,
+    inside_field,
+    standardised,
+)
 from .seeding import Seeds
 
 XI = 0.01
@@ -151,12 +161,15 @@ class SkoptBO:
         seed = self.seeds.next(situation, free)
         if seed is not None:
             return seed
-        centres, known = self.candidates.centres_yx_nm, situation.known
+        centres = self.candidates.centres_yx_nm
+        # skopt takes no point from beyond its space.
+        known = situation.known & inside_field(self.context, situation.measured_yx_nm)
         count = min(self.batch, max(1, situation.left), int(free.sum()))
         standard = standardised(situation.targets[known])
         if standard is None:
             chosen = self.rng.choice(np.flatnonzero(free), count, replace=False)
-            reason = "all targets are equal so far, so it goes anywhere new"
+            said = "all targets are equal so far" if known.any() else "no target is known so far"
+            reason = f"{said}, so it goes anywhere new"
             return Decision.at(self.context, centres[chosen], reason)
         values, middle, scale = standard
         with warnings.catch_warnings():
@@ -212,7 +225,7 @@ class SkoptBO:
             optimizer.gains_ = np.array(self.hedge.gains)
             proposed = self.candidates.centres_yx_nm[list(self.hedge.proposals)]
             optimizer.next_xs_ = list(optimizer.space.transform(proposed.tolist()))
-        inside = np.clip(measured_yx_nm, low, low + span)
+        inside = np.clip(measured_yx_nm, low, low + span)  # rounding
         optimizer.tell(inside.tolist(), values.tolist())
         return optimizer
 

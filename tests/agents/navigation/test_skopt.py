@@ -69,6 +69,25 @@ def test_constant_targets_send_it_anywhere_new(ready, measured, bump, situation,
     assert decision.centre_yx_nm not in set(map(tuple, centres.tolist()))
 
 
+def test_a_frame_that_the_stage_has_moved_out_of_the_field_tells_nothing(
+    ready, measured, bump, situation
+):
+    first, second = ready(SkoptBO()), ready(SkoptBO())
+    centres, targets = measured(first, 10, bump)
+    measured(second, 10, bump)
+    gone = np.vstack([centres, [[1e3, 0.0]]])
+    far = first.decide(situation(gone, np.append(targets, 50.0)))
+    near = second.decide(situation(centres, targets))
+    assert far.centre_yx_nm == near.centre_yx_nm
+
+
+def test_without_a_target_it_says_so(ready, measured, bump, situation):
+    navigator = ready(SkoptBO())
+    centres, _ = measured(navigator, 8, bump)
+    decision = navigator.decide(situation(centres, np.full(8, np.nan)))
+    assert decision.reason == "no target is known so far, so it goes anywhere new"
+
+
 def test_targets_that_are_not_finite_are_left_out(ready, measured, bump, situation):
     navigator = ready(SkoptBO())
     centres, targets = measured(navigator, 8, bump)
