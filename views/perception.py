@@ -142,6 +142,6 @@ def _features(axes: Axes, own: list[claims.Found], pixel_nm: float, mark: tuple[
             yx[:, 1], yx[:, 0], marker, ms=11, mfc="none", mec=colour, mew=1.4, ls="", label=once
         )
         axes.annotate(
-            f"{found.confidence:.2f}", yx[0, ::-1], (7, 5), textcoords="offset points",
+            f"{found.confidence:.2f}", (float(yx[0, 1]), float(yx[0, 0])), (7, 5), textcoords="offset points",
             color=colour, fontsize=6, annotation_clip=True, clip_on=True,
         )  # fmt: skip
