@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -267,7 +268,7 @@ class TestSuite:
         jobs = suite.jobs()
         assert not any(j.yardstick for j in jobs)
         at = [(j.environment, j.specimen) for j in jobs]
-        assert len(set(at)) == 1 + sum(a != b for a, b in zip(at, at[1:], strict=False))
+        assert len(set(at)) == 1 + sum(a != b for a, b in pairwise(at))
         settings = [Setting.of(a) for a in suite.agents]
         main = {(s.perception, s.oracle_descriptors) for s in settings if s.pictures is None}
         assert main >= {(p, way) for p in ("linear", "rvae") for way in (True, False)}
