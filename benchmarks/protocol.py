@@ -285,7 +285,8 @@ def scores(picture: Picture, trace: Trace, setting: Setting) -> dict[str, Any]:
         `shown` by step: of the candidates whose windows show a true feature, collected.
         `features` by step: of the true ones, those that a measured window shows; `chance`,
             what is expected of windows in random order, and `over_chance`, the mean of the
-            difference over all steps.  None where the truth is not known.
+            difference over all batches; `shown_over_chance`, the same of `shown`.  None where
+            the truth is not known.
         `curve`: `ssim` by step; the others after so many batches, none, 1, 2 ...
     """
     measured = measured_of(picture, trace)
@@ -311,10 +312,15 @@ def scores(picture: Picture, trace: Trace, setting: Setting) -> dict[str, Any]:
         found[name] = {
             str(n): values[k] if values is not None and k < len(values) else None for n, k in at
         }
-    over = None
-    if curve["features"] is not None and curve["chance"] is not None and len(upto):
-        over = float(np.mean(np.subtract(curve["features"], curve["chance"])))
-    return found | {"over_chance": over, "curve": curve}
+    of_windows = [len(np.unique(measured[:n])) / SIDE**2 for n in upto]
+    over = _over(curve["features"], curve["chance"])
+    shown = _over(curve["shown"], of_windows)
+    return found | {"over_chance": over, "shown_over_chance": shown, "curve": curve}
+
+
+def _over(own: Sequence[float] | None, chance: Sequence[float] | None) -> float | None:
+    """The mean of a difference, where there is one."""
+    return float(np.mean(np.subtract(own, chance))) if own and chance else None
 
 
 def alike(mean: Floats, truth: Floats, measured: Indices, same_units: bool) -> float:

@@ -171,9 +171,8 @@ class Suite:
             if self.kind != "protocol" or workflows.Setting.of(agent).runs_on(environment)
             for specimen in self.specimens
         ]
-        if (
-            self.kind == "protocol"
-        ):  # so that what is kept of a picture serves workflow after workflow
+        if self.kind == "protocol":
+            # What is kept of a picture then serves one workflow after another.
             jobs.sort(key=lambda job: (self.environments.index(job.environment), job.specimen))
         return jobs
 

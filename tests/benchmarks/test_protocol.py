@@ -203,6 +203,8 @@ class TestRuns:
         for name in ("collected", "by_their_rule", "shown", "features", "chance"):
             assert np.all(np.diff(curve[name]) >= 0)
             assert 0 <= curve[name][0] <= curve[name][-1] <= 1
+        expected = np.cumsum(record["trace"]["taken"]) / SIDE**2
+        assert scores["shown_over_chance"] == pytest.approx(np.mean(curve["shown"] - expected))
         assert scores["ssim"]["2"] == curve["ssim"][1], "by the seed and one batch"
         assert scores["collected"]["2"] == curve["collected"][2], "of two batches"
         assert {scores["ssim"][str(n)] for n in STEPS[1:]} == {None}
@@ -365,12 +367,12 @@ class TestResults:
 def line(picture, label, ssim, oracle=True, perception="linear"):
     of = Interval(ssim, ssim - 0.02, ssim + 0.02)
     at = dict.fromkeys(STEPS, of)
-    return paper.Line(picture, label, perception, oracle, True, 10, 0, at, *[of] * 5)
+    return paper.Line(picture, label, perception, oracle, True, 10, 0, at, *[of] * 6)
 
 
 def difference(picture, value, half, p, one="rvae"):
     between = Interval(value, value - half, value + half)
-    return paper.Difference(picture, True, one, "linear", between, p)
+    return paper.Difference(picture, True, "over_chance", one, "linear", between, p)
 
 
 class TestVerdicts:
@@ -418,7 +420,7 @@ class TestVerdicts:
                 "job": asdict(job),
                 "ended": "all batches were taken",
                 "failed": False,
-                "scores": {"over_chance": score},
+                "scores": {"over_chance": score, "shown_over_chance": None},
                 "trace": {**asdict(protocol.Trace())},
             }
             results.keep(job.key, record)
