@@ -141,7 +141,8 @@ def _features(axes: Axes, own: list[claims.Found], pixel_nm: float, mark: tuple[
         axes.plot(
             yx[:, 1], yx[:, 0], marker, ms=11, mfc="none", mec=colour, mew=1.4, ls="", label=once
         )
+        x, y = float(yx[0, 1]), float(yx[0, 0])
         axes.annotate(
-            f"{found.confidence:.2f}", (float(yx[0, 1]), float(yx[0, 0])), (7, 5), textcoords="offset points",
+            f"{found.confidence:.2f}", (x, y), (7, 5), textcoords="offset points",
             color=colour, fontsize=6, annotation_clip=True, clip_on=True,
         )  # fmt: skip
