@@ -34,12 +34,12 @@ from ..envs.sources import SpecimenSource
 from ..hardware.microscope import Frame, Limits, ScanRequest, State
 from ..simulators.images import read_image
 from ..simulators.specimens import Specimen, specimen_module
+from .targets import FOLDER, no_image
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 ACROSS = 8  # windows that lie side by side
 SIDE = 29  # candidates along y and x: windows at three quarters of overlap
-FOLDER = "STEMSCOUT_IMAGES"
 DIFFICULTY, SPLIT = "medium", "test"
 DETECTOR = "haadf"
 # File, pixel in nm by the lattice's spacing, and what it shows.
@@ -179,13 +179,7 @@ def make_picture(name: str, seed: int) -> Picture:
 
 def missing(name: str) -> str | None:
     """Why a picture cannot be made here, in a sentence; None where it can."""
-    if name not in RECORDED:
-        return None
-    folder = os.environ.get(FOLDER)
-    if not folder:
-        return f"{FOLDER} names no folder of recorded images"
-    path = Path(folder) / RECORDED[name][0]
-    return None if path.is_file() else f"{FOLDER} names a folder without {path.name}"
+    return no_image(RECORDED[name][0]) if name in RECORDED else None
 
 
 def _simulated(name: str, seed: int) -> Picture:

@@ -125,12 +125,15 @@ def make_target(name: str, seed: int) -> Target:
 
 def missing(name: str) -> str | None:
     """Why a target cannot be made here, in a sentence; None where it can."""
-    if name not in IMAGES:
-        return None
+    return no_image(IMAGES[name][0]) if name in IMAGES else None
+
+
+def no_image(file: str) -> str | None:
+    """Why a recorded image cannot be read here, in a sentence; None where it can."""
     folder = os.environ.get(FOLDER)
     if not folder:
         return f"{FOLDER} names no folder of recorded images"
-    path = Path(folder) / IMAGES[name][0]
+    path = Path(folder) / file
     return None if path.is_file() else f"{FOLDER} names a folder without {path.name}"
 
 

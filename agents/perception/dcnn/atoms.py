@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def peaks(values: NDArray[np.floating], least: float, apart_px: float) -> Peaks:
     height = given[there]
     order = np.argsort(-height, kind="stable")
     at, height = at[order], height[order]
-    kept = _first_of_plateaus(at, apart_px)
+    kept = first_of_close(at, max(apart_px, 1.0))  # the first of maxima equally high side by side
     at, height = at[kept], height[kept]
     logs = np.log(np.maximum(np.pad(given, 1, mode="edge"), 1e-6))
     refined = at.astype(np.float64)
@@ -58,12 +59,12 @@ def peaks(values: NDArray[np.floating], least: float, apart_px: float) -> Peaks:
     return Peaks(refined, height)
 
 
-def _first_of_plateaus(at: Ints, apart_px: float) -> NDArray[np.bool_]:
-    """Of maxima that are equally high side by side, the first."""
+def first_of_close(at: NDArray[Any], within: float) -> NDArray[np.bool_]:
+    """Which of places (n, 2) to keep so that none has an earlier one that is kept so near."""
     kept = np.ones(len(at), dtype=np.bool_)
     if len(at) < 2:
         return kept
-    for a, b in sorted(cKDTree(at).query_pairs(max(apart_px, 1.0))):
+    for a, b in sorted(cKDTree(at).query_pairs(within)):
         if kept[a]:
             kept[b] = False
     return kept

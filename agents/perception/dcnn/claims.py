@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from ....simulators.specimens import FeatureClass, specimen_module
-from .atoms import STRETCHED, Peaks, neighbours, peaks, rings
+from .atoms import STRETCHED, Peaks, first_of_close, neighbours, peaks, rings
 from .segmenter import Segmentation
 
 COLUMN = 0.3  # height of the probability from which a column is one
@@ -73,19 +72,9 @@ def ring_sizes(seen: Segmentation) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     pixel = np.asarray(seen.pixel_yx_nm)
     at = np.concatenate([columns(seen, k).yx_px for k in seen.legend.kinds]) * pixel
-    apart = _single(at, BONDED_NM)
+    apart = first_of_close(at, BONDED_NM)  # none is told twice, by two kinds
     found = rings(at[apart], neighbours(at[apart], STRETCHED * bond))
     return np.array([len(r) for r in found], dtype=np.int64)
-
-
-def _single(at: Floats, within: float) -> NDArray[np.bool_]:
-    """Which of places (n, 2) to keep so that none is told twice, by two kinds."""
-    kept = np.ones(len(at), dtype=np.bool_)
-    if len(at) > 1:
-        for a, b in sorted(cKDTree(at).query_pairs(within)):
-            if kept[a]:
-                kept[b] = False
-    return kept
 
 
 def lines(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
