@@ -34,6 +34,8 @@ from .navigation.scripted import (
 from .navigation.search import NonmyopicSearch, Novelty, Search
 from .navigation.skopt_engine import SkoptBO
 from .perception.contrast import ContrastPerception
+from .perception.dcnn.perception import DcnnPerception
+from .perception.dcnn_rvae import DcnnRvaePerception
 from .perception.linear import LinearPerception
 from .perception.perception import Perception
 from .perception.rvae import RvaePerception
@@ -89,6 +91,10 @@ def bayesian(engine: str = "grid", **options: Any) -> Navigator:
 PERCEPTIONS: dict[str, Entry] = {
     "linear": Entry.of(LinearPerception, "windowed FFT, linear components"),
     "rvae": Entry.of(RvaePerception, "windowed FFT, latents of a rotationally invariant VAE"),
+    "dcnn": Entry.of(DcnnPerception, "what a segmentation network finds, counted"),
+    "dcnn-rvae": Entry.of(
+        DcnnRvaePerception, "columns found by a network, latents of their surroundings"
+    ),
     "contrast": Entry.of(ContrastPerception, "brightness and contrast, and how odd they are"),
     "true": Entry.of(TruePerception, "told what a frame shows"),
 }
@@ -132,6 +138,10 @@ ABOUT = {
     "probability of improvement",
     "rvae-bo": "Creange et al. 2022, unsupervised: windowed FFT, latents of a rotationally "
     "invariant VAE, GP expected improvement",
+    "dcnn-bo": "Creange et al. 2022, supervised: what a segmentation network finds, GP expected "
+    "improvement",
+    "dcnn-rvae-bo": "Creange et al. 2022, the third workflow as far as it is published: columns by "
+    "a network, latents of their surroundings, GP expected improvement",
     "true-bo": "told what a frame shows; GP expected improvement: the bound of linear-bo",
 }
 

@@ -15,8 +15,9 @@ things are done otherwise than there:
   nothing of 359 degrees being near to 0.
 - **The encoder cannot see the angle.**  It convolves along the rings and takes the magnitudes
   of the angular harmonics, which a turn leaves as they are; so the content is invariant by
-  construction and not by training.  Offset and scale are encoded in the canonical frame,
-  where a turn leaves them as they are too.
+  construction, but for what interpolation does to a picture that is turned: that it is trained
+  to overlook (``loss``).  Offset and scale are encoded in the canonical frame, where a turn
+  leaves them as they are too.
 - **The picture is decoded once**, by a dense network, and not coordinate by coordinate.
 
 Priors: content N(0, 1) each; offset N(0, 0.1) of the side along either axis and the logarithm of
@@ -179,26 +180,33 @@ class InvariantVAE(nn.Module):
             poses[:, -1] if self.scale else None,
         )
 
-    def loss(self, pictures: Tensor, noise: Tensor, moves: Tensor, weight: float) -> Tensor:
+    def loss(
+        self, pictures: Tensor, noise: Tensor, moves: Tensor, turns: Tensor, weight: float
+    ) -> Tensor:
         """Minus the bound on the logarithm of the likelihood, by px, up to a constant.
 
-        Where shift or scale are no content, the content is encoded from a copy that is moved at
-        random, so that it can tell nothing of them, and offset and scale from the picture itself.
-        Updates the variance of the noise as it goes.
+        The content is encoded from a copy that is turned at random, and moved where shift or scale
+        are no content, so that it can tell nothing of them, nor of what interpolation does to a
+        picture that is turned; offset and scale from the picture itself.  That the picture and
+        its copy should have the same content is asked for besides: the divergence between
+        two posteriors as wide as each other.  Updates the variance of the noise as it goes.
 
         Args:
             pictures: (n, side, side), standardised.
             noise: (n, latents + poses), drawn from N(0, 1).
             moves: (n, latents + poses), likewise; what moves the copies.
+            turns: (n,) in radians; what turns them.
             weight: of the divergence from the priors.
         """
         seen = self.rings.see(pictures)
-        means, variances = self.encode(seen)
-        if self.poses:
-            copies = self.encode(self.rings.see(pictures, *self.pose(moves)))
-            is_content = torch.arange(means.shape[1]) < self.latents
-            means = torch.where(is_content, copies[0], means)
-            variances = torch.where(is_content, copies[1], variances)
+        own = self.encode(seen)
+        copies = self.encode(self.rings.see(self.rings.posed(pictures, turns), *self.pose(moves)))
+        is_content = torch.arange(self.latents + self.poses) < self.latents
+        means, variances = (
+            torch.where(is_content, of_copy, of_own)
+            for of_copy, of_own in zip(copies, own, strict=True)
+        )
+        apart = 0.5 * ((copies[0] - own[0]) ** 2 * torch.exp(-copies[1].detach()) * is_content)
         errors = self.errors(seen, means + torch.exp(0.5 * variances) * noise)
         precision = 0.5 / self.variance.clamp(min=CLEANEST)
         with torch.no_grad():
@@ -206,7 +214,8 @@ class InvariantVAE(nn.Module):
             self.variance.mul_(KEPT).add_((1 - KEPT) * expected / self.rings.pixels)
         likelihood = torch.logsumexp(-errors * precision, dim=1) - math.log(ANGLES)
         divergence = 0.5 * (means**2 + torch.exp(variances) - 1.0 - variances).sum(dim=1)
-        return (weight * divergence - likelihood).mean() / self.rings.pixels
+        bound = weight * divergence - likelihood + apart.sum(dim=1)
+        return bound.mean() / self.rings.pixels
 
     @torch.no_grad()
     def infer(self, patches: Patches) -> Inferred:

@@ -50,8 +50,10 @@ class Training:
             rng = np.random.default_rng((self.seed, self.done))
             drawn = torch.from_numpy(rng.choice(len(every), min(batch, len(every)), replace=False))
             noise, moves = torch.from_numpy(rng.standard_normal((2, len(drawn), width), np.float32))
+            turns = torch.from_numpy(rng.uniform(0.0, 2 * np.pi, len(drawn)).astype(np.float32))
             weight = min(1.0, self.done / ANNEALED)
-            loss = self.network.loss(self.network.standard(every[drawn]), noise, moves, weight)
+            pictures = self.network.standard(every[drawn])
+            loss = self.network.loss(pictures, noise, moves, turns, weight)
             self._adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._adam.step()

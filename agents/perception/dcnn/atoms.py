@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
@@ -36,12 +35,25 @@ def peaks(values: NDArray[np.floating], least: float, apart_px: float) -> Peaks:
     are exact for a Gaussian.
     """
     reach = max(1, int(apart_px))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    disc = np.hypot(y, x) <= max(apart_px, 1.0)
     given = np.asarray(values, dtype=np.float64)
-    there = (given >= least) & (maximum_filter(given, footprint=disc, mode="nearest") == given)
+    around = np.pad(given, reach, mode="edge")
+    rows, columns = given.shape
+
+    def beside(down: int, right: int) -> Floats:
+        return around[reach + down :, reach + right :][:rows, :columns]
+
+    there = given >= least
+    if not there.any():
+        return Peaks(np.empty((0, 2)), np.empty(0))
+    for step in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # few are left, and the disc is large
+        there &= given >= beside(*step)
     at = np.argwhere(there)
     height = given[there]
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = np.argwhere(np.hypot(y, x) <= max(apart_px, 1.0))
+    seen = at[:, None] + disc
+    highest = around[seen[..., 0], seen[..., 1]].max(axis=1, initial=-np.inf) == height
+    at, height = at[highest], height[highest]
     order = np.argsort(-height, kind="stable")
     at, height = at[order], height[order]
     kept = first_of_close(at, max(apart_px, 1.0))  # the first of maxima equally high side by side

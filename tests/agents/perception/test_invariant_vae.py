@@ -150,7 +150,7 @@ def test_where_scale_is_no_content_it_is_a_scale():
     middle = np.repeat(np.array([motif(k, 0.4) for k in range(3)]), 3, axis=0)
     asked, unasked = train(patches, 200, scale=True), train(patches, 150)
     assert moved(asked, middle, scaled, held_out) < 0.15
-    assert moved(unasked, middle, scaled, held_out) > 0.35
+    assert moved(unasked, middle, scaled, held_out) > 0.3
     found = asked.infer(scaled).log_scale.reshape(3, 3)
     assert (found[:, 2] - found[:, 0]) == pytest.approx(np.full(3, np.log(1.15 / 0.85)), rel=0.3)
 

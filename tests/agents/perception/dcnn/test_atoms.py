@@ -27,7 +27,7 @@ def test_a_gaussian_is_found_where_it_is(y, x, sigma):
     found = peaks(painted([[y, x]], sigma), 0.3, 3.0)
     assert len(found.yx_px) == 1
     assert found.yx_px[0] == pytest.approx([y, x], abs=0.02)
-    assert 0.7 < found.height[0] <= 1.0
+    assert 0.67 < found.height[0] <= 1.0  # the nearest pixel is half a diagonal away at most
 
 
 def test_peaks_come_strongest_first_and_apart():
