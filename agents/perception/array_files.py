@@ -42,11 +42,12 @@ def write(
     path: str | Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
 ) -> None:
     """Arrays and strings about them into a file; its folder is made."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     held = {k: np.asarray(v, order="C") for k, v in arrays.items()}
-    save_file(held, str(path), metadata=dict(metadata))
+    # Not save_file, whose files only their owner may read.
+    Path(path).write_bytes(save(held, metadata=dict(metadata)))
 
 
 def read(path: str | Path) -> tuple[Arrays, dict[str, str]]:

@@ -47,6 +47,7 @@ CHANNELS, HIDDEN, WIDTH = 24, 96, 64
 POSE = 0.1  # widths of the priors of offset, in sides, and log-scale
 NARROWEST, WIDEST = -12.0, 4.0  # of the logarithms of posterior variances
 CLEANEST = 1e-3  # of the patches' variance; residuals below it count as if they were as large
+ALIKE = 3.0  # weight of a picture and its turned copy having the same content; 10 stifles latents
 KEPT = 0.9  # of the running mean of the residuals
 MOST_LATENTS, LARGEST = 32, 128  # a network of a damaged file must not fill the memory
 
@@ -188,8 +189,8 @@ class InvariantVAE(nn.Module):
         The content is encoded from a copy that is turned at random, and moved where shift or scale
         are no content, so that it can tell nothing of them, nor of what interpolation does to a
         picture that is turned; offset and scale from the picture itself.  That the picture and
-        its copy should have the same content is asked for besides: the divergence between
-        two posteriors as wide as each other.  Updates the variance of the noise as it goes.
+        its copy should have the same content is asked for besides, ``ALIKE`` times: the divergence
+        between two posteriors as wide as each other.  Updates the variance of the noise as it goes.
 
         Args:
             pictures: (n, side, side), standardised.
@@ -206,7 +207,9 @@ class InvariantVAE(nn.Module):
             torch.where(is_content, of_copy, of_own)
             for of_copy, of_own in zip(copies, own, strict=True)
         )
-        apart = 0.5 * ((copies[0] - own[0]) ** 2 * torch.exp(-copies[1].detach()) * is_content)
+        apart = (
+            0.5 * ALIKE * ((copies[0] - own[0]) ** 2 * torch.exp(-copies[1].detach()) * is_content)
+        )
         errors = self.errors(seen, means + torch.exp(0.5 * variances) * noise)
         precision = 0.5 / self.variance.clamp(min=CLEANEST)
         with torch.no_grad():

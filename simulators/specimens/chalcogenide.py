@@ -159,7 +159,7 @@ def generate(
     placed = place(
         material.sheet, wishes, (grain,), _outside(island), barriers, patches, field_nm, rng
     )
-    points = np.array([p.yx_nm for p in placed])
+    points = np.array([p.feature_yx_nm for p in placed])
     segments, directions = np.empty((0, 2)), np.empty(0)
     outlines: tuple[Outline, ...] = ()
     if island is not None:
@@ -217,7 +217,7 @@ def pair(
         return made[0], made[1], yx
     wish = _wish(material, feature_class, rng)
     placed = place(material.sheet, [wish], (grain,), _outside(None), (), (), 1.4, rng)
-    yx = np.array(placed[0].yx_nm)
+    yx = np.array(placed[0].feature_yx_nm)
     made = [_small(material, feature_class, p, grain, None, yx) for p in (placed, ())]
     return made[0], made[1], yx
 

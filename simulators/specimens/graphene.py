@@ -230,7 +230,7 @@ def generate(
         kept &= amorphous.covered(patches, segments) == 0.0
         segments, directions = segments[kept], directions[kept]
         outlines = (Outline(BOUNDARY, path, False, _name_of(line.period)),)
-    points = np.array([p.yx_nm for p in placed])
+    points = np.array([p.feature_yx_nm for p in placed])
     return Specimen(
         name=NAME,
         seed=seed_words(sequence),
@@ -273,7 +273,7 @@ def pair(
         )
     grains = _grains(None, rng)
     placed = place(sheet(), [_wish(feature_class, rng)], grains, _sides(None), (), (), 1.4, rng)
-    yx = np.array(placed[0].yx_nm)
+    yx = np.array(placed[0].feature_yx_nm)
     with_it = _small(feature_class, placed, grains, None, yx)
     return with_it, _small(feature_class, (), grains, None, yx), yx
 

@@ -30,6 +30,7 @@ class Motif:
         sites_yxz_nm: (k, 3) about the middle: the ideal sites that it replaces.
         atoms_yxz_nm: (n, 3) about the middle.
         symbols: (n,) their elements.
+        feature_yx_nm: where a person would point to, about the middle.
     """
 
     origin_yx_nm: Floats
@@ -37,6 +38,7 @@ class Motif:
     sites_yxz_nm: Floats
     atoms_yxz_nm: Floats
     symbols: tuple[str, ...]
+    feature_yx_nm: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,7 @@ def motifs(material: str) -> dict[str, Motif]:
             sites_yxz_nm=np.array(m["sites_yxz_nm"]).reshape(-1, 3),
             atoms_yxz_nm=np.array(m["atoms_yxz_nm"]).reshape(-1, 3),
             symbols=tuple(m["symbols"]),
+            feature_yx_nm=np.array(m.get("feature_yx_nm", (0.0, 0.0))),
         )
         for name, m in _read(material)["motifs"].items()
     }

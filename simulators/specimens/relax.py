@@ -375,7 +375,8 @@ def recipes() -> dict[str, dict[str, Any]]:
         "si cluster": {"origin": atom, "radius": 6.4, "removed": [(0.0, 0.0)],
                        "silicon": neighbours, "lifted": 0.3},
         "single vacancy": {"origin": atom, "radius": 5.8, "removed": [(0.0, 0.0)], "nudged": 0.25},
-        "divacancy 5-8-5": {"origin": ring, "radius": 7.2, "triangles_of": _eight},
+        "divacancy 5-8-5": {"origin": ring, "radius": 7.2, "triangles_of": _eight,
+                            "twofold": True},
         "divacancy 555-777": {"origin": ring, "radius": 7.2, "triangles_of": _three},
         "stone-wales": {"origin": middle, "radius": 6.6, "triangles_of": flipped},
         "hole 6": {"origin": ring, "radius": 6.0, "removed": within[0.7]},
@@ -385,8 +386,33 @@ def recipes() -> dict[str, dict[str, Any]]:
 
 def motif_of(a: float, recipe: dict[str, Any]) -> dict[str, Any]:
     """A relaxed defect, as it is kept."""
-    origin = [recipe["origin"][1] * 0.246, recipe["origin"][0] * 0.246]
-    return {**motif(a, **recipe), "origin_yx_nm": origin}
+    own = dict(recipe)
+    twofold = own.pop("twofold", False)
+    origin = [own["origin"][1] * 0.246, own["origin"][0] * 0.246]
+    made = {**motif(a, **own), "origin_yx_nm": origin}
+    return {**made, "feature_yx_nm": axis(made["atoms_yxz_nm"])} if twofold else made
+
+
+def axis(atoms_yxz_nm: list[list[float]]) -> list[float]:
+    """Where the twofold axis of a defect stands that its motif is not centred on.
+
+    The ring that 5-8-5 loses is not in its middle: the octagon closes up half a lattice constant
+    beside it.
+    """
+    from scipy.optimize import minimize
+
+    atoms = np.array(atoms_yxz_nm)[:, :2]
+    tree = cKDTree(atoms)
+
+    def unlike(middle: Floats) -> float:
+        near = atoms[np.hypot(*(atoms - middle).T) < 0.45]
+        distance, _ = tree.query(2 * middle - near)
+        return float((distance**2).mean())
+
+    steps = np.arange(-0.2, 0.21, 0.02)
+    coarse = min(((y, x) for y in steps for x in steps), key=lambda yx: unlike(np.array(yx)))
+    found = minimize(unlike, coarse, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12})
+    return [float(v) for v in np.round(found.x, 5)]
 
 
 def main() -> None:

@@ -61,13 +61,17 @@ class Wish:
 
 @dataclass(frozen=True)
 class Placed:
-    """A motif at a lattice point of a grain, turned by ``turn`` of the sheet's turns."""
+    """A motif at a lattice point of a grain, turned by ``turn`` of the sheet's turns.
+
+    ``yx_nm`` is its middle, about which it takes up its radius; its feature may lie elsewhere.
+    """
 
     wish: Wish
     grain: int
     cell: tuple[int, int]
     turn: int
     yx_nm: tuple[float, float]
+    feature_yx_nm: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +140,7 @@ def place(
                 # nearest of a lobed patch is not always in the direction of its middle.
                 at = np.array([placed.yx_nm])
                 if (
-                    field_nm / 2 - np.abs(at).max() < wish.context_nm
+                    field_nm / 2 - np.abs(placed.feature_yx_nm).max() < wish.context_nm
                     or _clearance(at, barriers, patches)[0] < radius
                     or any(distance_to_path(at, line, True)[0] < radius for line in outlines)
                 ):
@@ -218,7 +222,10 @@ def _snapped(
     u = (yx - arm - own.origin_yx_nm) @ inverse
     i, j = round(float(u[0])), round(float(u[1]))
     middle = i * vectors[0] + j * vectors[1] + own.origin_yx_nm + arm
-    return Placed(wish, grain, (i, j), turn, (float(middle[0]), float(middle[1])))
+    turned = rotation(own.angle_rad + turn * 2 * np.pi / sheet.turns)
+    feature = middle + sheet.motifs[wish.motif].feature_yx_nm @ turned
+    at, shown = ((float(p[0]), float(p[1])) for p in (middle, feature))
+    return Placed(wish, grain, (i, j), turn, at, shown)
 
 
 def _frame(sheet: Sheet, motif: str, angle_rad: float, turn: int) -> tuple[Floats, Floats, Floats]:

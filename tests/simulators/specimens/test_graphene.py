@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from stemscout.simulators.specimens import DIFFICULTIES, graphene, relax
+from stemscout.simulators.specimens.motifs import motifs
 from stemscout.simulators.specimens.outlines import distance_to_path
 
 SILICON = {"si3", "si4", "si cluster"}
@@ -253,6 +254,18 @@ def test_motifs_are_what_the_command_makes(name):
     made = relax.motif_of(relax.equilibrium(), relax.recipes()[name])
     assert made["symbols"] == kept[name]["symbols"]
     assert np.allclose(made["atoms_yxz_nm"], kept[name]["atoms_yxz_nm"], atol=2e-4)
+    assert made.get("feature_yx_nm") == pytest.approx(kept[name].get("feature_yx_nm"), abs=2e-4)
+
+
+@pytest.mark.parametrize("name", relax.recipes())
+def test_a_feature_is_where_its_defect_is(name):
+    """In the middle of what was changed: of the sites that lost their atom, and atoms that moved."""
+    motif = motifs("graphene")[name]
+    sites, atoms = motif.sites_yxz_nm[:, :2], motif.atoms_yxz_nm[:, :2]
+    apart = [cKDTree(b).query(a)[0] for a, b in ((sites, atoms), (atoms, sites))]
+    weight = np.minimum(np.concatenate(apart), 0.1) ** 2
+    middle = weight @ np.vstack([sites, atoms]) / max(weight.sum(), 1e-12)
+    assert np.hypot(*(middle - motif.feature_yx_nm)) < 0.04
 
 
 @pytest.mark.slow

@@ -1,0 +1,89 @@
+"""What the weights in the package promise: size, a card, scores, and that they work at once."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from stemscout.agents.catalogue import make_agent
+from stemscout.agents.experiment import Experiment
+from stemscout.agents.perception import array_files, rvae, vae_patches, vae_training
+from stemscout.agents.perception.dcnn import card, training, weights
+from stemscout.agents.perception.dcnn.legend import LEGENDS
+from stemscout.agents.perception.dcnn.scenes import Scenes
+from stemscout.agents.perception.dcnn.scoring import score
+from stemscout.agents.perception.dcnn.segmenter import Segmenter
+from stemscout.benchmarks.suite import load_suite
+from stemscout.envs.registration import ENVIRONMENTS, make_env
+
+STANDARD = [e.removeprefix("StemScout/") for e in load_suite("standard").environments]
+SPECIMENS = ("graphene", "mos2", "nio_lsmo", "bifeo3")  # of these
+
+
+@pytest.fixture(scope="module", params=LEGENDS)
+def specimen(request):
+    return request.param
+
+
+def test_a_network_ships_for_every_legend_in_3_mb(specimen):
+    path = weights.path_of(specimen)
+    assert path.stat().st_size <= 3e6
+    members, header = weights.load(path, specimen)
+    assert len(members) == len(training.CYCLES)
+    assert header.channels == LEGENDS[specimen].channels
+
+
+def test_its_card_says_how_it_was_made_and_how_good_it_is(specimen):
+    _, header = weights.load(weights.path_of(specimen), specimen)
+    made = header.card["made"]
+    assert made == {"steps": training.STEPS, "seed": 0, "from": None, "labelled": False}
+    assert set(header.card["trained_on"]) >= {"renderer", "pixel_nm", "doses", "noise"}
+    for spread in card.SPREADS:
+        assert set(header.card["scores"][spread]) == set(header.channels)
+
+
+def test_it_scores_what_its_card_says(specimen):
+    """On scenes that neither training nor the card has seen."""
+    segmenter = Segmenter(specimen)
+    legend = segmenter.legend
+    scenes = Scenes(specimen, seed=card.SEED + 1, split=1, spread=card.PLAIN).scenes()
+    found = score(segmenter, islice(scenes, 48))
+    said = segmenter.header.card["scores"]["reference"]
+    for kind in legend.kinds:
+        if found[kind].true >= 100:
+            assert found[kind].f1 > min(0.97, said[kind]["f1"] - 0.03), kind
+    right = sum(found[f].right for f in legend.features)
+    asked = sum(found[f].true for f in legend.features)
+    expected = sum(said[f]["recall"] * found[f].true for f in legend.features) / asked
+    assert right / asked > expected - 0.1
+
+
+@pytest.mark.parametrize("specimen", SPECIMENS)
+def test_an_autoencoder_ships_for_every_id_of_the_standard_in_1_mb(specimen):
+    path = rvae.SHIPPED / f"{specimen}.safetensors"
+    assert path.stat().st_size <= 1e6
+    network, descriptor = vae_training.load_weights(path)
+    assert descriptor == "fft"
+    perception = rvae.RvaePerception()
+    held_out = vae_patches.frames_of(specimen, 40, 77, "validation", counted=False)
+    clean = vae_patches.patches_of(perception, held_out)
+    found = vae_training.card(network, clean, clean)
+    assert found["drift"] < 0.06  # 0.05 over many specimens, of which this is one
+    assert '"drift"' in array_files.read(path)[1]["card"]
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_every_workflow_runs_at_once_on_every_id_of_the_standard(name):
+    specimen = SPECIMENS[STANDARD.index(name)]
+    assert ENVIRONMENTS[f"StemScout/{name}"]
+    for agent, options in (
+        ("dcnn-bo", {}),
+        ("dcnn-rvae-bo", {}),
+        ("rvae-bo", {"weights": specimen}),
+    ):
+        env = make_env(f"StemScout/{name}", budget=0.02)
+        experiment = Experiment(env, make_agent(agent, **options), seed=0)
+        experiment.run()
+        assert np.isfinite([s.target for s in experiment.steps]).all()
