@@ -244,7 +244,7 @@ def features_of(specimen: Specimen, legend: Legend) -> tuple[Floats, Ints, Float
         of = outline.feature_class
         if specimen.classes[of].shape == "segment" and names[of] in legend.features:
             path = outline.path_yx_nm
-            places.append(_dense(np.vstack([path, path[:1]]) if outline.closed else path, step))
+            places.append(evenly(np.vstack([path, path[:1]]) if outline.closed else path, step))
             channels.append(of)
     if not places:
         return np.empty((0, 2)), np.empty(0, dtype=np.int64), np.empty(0)
@@ -255,11 +255,11 @@ def features_of(specimen: Specimen, legend: Legend) -> tuple[Floats, Ints, Float
     return np.concatenate(places), first + number[of_class], sigma[of_class]
 
 
-def _dense(path_yx_nm: Floats, step_nm: float) -> Floats:
-    """Points (m, 2) along a path, at most a step apart."""
-    along = np.concatenate([[0.0], np.hypot(*np.diff(path_yx_nm, axis=0).T).cumsum()])
-    at = np.linspace(0.0, along[-1], max(2, int(np.ceil(along[-1] / step_nm)) + 1))
-    return np.column_stack([np.interp(at, along, path_yx_nm[:, a]) for a in (0, 1)])
+def evenly(path_yx: Floats, step: float) -> Floats:
+    """Points (m, 2) along a path, at most a step apart, its ends among them."""
+    along = np.concatenate([[0.0], np.hypot(*np.diff(path_yx, axis=0).T).cumsum()])
+    at = np.linspace(0.0, along[-1], max(2, int(np.ceil(along[-1] / step)) + 1))
+    return np.column_stack([np.interp(at, along, path_yx[:, a]) for a in (0, 1)])
 
 
 def _near(yx_nm: Floats, request: ScanRequest, beyond_nm: float) -> Ints:

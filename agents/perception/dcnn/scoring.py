@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from ....simulators.specimens import specimen_module
 from ...rates import Rates
 from . import claims
-from .legend import COLUMN_NM, F32, Legend, pixels_of
+from .legend import COLUMN_NM, F32, Legend, evenly, pixels_of
 from .scenes import SIDE, Scene
 from .segmenter import Segmenter
 
@@ -56,7 +56,8 @@ class Tally(Rates):
 def score(
     segmenter: Segmenter, scenes: Iterable[Scene], threshold: float = 0.5
 ) -> dict[str, Tally]:
-    """By channel: columns and points one to one within their tolerance, the rest pixel by pixel.
+    """By channel: columns and points one to one within their tolerance; lines by their length,
+    point by point a network's pixel apart, in the same way; areas pixel by pixel.
 
     Args:
         segmenter: the network.
@@ -93,22 +94,27 @@ def _score(
     places = pixels_of(truth.specimen.feature_yx_nm, scene.request, (SIDE, SIDE))
     of_class = np.array(truth.specimen.class_names)[truth.specimen.feature_class]
     points = claims.points(seen, threshold)
+    lines = claims.lines(seen, np.ones(painted.shape[1:], dtype=np.bool_))
+    dense = pixels_of(truth.features_yx_nm, scene.request, (SIDE, SIDE))
     for name in legend.features:
+        if classes[name].shape == "point":
+            true, within = places[of_class == name], max(classes[name].tolerance_nm, COLUMN_NM)
+            own = [p for p in points if p.of.name == name]
+        else:
+            channel = legend.channels.index(name)
+            true, within = dense[truth.feature_channel == channel], classes[name].tolerance_nm
+            own = [p for p in lines if p.of.name == name]
+        paths = [seen.network_px(p.points_px) for p in own]
         if classes[name].shape != "point":
-            continue
-        true = places[of_class == name]
-        own_points = [p for p in points if p.of.name == name]
-        claimed = np.array([seen.network_px(p.points_px[0]) for p in own_points])
-        claimed = claimed.reshape(-1, 2)
+            paths = [evenly(path, 1.0) for path in paths]
+        claimed = np.concatenate([np.empty((0, 2)), *paths])
+        confidence = np.repeat([p.confidence for p in own], [len(path) for path in paths])
         inner = _inside(claimed, pixel)
         found[name].add(
-            true[_inside(true, pixel)] * pixel,
-            claimed[inner] * pixel,
-            np.array([p.confidence for p in own_points])[inner],
-            max(classes[name].tolerance_nm, COLUMN_NM),
+            true[_inside(true, pixel)] * pixel, claimed[inner] * pixel, confidence[inner], within
         )
     for k, name in enumerate(legend.channels):
-        if name in legend.kinds or (name in classes and classes[name].shape == "point"):
+        if name not in legend.areas:
             continue
         true_px, claimed_px = painted[k] > 0.5, seen.probability[k] > 0.5
         tally = found[name]
