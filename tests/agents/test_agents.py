@@ -206,12 +206,18 @@ def test_curiosity_and_targets_are_refused_by_those_that_have_none(graphene, nam
                 agent.steer(**wish)
 
 
+@pytest.mark.filterwarnings("ignore:pixels of:UserWarning", "ignore:noise is:UserWarning")
 def test_runs_on_a_recording(recorded, name):
-    experiment = Experiment(recorded(budget=0.05), make_agent(name), seed=0)
+    """Which classes are sought there nobody says; a network has to be named."""
+    options = {"network": "graphene"} if "dcnn" in name else {}
+    experiment = Experiment(recorded(budget=0.05), make_agent(name, **options), seed=0)
     if experiment.agent.privileged:
         with pytest.raises(ValueError, match="needs the truth"):
             experiment.run()
         return
+    if options:
+        with pytest.raises(ValueError, match="no network is known for these classes: none; name"):
+            Experiment(recorded(budget=0.05), make_agent(name), seed=0).run()
     steps = experiment.run()
     assert len(steps) == int(0.05 * 16 * 18)
     assert all(s.fraction == 0.0 for s in steps)
