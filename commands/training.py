@@ -24,7 +24,7 @@ def dcnn(
     out: Annotated[Path, typer.Option(help="The file of weights to write, .safetensors.")],
     steps: Annotated[
         int | None,
-        typer.Option(min=20, help="Batches of 16 scenes; 24000, or 600 on labelled images."),
+        typer.Option(min=20, help="Batches of 16 scenes; 12000, or 600 on labelled images."),
     ] = None,
     seed: Seed = 0,
     start: Annotated[

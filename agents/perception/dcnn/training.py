@@ -25,7 +25,7 @@ from .network import WIDTHS, UNet
 from .scenes import PER_WORLD, Scenes
 
 BATCH = 16
-STEPS = 24_000
+STEPS = 12_000
 TUNING = 600  # the same on labelled images
 CYCLES = (0.55, 0.15, 0.15, 0.15)  # of the steps: the first is the longest
 RATE = 2e-3
