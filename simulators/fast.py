@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -118,7 +119,11 @@ def render(specimen: Specimen, grid: Grid, detector: str, kernels: Kernels | Non
 
 
 def coefficients(
-    specimen: Specimen, grid: Grid, detector: str, kernels: Kernels | None = None
+    specimen: Specimen,
+    grid: Grid,
+    detector: str,
+    kernels: Kernels | None = None,
+    strengths: Mapping[str, float] | None = None,
 ) -> F32:
     """The image of ``specimen`` as spline coefficients on ``grid``, float32.
 
@@ -127,6 +132,8 @@ def coefficients(
         grid: the probe positions.
         detector: by name.
         kernels: those of the package for this kind of specimen by default.
+        strengths: by species, what its profile is multiplied by, as for contrast that is not
+            this detector's; a film under the specimen is left as it is.
 
     Raises:
         Unsupported: a detector that is not incoherent, or not calibrated; a thickness
@@ -151,7 +158,11 @@ def coefficients(
         )
     halo = _halo(kernels, detector, grid)
     padded = np.full([n + 2 * halo for n in grid.shape_yx], kernels.background[detector], "f4")
-    _add(specimen, contributions(specimen), grid, detector, kernels, padded, halo)
+    positions, species, amplitude = contributions(specimen)
+    if strengths is not None:
+        of_species = np.array([strengths.get(s, 1.0) for s in species_of(specimen)])
+        amplitude = amplitude * of_species[species]
+    _add(specimen, (positions, species, amplitude), grid, detector, kernels, padded, halo)
     inner = padded[halo:-halo, halo:-halo]
     if specimen.film_nm > 0:
         inner += _film(kernels, detector, grid, specimen.film_nm, shift_yx_nm(specimen.seed))

@@ -193,15 +193,18 @@ def open_world(recipe: Recipe) -> World:
     return _open_abtem(recipe)
 
 
-def render_fast(recipe: Recipe) -> World:
-    """Generate a specimen and render it with the fast renderer."""
+def render_fast(recipe: Recipe, strengths: Mapping[str, float] | None = None) -> World:
+    """Generate a specimen and render it with the fast renderer.
+
+    ``strengths`` are those of ``fast.coefficients``; such a world is not its recipe's.
+    """
     module = specimen_module(recipe.specimen)
     fast.check_optics(recipe.specimen, module.OPTICS)
     specimen = generate(recipe)
     grid = _grid(recipe, module.SAMPLING_NM)
     coefficients = {
         d: defocused(
-            fast.coefficients(specimen, grid, d),
+            fast.coefficients(specimen, grid, d, strengths=strengths),
             grid.sampling_nm,
             module.OPTICS,
             recipe.defocus_nm,

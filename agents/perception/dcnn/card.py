@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from .network import UNet
 
 SEED = 1000  # of the scenes that a network is scored on
-PLAIN = Spread(pixels=(1.0, 1.0), plain=1.0, doses=(1.0, 1.0), defocus_nm=0.0, disturbed=0.0)
+PLAIN = Spread(
+    pixels=(1.0, 1.0),
+    plain=1.0,
+    doses=(1.0, 1.0),
+    defocus_nm=0.0,
+    disturbed=0.0,
+    haadf=1.0,
+    power=0.0,
+)
 SPREADS: Mapping[str, Spread] = {"reference": PLAIN, "spread": Spread()}
 
 

@@ -10,6 +10,7 @@ picture alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import pi, sqrt
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 
 from ....hardware.costs import CostModel
 from ....hardware.microscope import ScanRequest
+from ....simulators.fast import load_kernels
 from ....simulators.imperfections import Flyback, Imperfections, LineJitter, Scanner
 from ....simulators.scan import sample
 from ....simulators.specimens import specimen_module
-from ....simulators.world import Recipe, World, open_world
+from ....simulators.world import Recipe, World, render_fast
 from .legend import F32, LEGENDS, Legend, Truth
 
 SIDE = 64  # pixels of a scene
@@ -48,6 +50,9 @@ class Spread:
         defocus_nm: greatest.
         stretch: greatest share by which one axis is longer than the other.
         disturbed: share of the scenes with each of the other imperfections.
+        haadf: share of the specimens that HAADF shows; the others are shown by MAADF.
+        power: standard deviation of how the power of the atomic number differs by which a
+            column's brightness goes, as with other angles, thicknesses and tilts.
     """
 
     pixels: tuple[float, float] = PIXELS
@@ -56,6 +61,8 @@ class Spread:
     defocus_nm: float = DEFOCUS_NM
     stretch: float = STRETCH
     disturbed: float = 0.3
+    haadf: float = 0.85
+    power: float = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +129,7 @@ class Scenes:
 
     def _world(self, rng: np.random.Generator, number: int) -> tuple[World, Truth]:
         levels = tuple(self.module.LEVELS)
-        detectors = tuple(d.name for d in self.module.OPTICS.detectors if d.name != "bf")
-        detector = "haadf" if rng.random() < 0.7 else detectors[rng.integers(len(detectors))]
-        detector = detector if detector in ("haadf", "maadf") else "haadf"
+        haadf = rng.random() < self.spread.haadf
         defocus = rng.normal(0.0, self.spread.defocus_nm / 2)
         recipe = Recipe(
             self.specimen,
@@ -132,10 +137,11 @@ class Scenes:
             self.seed,
             (self.split, number, 0),
             self.module.FIELD_NM,
-            detectors=(detector,),
+            detectors=("haadf" if haadf else "maadf",),
             defocus_nm=float(np.clip(defocus, -self.spread.defocus_nm, self.spread.defocus_nm)),
         )
-        world = open_world(recipe)
+        power = float(np.clip(rng.normal(0.0, self.spread.power), -0.5, 0.5))
+        world = render_fast(recipe, strengths(self.specimen, power))
         return world, Truth.of(world.specimen)
 
     def _scene(self, world: World, truth: Truth, rng: np.random.Generator) -> Scene:
@@ -223,6 +229,18 @@ class Scenes:
             if rng.random() < 0.5:
                 image = np.round(255 * image) / 255
         return image
+
+
+def strengths(specimen: str, power: float) -> dict[str, float]:
+    """By species, (Z / Z of the heaviest) to a power, Z being that of its heaviest element."""
+    from ase.data import atomic_numbers
+
+    of = {}
+    for name in load_kernels(specimen).species:
+        own = name.rpartition(":")[2].partition(" on ")[0]  # what it stands behind is not its own
+        of[name] = max(atomic_numbers[symbol] for symbol in re.findall("[A-Z][a-z]?", own))
+    heaviest = max(of.values())
+    return {name: (z / heaviest) ** power for name, z in of.items()}
 
 
 def standard(image: NDArray[np.floating], tile_yx: tuple[float, float] = (np.inf, np.inf)) -> F32:

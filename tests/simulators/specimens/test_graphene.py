@@ -259,7 +259,7 @@ def test_motifs_are_what_the_command_makes(name):
 
 @pytest.mark.parametrize("name", relax.recipes())
 def test_a_feature_is_where_its_defect_is(name):
-    """In the middle of what was changed: of the sites that lost their atom, and atoms that moved."""
+    """In the middle of what was changed: sites that lost their atom, and atoms that moved."""
     motif = motifs("graphene")[name]
     sites, atoms = motif.sites_yxz_nm[:, :2], motif.atoms_yxz_nm[:, :2]
     apart = [cKDTree(b).query(a)[0] for a, b in ((sites, atoms), (atoms, sites))]

@@ -16,7 +16,10 @@ from stemscout.agents.perception.dcnn.scenes import (
     noise_of,
     resampled,
     standard,
+    strengths,
 )
+from stemscout.simulators.fast import load_kernels
+from stemscout.simulators.world import Recipe, render_fast
 
 SHEETS = ["graphene", "mos2", "nio_lsmo", "bifeo3"]
 
@@ -130,6 +133,34 @@ def test_fewer_pixels_are_averages_and_more_are_between():
     assert resampled(image, (100, 80)).shape == (100, 80)
     with pytest.raises(ValueError, match="an image of 0 x 5 px holds nothing"):
         resampled(np.empty((0, 5), np.float32), (8, 8))
+
+
+@pytest.mark.parametrize("name", LEGENDS)
+def test_contrast_may_go_by_another_power_of_the_atomic_number(name):
+    """0 changes nothing, and what is above it sets heavy columns off from light ones."""
+    assert set(strengths(name, 0.0).values()) == {1.0}
+    higher, lower = strengths(name, 0.4), strengths(name, -0.4)
+    assert set(higher) == set(load_kernels(name).species)
+    assert max(higher.values()) == 1.0 == min(lower.values())
+    assert all(higher[s] * lower[s] == pytest.approx(1.0) for s in higher)
+    by_carbon = [higher["C"] <= value for value in higher.values()]
+    assert all(by_carbon)
+
+
+def test_an_image_is_the_sum_of_its_species_at_their_strengths():
+    recipe = Recipe("mos2", "medium", 0, (0, 0, 0), 10.0)
+    plain, none, double = (
+        render_fast(recipe, of).coefficients["haadf"]
+        for of in (
+            None,
+            dict.fromkeys(load_kernels("mos2").species, 0.0),
+            {"Mo": 2.0, "Mo:Mo": 2.0},
+        )
+    )
+    assert not none.any()
+    metal = dict.fromkeys(set(load_kernels("mos2").species) - {"Mo", "Mo:Mo"}, 0.0)
+    alone = render_fast(recipe, metal).coefficients["haadf"]
+    assert np.allclose(double - plain, alone, atol=1e-5)
 
 
 def test_unknown_specimens_list_the_known():
