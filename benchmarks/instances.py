@@ -39,7 +39,7 @@ MARGIN_NM = 0.15  # beyond the frame, for the spline and the source's blur
 OFF = 0.3  # of the frame: how far a feature lies off its middle at most
 FIRST = 500  # of the specimens' numbers: no suite has them
 SPECIMENS = 400  # that are searched
-CONFIGURATIONS = 2  # of phonons, whose noise is far below that of the dose
+CONFIGURATIONS = 1  # of phonons: a snapshot, in which every atom is off by some picometres
 DETECTOR = "haadf"
 F32 = NDArray[np.float32]
 
