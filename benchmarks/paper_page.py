@@ -13,9 +13,9 @@ from .paper import (
     rows_of,
     rows_of_differences,
     runs_of,
-    verdicts,
 )
 from .paper_figures import curves_of, picture_figure, rows_of_curves
+from .paper_verdicts import verdicts
 from .plates import Plate
 from .protocol import picture_of
 from .report import template

@@ -43,6 +43,7 @@ def paper(
     """
     from ..benchmarks import paper as protocol
     from ..benchmarks.paper_page import write_figure, write_page
+    from ..benchmarks.paper_verdicts import verdicts
     from ..benchmarks.results import Results
     from ..simulators.schedulers import check_scheduler
 
@@ -61,11 +62,11 @@ def paper(
     apart = protocol.differences(results)
     if as_json:
         rows = protocol.rows_of(found)
-        said = protocol.verdicts(found, apart)
+        said = verdicts(found, apart)
         lines = {"rows": rows, "differences": protocol.rows_of_differences(apart)}
         terminal.listing({**lines, "verdicts": said, "left_out": left_out}, True)
         return
     terminal.table(protocol.rows_of(found), False)
     terminal.paragraphs([""])
-    for title, sentences in protocol.verdicts(found, apart).items():
+    for title, sentences in verdicts(found, apart).items():
         terminal.paragraphs([title, *sentences])

@@ -12,6 +12,7 @@ import pytest
 from stemscout.agents.navigation.navigator import Candidates
 from stemscout.benchmarks import paper, protocol
 from stemscout.benchmarks.paper_page import write_figure, write_page
+from stemscout.benchmarks.paper_verdicts import verdicts
 from stemscout.benchmarks.pictures import PICTURES, SIDE, make_picture, missing
 from stemscout.benchmarks.protocol import (
     STEPS,
@@ -380,15 +381,14 @@ class TestVerdicts:
 
     def test_the_published_curve_is_near_or_not(self):
         near, far = (
-            paper.verdicts([line("nio", "linear", v)], [])["The published curve"]
-            for v in (0.84, 0.5)
+            verdicts([line("nio", "linear", v)], [])["The published curve"] for v in (0.84, 0.5)
         )
         assert "0.84 (0.77) at step 10 and 0.84 (0.93) at step 30" in near[0]
         assert "; within 0.1" in near[0]
         assert "; not within 0.1" in far[0]
 
     def test_a_workflow_works_or_does_not(self):
-        said = paper.verdicts([line("nio", "a", 0.9), line("simulated-nio", "b", 0.5)], [])
+        said = verdicts([line("nio", "a", 0.9), line("simulated-nio", "b", 0.5)], [])
         sentences = said["Large, well-defined features: do all workflows work?"]
         assert "a on nio works" in sentences[0]
         assert "b on simulated-nio does not work" in sentences[1]
@@ -397,38 +397,44 @@ class TestVerdicts:
         ("picture", "value", "half", "p", "verdict"),
         [
             ("simulated-nio", 0.1, 0.05, 0.01, "The claim: does not hold."),
-            ("simulated-nio", 0.0, 0.05, 0.9, "The claim: holds."),
+            ("simulated-nio", 0.0, 0.04, 0.9, "The claim: holds."),
+            ("simulated-nio", 0.0, 0.2, 0.9, "The claim: undecided."),
             ("simulated-nio", -0.1, 0.05, 0.01, "The claim: holds."),
             ("simulated-graphene", 0.1, 0.05, 0.01, "The claim: holds."),
             ("simulated-graphene", 0.1, 0.05, 0.2, "The claim: undecided."),
+            ("simulated-graphene", 0.0, 0.04, 0.9, "The claim: does not hold."),
             ("simulated-bfo", -0.1, 0.05, 0.01, "The claim: does not hold."),
         ],
     )
     def test_complexity_buys_something_or_does_not(self, picture, value, half, p, verdict):
         lines = [line(picture, "linear", 0.9), line(picture, "rvae", 0.9, perception="rvae")]
-        said = paper.verdicts(lines, [difference(picture, value, half, p)])
+        said = verdicts(lines, [difference(picture, value, half, p)])
         assert any(s.endswith(verdict) for of in said.values() for s in of)
 
-    def test_differences_are_paired(self, suite, tmp_path):
-        data = {**SUITE, "specimens": 8, "agents": [ORACLE, {**ORACLE, "name": "rvae-paper"}]}
-        data["agents"][1] = {"name": "rvae-paper", "label": "rvae", "oracle_descriptors": True}
-        other = suite_of("pairs", data)
-        results = Results(tmp_path / "pairs", other)
-        for job in other.jobs():
-            score = 0.1 * job.specimen + (0.05 if job.label == "rvae" else 0.0)
+    def test_differences_are_paired_and_ten_seeds_can_tell_them(self, tmp_path):
+        """With all the workflows of the suite that the package holds."""
+        suite = load_suite("paper")
+        results = Results(tmp_path / "pairs", suite)
+        better = {"rvae": 0.05, "dcnn": 0.1}
+        for job in suite.jobs():
+            perception = job.agent["name"].removesuffix("-paper")
+            score = 0.1 * job.specimen + better.get(perception, 0.0)
             record = {
                 "job": asdict(job),
                 "ended": "all batches were taken",
                 "failed": False,
-                "scores": {"over_chance": score, "shown_over_chance": None},
+                "scores": {"over_chance": score, "shown_over_chance": score},
                 "trace": {**asdict(protocol.Trace())},
             }
             results.keep(job.key, record)
         found = paper.differences(results)
-        assert {(d.one, d.other) for d in found} == {("rvae", "linear")}
-        assert all(d.value.value == pytest.approx(0.05) for d in found)
-        assert all(d.value.low == pytest.approx(0.05) for d in found), "specimens are the same"
-        assert all(d.real for d in found)
+        assert {d.other for d in found} == {"linear", "linear online"}
+        assert len({d.picture for d in found}) == 3
+        for d in found:
+            expected = better.get(d.one.removesuffix(" online"), 0.0)
+            assert d.value.value == pytest.approx(expected)
+            assert d.value.low == pytest.approx(expected), "specimens are the same"
+            assert d.real == (expected > 0)
 
 
 def test_feature_pixels_are_those_above_otsus_threshold():
