@@ -9,7 +9,8 @@ import numpy as np
 
 from ..views import style
 from .figures import LINES
-from .paper import COLLECTED, LAST, PUBLISHED, Place
+from .paper import LAST, Place
+from .paper_verdicts import COLLECTED, PUBLISHED
 from .pictures import SIDE, Picture
 from .protocol import SHOWN, Floats, Trace, measured_of, restored
 from .tables import Rows
