@@ -13,13 +13,13 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
+from .checkpoint import keep, restored
 from .legend import F32
 from .network import WIDTHS, UNet
 from .scenes import PER_WORLD, Scenes
@@ -98,8 +98,9 @@ def train(
     ends = [round(steps * share) for share in np.cumsum(CYCLES)]
     snapshots: list[UNet] = []
     begin = 0
+    of = {"specimen": scenes.specimen, "seed": [seed, scenes.seed], "steps": ends, "rate": rate}
     if checkpoint is not None and checkpoint.exists():
-        begin, snapshots = _restored(checkpoint, network, average, optimizer, ends)
+        begin, snapshots = restored(checkpoint, of, network, average, optimizer)
         scenes = replace(scenes, first=scenes.first + begin * BATCH // PER_WORLD)
     network.train()
     blobs = torch.tensor(scenes.legend.blobs, dtype=torch.float32)
@@ -122,7 +123,7 @@ def train(
         if step + 1 in ends:
             snapshots.append(deepcopy(average).eval())
         if checkpoint is not None and (step + 1) % KEEP == 0:
-            _keep(checkpoint, step + 1, ends, network, average, optimizer, snapshots)
+            keep(checkpoint, step + 1, of, network, average, optimizer, snapshots)
     return snapshots
 
 
@@ -183,50 +184,3 @@ def _follow(average: UNet, network: UNet, share: float) -> None:
                 value.lerp_(own[name], 1.0 - share)
             else:
                 value.copy_(own[name])
-
-
-def _keep(
-    path: Path,
-    step: int,
-    ends: list[int],
-    network: UNet,
-    average: UNet,
-    optimizer: Any,
-    snapshots: list[UNet],
-) -> None:
-    state = {
-        "step": step,
-        "ends": ends,
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "snapshots": [s.state_dict() for s in snapshots],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)
-
-
-def _restored(
-    path: Path, network: UNet, average: UNet, optimizer: Any, ends: list[int]
-) -> tuple[int, list[UNet]]:
-    try:
-        state = torch.load(path, weights_only=True)
-    except Exception as error:  # whatever a damaged file raises, at length
-        raise ValueError(
-            f"cannot go on from {path}: it is damaged, or no checkpoint; remove it to begin anew"
-        ) from error
-    try:
-        if state["ends"] != ends:
-            raise ValueError("it is of a training with other steps")
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        snapshots = []
-        for own in state["snapshots"]:
-            snapshots.append(deepcopy(average).eval())
-            snapshots[-1].load_state_dict(own)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"cannot go on from {path}: {error}; remove it to begin anew") from error
-    return int(state["step"]), snapshots

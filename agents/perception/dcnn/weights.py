@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....envs.numbers import is_number
 from .. import array_files
 from .legend import LEGENDS
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 KIND = "stemscout dcnn"
 FORMAT = 1
+MOST_LEVELS, WIDEST, MOST_MEMBERS = 8, 1024, 32  # a damaged file must not fill the memory
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -77,6 +80,8 @@ def load(path: Path, specimen: str | None = None) -> tuple[list[UNet], Header]:
             f"wanted is {KIND}, format {FORMAT}"
         )
     header = _header(path, said)
+    if not all(np.isfinite(v).all() for v in arrays.values()):
+        raise ValueError(f"{path}: it is damaged: weights that are no numbers")
     if specimen is not None and header.specimen != specimen:
         raise ValueError(f"{path} is for {header.specimen}, and not for {specimen}")
     members = []
@@ -116,6 +121,22 @@ def _header(path: Path, said: dict[str, str]) -> Header:
         header = Header(**{**plain, **{k: tuple(plain[k]) for k in ("channels", "widths")}})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its header cannot be read: {error}") from error
+    pixel = header.pixel_nm
+    wrong = [
+        f"{name} is {getattr(header, name)!r}"
+        for name, sound in {
+            "specimen": isinstance(header.specimen, str),
+            "pixel_nm": is_number(pixel) and 0 < pixel < np.inf,
+            "channels": all(isinstance(c, str) for c in header.channels),
+            "widths": 1 <= len(header.widths) <= MOST_LEVELS
+            and all(is_number(w, Integral) and 0 < w <= WIDEST for w in header.widths),
+            "members": is_number(header.members, Integral) and 0 < header.members <= MOST_MEMBERS,
+            "card": isinstance(header.card, dict),
+        }.items()
+        if not sound
+    ]
+    if wrong:
+        raise ValueError(f"{path}: its header is damaged: {', '.join(wrong)}")
     expected = LEGENDS.get(header.specimen)
     if expected is None or expected.channels != header.channels:
         raise ValueError(

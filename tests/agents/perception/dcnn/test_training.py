@@ -98,12 +98,22 @@ def test_a_damaged_checkpoint_is_refused(content, tmp_path):
         training.train(Scenes("nio_lsmo", 0), 60, widths=WIDTHS, checkpoint=path)
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ({"steps": 60}, "it is of a training with another steps"),
+        ({"seed": 1}, r"with another seed: seed \[0, 0\]"),
+        ({"scenes": Scenes("wse2", 0)}, "with another specimen: specimen mos2"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(other, sentence, tmp_path, monkeypatch):
+    """Networks of MoS2 and of WSe2 are of one size."""
     monkeypatch.setattr(training, "KEEP", 3)
+    own = {"scenes": Scenes("mos2", 0), "steps": 21, "seed": 0, "widths": WIDTHS}
     path = tmp_path / "kept.pt"
-    training.train(Scenes("nio_lsmo", 0), 21, widths=WIDTHS, checkpoint=path)
-    with pytest.raises(ValueError, match="it is of a training with other steps"):
-        training.train(Scenes("nio_lsmo", 0), 60, widths=WIDTHS, checkpoint=path)
+    training.train(**own, checkpoint=path)
+    with pytest.raises(ValueError, match=sentence):
+        training.train(**{**own, **other}, checkpoint=path)
 
 
 def test_too_few_steps_are_refused():

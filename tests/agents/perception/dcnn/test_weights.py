@@ -47,11 +47,36 @@ def changed(path, out, arrays=lambda a: a, **metadata):
         ({"arrays": lambda a: {k: v for k, v in a.items() if k != "0.head.bias"}}, "lacks or has"),
         ({"arrays": lambda a: {**a, "0.more": np.zeros(3)}}, "member 0 lacks or has too much"),
         ({"arrays": lambda a: {**a, "0.head.bias": np.zeros(3)}}, "do not fit its header"),
+        (
+            {"arrays": lambda a: {**a, "0.head.bias": 0 * a["0.head.bias"] + np.nan}},
+            "it is damaged: weights that are no numbers",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(weights_file, tmp_path, change, sentence):
     path = changed(weights_file, tmp_path / "bad.safetensors", **change)
     with pytest.raises(ValueError, match=sentence):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("members", 0),
+        ("members", "two"),
+        ("pixel_nm", 0.0),
+        ("pixel_nm", "a"),
+        ("widths", ["a"]),
+        ("widths", []),
+        ("card", None),
+        ("specimen", ["graphene"]),
+    ],
+)
+def test_a_header_that_cannot_be_is_refused(weights_file, tmp_path, key, value):
+    _, said = read(weights_file)
+    header = {**json.loads(said["header"]), key: value}
+    path = changed(weights_file, tmp_path / "odd.safetensors", header=json.dumps(header))
+    with pytest.raises(ValueError, match=f"its header is damaged: {key} is "):
         load(path)
 
 
