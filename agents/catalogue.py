@@ -7,15 +7,13 @@ of the one with any of the other: ``linear-bo``, ``true-grid``.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from inspect import signature
 from typing import Any
 
 from .agent import Agent
+from .named import named
 from .navigation.adaptive import Lawnmower, Operator
 from .navigation.bayesian import Bayesian
 from .navigation.deep import DeepBayesian
@@ -233,13 +231,7 @@ def make(name: str, entry: Entry, options: Mapping[str, Any]) -> Any:
 
 def _own(name: str, options: dict[str, Any]) -> Agent:
     """An agent of a class that somebody else wrote."""
-    module, _, kind = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        found = getattr(import_module(module), kind)
-    except (Exception, SystemExit) as error:  # whatever a module of somebody else's raises
-        raise ValueError(f"no agent {name!r}: {type(error).__name__}: {error}") from error
+    found = named(name, "agent")
     if not (isinstance(found, type) and issubclass(found, Agent)):
         raise ValueError(f"{name!r} is no agent; it must be a class that extends stemscout.Agent")
     try:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from ..agents.perception.dcnn.card import plain
 from ..agents.perception.dcnn.legend import Truth
 from ..agents.perception.dcnn.scenes import Scene, resampled, standard
-from ..agents.perception.dcnn.scoring import score
+from ..agents.perception.dcnn.scoring import displacements, score
 from ..agents.perception.dcnn.segmenter import Segmenter
 from ..hardware.microscope import ScanRequest
 from ..simulators import fast
@@ -158,8 +159,11 @@ def main() -> None:
     segmenter = Segmenter(given.weights or given.specimen)
     found = instances(given.specimen, given.count)
     image = by_multislice if given.renderer == "abtem" else by_kernels
-    shown = scenes(found, image, given.folder / given.specimen)
-    print(json.dumps(plain(score(segmenter, shown)), indent=1))
+    shown = list(scenes(found, image, given.folder / given.specimen))
+    said: dict[str, Any] = plain(score(segmenter, shown))
+    if given.specimen == "bifeo3":
+        said["displacement of Fe"] = displacements(segmenter, shown)
+    print(json.dumps(said, indent=1))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ defects, and what there is of them is what is optimised.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,11 @@ from ....hardware.coordinates import pixel_from_specimen, specimen_from_pixel
 from ....hardware.microscope import Frame
 from ....simulators.specimens import specimen_module
 from ...agent import Context, Finding
+from ...named import named
 from . import claims
 from .legend import LEGENDS
 from .polarisation import polarisation
+from .scenes import PIXELS
 from .segmenter import LEAST_PX, Segmentation, Segmenter
 
 Floats = NDArray[np.float64]
@@ -32,17 +34,18 @@ COARSEST = 0.5  # of the network's pixel: how fine it is remembered what was loo
 class DcnnPerception:
     """Counts, densities and fractions of what a network sees in a frame, and its findings.
 
-    Descriptors of a frame are the number of features expected in it (``features``), that of
-    each class, that of each kind of column, the share of each area, of sheets the number of
-    rings that have not six members, and of BiFeO3 the mean polarisation.  ``features`` is
-    pursued by default.
+    Descriptors of a frame are the number of features expected in it (``features``), the same for
+    each square nanometre (``density``), the number of each class, and of each kind of column, the
+    share of each area, of sheets the number of rings that have not six members, and of BiFeO3
+    the mean polarisation in nm.  ``features`` is pursued by default.
 
     Args:
         network: the name of a specimen whose weights are in the package, or the path of a file
             of weights; by default those that tell the task's classes.
         ensemble: ask all snapshots of the network; ``uncertainty``, their mean disagreement,
             is a descriptor then.
-        threshold: probability from which a feature is claimed.
+        threshold: confidence from which a feature is claimed; by default that which was best on
+            validation scenes, by class.
         descriptor: one more descriptor, ``own``: a function of a ``Segmentation``, or its
             name as ``module:function``.
 
@@ -59,16 +62,16 @@ class DcnnPerception:
         self,
         network: str | None = None,
         ensemble: bool = False,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         descriptor: str | Callable[[Segmentation], float] | None = None,
     ) -> None:
-        if not (is_number(threshold) and 0 < threshold < 1):
+        if threshold is not None and not (is_number(threshold) and 0 < threshold < 1):
             raise ValueError(f"threshold {threshold!r}; it must lie between 0 and 1")
         self.network = network
         self.ensemble = bool(ensemble)
-        self.threshold = float(threshold)
+        self.threshold = None if threshold is None else float(threshold)
         self.own = _function(descriptor)
-        self.descriptor = descriptor if isinstance(descriptor, str) else None
+        self.descriptor = _name_of(descriptor)
         self.segmenter = None if network is None else Segmenter(network, self.ensemble)
 
     def reset(self, context: Context, seed: int) -> None:
@@ -97,7 +100,7 @@ class DcnnPerception:
             more.append("uncertainty")
         if self.own is not None:
             more.append("own")
-        return ("features", *legend.features, *legend.kinds, *legend.areas, *more)
+        return ("features", "density", *legend.features, *legend.kinds, *legend.areas, *more)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -109,14 +112,15 @@ class DcnnPerception:
         }
 
     def look(self, frame: Frame) -> Segmentation | None:
-        """What the network says of a frame; None of one with no row that was scanned."""
+        """What the network says of a frame; None of one in which nothing was scanned."""
         key = id(frame)
         if key not in self._seen:
             image = frame.image[: frame.valid_rows]
             assert self.segmenter is not None
             height, width = frame.request.pixel_yx_nm
             seen = None
-            if len(image) * height >= LEAST_PX * self.segmenter.header.pixel_nm:
+            large = len(image) * height >= LEAST_PX * self.segmenter.header.pixel_nm
+            if large and np.isfinite(image).any():
                 seen = self.segmenter.look(image, (height, width))
             self._seen[key] = (frame, seen)  # the frame too, so that no other has its id
             while len(self._seen) > KEPT:
@@ -157,7 +161,8 @@ class DcnnPerception:
             values.append(float(seen.spread.mean()))
         if self.own is not None:
             values.append(_number(self.own(seen)))
-        return np.array([[total, *values]])
+        density = total / (pixel * seen.probability[0].size)
+        return np.array([[total, density, *values]])
 
     def fit(self, features: Sequence[Floats], shares: Floats) -> None:
         """It was trained beforehand."""
@@ -175,21 +180,37 @@ class DcnnPerception:
         return 1.0, ""
 
     def findings(self, frames: Sequence[Frame]) -> list[Finding]:
-        """Every feature once: points by their distance, the others where nobody looked before."""
+        """Every feature once: points by their distance, the others where nobody looked before.
+
+        In an overview, whose pixels are beyond what the network was trained on, nothing is
+        claimed, and it does not count as having looked.
+        """
         for index, frame in enumerate(frames[self._taken :], start=self._taken):
-            seen = self.look(frame)
+            seen = self.look(frame) if self._resolves(frame) else None
             if seen is None:
                 continue
             new = self._grid.new(frame, seen)
-            for found in claims.points(seen, self.threshold):
-                self._claim(found, index, frame)
+            for found in claims.points(seen):
+                if found.confidence >= self._least(found.of.name):
+                    self._claim(found, index, frame)
             for found in (*claims.lines(seen, new), *claims.areas(seen, new)):
-                self._others.append(
-                    Finding(index, found.points_px, found.of.name, found.confidence)
-                )
+                if found.confidence >= self._least(found.of.name):
+                    self._others.append(
+                        Finding(index, found.points_px, found.of.name, found.confidence)
+                    )
             self._grid.add(frame)
         self._taken = len(frames)
         return [*(finding for _, _, finding in self._points), *self._others]
+
+    def _resolves(self, frame: Frame) -> bool:
+        assert self.segmenter is not None
+        coarsest = PIXELS[1] * 1.01 * self.segmenter.header.pixel_nm
+        return bool(max(frame.request.pixel_yx_nm) <= coarsest)
+
+    def _least(self, name: str) -> float:
+        """Confidence from which a class is claimed."""
+        assert self.segmenter is not None
+        return self.segmenter.thresholds[name] if self.threshold is None else self.threshold
 
     def _claim(self, found: claims.Found, index: int, frame: Frame) -> None:
         """A point, unless something surer was claimed there; what was less sure gives way."""
@@ -257,11 +278,9 @@ def network_for(
     Raises:
         ValueError: there is none.
     """
-    for name in LEGENDS:
-        if tuple(c.name for c in specimen_module(name).CLASSES) == tuple(class_names):
-            if made is not None and made.specimen == name:
-                return made
-            return Segmenter(name, ensemble)
+    name = specimen_of(class_names)
+    if name is not None:
+        return made if made is not None and made.specimen == name else Segmenter(name, ensemble)
     told = ", ".join(class_names) or "none"
     raise ValueError(
         f"no network is known for these classes: {told}; name one by network=, of: "
@@ -269,14 +288,38 @@ def network_for(
     )
 
 
+def specimen_of(class_names: Sequence[str]) -> str | None:
+    """The kind of specimen whose features have these classes, of those with a network."""
+    for name in LEGENDS:
+        if tuple(c.name for c in specimen_module(name).CLASSES) == tuple(class_names):
+            return name
+    return None
+
+
 def check_classes(segmenter: Segmenter, class_names: Sequence[str]) -> None:
-    """ValueError where a task has classes and a network tells none of them."""
+    """Whether a network is for a task.
+
+    Warns of classes that it does not tell, as there may be in a person's own labels.
+
+    Raises:
+        ValueError: the classes are those of another kind of specimen, or it tells none of them.
+    """
     legend = segmenter.legend
     told = (*legend.features, *legend.as_area)
-    if class_names and not set(told) & set(class_names):
+    other = specimen_of(class_names)
+    unknown = [name for name in class_names if name not in told]
+    if other not in (None, segmenter.specimen) or (
+        class_names and len(unknown) == len(class_names)
+    ):
         raise ValueError(
             f"the network for {segmenter.specimen} tells {', '.join(told)}, and what is sought "
             f"here is {', '.join(class_names)}; give the network of another specimen"
+        )
+    if unknown:
+        warnings.warn(
+            f"the network for {segmenter.specimen} does not tell {', '.join(unknown)}, which are "
+            "sought here",
+            stacklevel=3,
         )
 
 
@@ -284,18 +327,21 @@ def _function(descriptor: Any) -> Callable[[Segmentation], float] | None:
     """A function that was given, or is named ``module:function``."""
     if descriptor is None:
         return None
-    if callable(descriptor):
-        given: Callable[[Segmentation], float] = descriptor
-        return given
-    module, colon, name = str(descriptor).partition(":")
-    try:
-        found = getattr(import_module(module), name) if colon else None
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"no descriptor {descriptor!r}: {error}") from error
+    found = named(descriptor, "descriptor") if isinstance(descriptor, str) else descriptor
     if not callable(found):
         raise ValueError(f"descriptor {descriptor!r}; it must be a function, as module:function")
     function: Callable[[Segmentation], float] = found
     return function
+
+
+def _name_of(descriptor: Any) -> str | None:
+    """By which it may be had again, as far as it has a name."""
+    if descriptor is None or isinstance(descriptor, str):
+        return descriptor
+    kind = type(descriptor)
+    return ":".join(
+        getattr(descriptor, n, getattr(kind, n)) for n in ("__module__", "__qualname__")
+    )
 
 
 def _number(value: Any) -> float:

@@ -30,12 +30,16 @@ def polarisation(
         along (y, x) of the image, in nm.
     """
     pixel = np.asarray(seen.pixel_yx_nm)
-    a, b = columns(seen, corner).yx_px, columns(seen, middle).yx_px
-    nothing = np.empty((0, 2))
-    if len(a) < CORNERS or not len(b):
-        return nothing, nothing
-    distance, nearest = cKDTree(a * pixel).query(b * pixel, k=CORNERS)
+    corners, middles = (columns(seen, kind).yx_px * pixel for kind in (corner, middle))
+    whole, moved = off_middle(corners, middles)
+    return middles[whole] / pixel, moved
+
+
+def off_middle(corners_nm: Floats, middles_nm: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Which columns (m, 2) are amid four others (n, 2), and how far (w, 2) off their middle."""
+    if len(corners_nm) < CORNERS or not len(middles_nm):
+        return np.zeros(len(middles_nm), dtype=np.bool_), np.empty((0, 2))
+    distance, nearest = cKDTree(corners_nm).query(middles_nm, k=CORNERS)
     whole = distance[:, -1] - distance[:, 0] < UNEVEN * CELL_NM
     whole &= distance[:, -1] < CELL_NM
-    around = (a * pixel)[nearest].mean(axis=1)
-    return b[whole], (b * pixel - around)[whole]
+    return whole, (middles_nm - corners_nm[nearest].mean(axis=1))[whole]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
 
 from ....simulators.specimens import specimen_module
 from ...rates import Rates
 from . import claims
 from .legend import COLUMN_NM, F32, Legend, evenly, pixels_of
+from .polarisation import off_middle, polarisation
 from .scenes import SIDE, Scene
 from .segmenter import Segmenter
 
@@ -52,9 +54,18 @@ class Tally(Rates):
         np.add.at(self.right_at, at[columns[close]], 1)
         self.off_nm += apart[rows, columns][close].tolist()
 
+    def count(self, other: Tally) -> None:
+        """Those of another scene too."""
+        self.true += other.true
+        self.claimed += other.claimed
+        self.right += other.right
+        self.claimed_at += other.claimed_at
+        self.right_at += other.right_at
+        self.off_nm += other.off_nm
+
 
 def score(
-    segmenter: Segmenter, scenes: Iterable[Scene], threshold: float = 0.5
+    segmenter: Segmenter, scenes: Iterable[Scene], thresholds: Mapping[str, float] | None = None
 ) -> dict[str, Tally]:
     """By channel: columns and points one to one within their tolerance; lines by their length,
     point by point a network's pixel apart, in the same way; areas pixel by pixel.
@@ -62,17 +73,53 @@ def score(
     Args:
         segmenter: the network.
         scenes: of its specimen; as many as are to be looked at.
-        threshold: probability from which a point feature is claimed.
+        thresholds: confidence from which a feature of each class is claimed; the network's own by
+            default.
     """
     legend = segmenter.legend
     found = {name: Tally() for name in legend.channels}
+    least = segmenter.thresholds if thresholds is None else thresholds
     for scene in scenes:
-        _score(segmenter, legend, scene, threshold, found)
+        _score(segmenter, legend, scene, least, found)
     return found
 
 
+def displacements(
+    segmenter: Segmenter, scenes: Iterable[Scene], corner: str = "Bi", middle: str = "Fe"
+) -> dict[str, float]:
+    """How right the polarisation is, cell by cell, against that of the true columns.
+
+    Returns:
+        ``cells``, those whose five columns are in the frame and not under contamination; ``found``
+        of them; and ``rms_nm``, the root mean square of the error's length over these.
+    """
+    legend = segmenter.legend
+    kinds = [legend.kinds.index(kind) for kind in (corner, middle)]
+    cells, errors = 0, []
+    for scene in scenes:
+        pixel = np.asarray(scene.request.fov_yx_nm) / SIDE
+        at = pixels_of(scene.truth.columns_yx_nm, scene.request, (SIDE, SIDE))
+        sound = _inside(at, pixel) & _clear(legend, scene.painted, at)
+        true = [at[sound & (scene.truth.column_channel == kind)] * pixel for kind in kinds]
+        whole, expected = off_middle(*true)
+        cells += int(whole.sum())
+        seen = segmenter.look(scene.image, (legend.pixel_nm, legend.pixel_nm))
+        places, moved = polarisation(seen, corner, middle)
+        if not len(expected) or not len(places):
+            continue
+        apart, nearest = cKDTree(places * pixel).query(true[1][whole])
+        near = apart <= COLUMN_TOLERANCE_NM
+        errors += np.linalg.norm(moved[nearest] - expected, axis=1)[near].tolist()
+    rms = float(np.sqrt(np.mean(np.square(errors)))) if errors else float("nan")
+    return {"cells": cells, "found": len(errors), "rms_nm": round(rms, 5)}
+
+
 def _score(
-    segmenter: Segmenter, legend: Legend, scene: Scene, threshold: float, found: dict[str, Tally]
+    segmenter: Segmenter,
+    legend: Legend,
+    scene: Scene,
+    least: Mapping[str, float],
+    found: dict[str, Tally],
 ) -> None:
     pixel = np.asarray(scene.request.fov_yx_nm) / SIDE
     seen = segmenter.look(scene.image, (legend.pixel_nm, legend.pixel_nm))
@@ -93,17 +140,17 @@ def _score(
     classes = {c.name: c for c in specimen_module(legend.specimen).CLASSES}
     places = pixels_of(truth.specimen.feature_yx_nm, scene.request, (SIDE, SIDE))
     of_class = np.array(truth.specimen.class_names)[truth.specimen.feature_class]
-    points = claims.points(seen, threshold)
-    lines = claims.lines(seen, np.ones(painted.shape[1:], dtype=np.bool_))
+    everywhere = np.ones(painted.shape[1:], dtype=np.bool_)
+    every = (*claims.points(seen), *claims.lines(seen, everywhere))
+    claimed_of = [c for c in every if c.confidence >= least[c.of.name]]
     dense = pixels_of(truth.features_yx_nm, scene.request, (SIDE, SIDE))
     for name in legend.features:
         if classes[name].shape == "point":
             true, within = places[of_class == name], max(classes[name].tolerance_nm, COLUMN_NM)
-            own = [p for p in points if p.of.name == name]
         else:
             channel = legend.channels.index(name)
             true, within = dense[truth.feature_channel == channel], classes[name].tolerance_nm
-            own = [p for p in lines if p.of.name == name]
+        own = [c for c in claimed_of if c.of.name == name]
         paths = [seen.network_px(p.points_px) for p in own]
         if classes[name].shape != "point":
             paths = [evenly(path, 1.0) for path in paths]

@@ -18,6 +18,7 @@ from .weights import load, path_of
 if TYPE_CHECKING:
     from .network import UNet
 
+EVEN = 0.5  # the threshold of a class for which none was chosen
 LEAST_PX = 8  # of the network's; smaller pictures hold nothing that it knows
 Floats = NDArray[np.float64]
 
@@ -78,6 +79,12 @@ class Segmenter:
         """That it was trained on."""
         return self.header.specimen
 
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Confidence from which each class is claimed: the card's, or a half."""
+        chosen = self.header.card.get("thresholds", {})
+        return {n: chosen.get(n, EVEN) for n in (*self.legend.features, *self.legend.as_area)}
+
     def look(self, image: NDArray[np.floating], pixel_yx_nm: Sequence[float]) -> Segmentation:
         """What is in an image (rows, columns), whose pixels are so large.
 
@@ -112,14 +119,14 @@ class Segmenter:
         return Segmentation(self.legend, mean[0], spread[0], pixel, scale)
 
     def _warn_of_noise(self, given: F32) -> None:
-        """Once, of a picture that is noisier than any that it was trained on."""
-        _, most = self.header.card.get("trained_on", {}).get("noise", (0.0, np.inf))
+        """Once, of a picture in which it is known to overlook much for its noise."""
+        most = self.header.card.get("noise", np.inf)
         if self._warned_of_noise or min(given.shape) < SIDE // 2 or noise_of(given) <= most:
             return
         self._warned_of_noise = True
         warnings.warn(
-            f"noise is {noise_of(given):.0%} of the contrast; the network for {self.specimen} was "
-            f"trained on at most {most:.0%}, and may see what is not there",
+            f"noise is {noise_of(given):.0%} of the contrast; the network for {self.specimen} is "
+            f"reliable up to {most:.0%}, and may overlook or see what is not there",
             stacklevel=3,
         )
 

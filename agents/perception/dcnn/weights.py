@@ -123,7 +123,7 @@ def _header(path: Path, said: dict[str, str]) -> Header:
         raise ValueError(f"{path}: its header cannot be read: {error}") from error
     pixel = header.pixel_nm
     wrong = [
-        f"{name} is {getattr(header, name)!r}"
+        f"{name} is {repr(getattr(header, name))[:40]}"
         for name, sound in {
             "specimen": isinstance(header.specimen, str),
             "pixel_nm": is_number(pixel) and 0 < pixel < np.inf,
@@ -131,7 +131,7 @@ def _header(path: Path, said: dict[str, str]) -> Header:
             "widths": 1 <= len(header.widths) <= MOST_LEVELS
             and all(is_number(w, Integral) and 0 < w <= WIDEST for w in header.widths),
             "members": is_number(header.members, Integral) and 0 < header.members <= MOST_MEMBERS,
-            "card": isinstance(header.card, dict),
+            "card": _is_card(header.card),
         }.items()
         if not sound
     ]
@@ -144,3 +144,11 @@ def _header(path: Path, said: dict[str, str]) -> Header:
             "stemscout knows other channels; train it anew"
         )
     return header
+
+
+def _is_card(card: Any) -> bool:
+    """What a network's work goes by is sound: thresholds, and the greatest noise."""
+    if not (isinstance(card, dict) and isinstance(card.get("thresholds", {}), dict)):
+        return False
+    goes_by = [*card.get("thresholds", {}).values(), card.get("noise", 0.5)]
+    return all(is_number(v) and 0 <= v < np.inf for v in goes_by)

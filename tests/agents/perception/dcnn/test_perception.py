@@ -6,6 +6,7 @@ lost on the way from probabilities to claims.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import replace
 from types import SimpleNamespace
@@ -47,6 +48,7 @@ class Perfect(DcnnPerception):
             legend=legend,
             specimen=legend.specimen,
             header=SimpleNamespace(pixel_nm=legend.pixel_nm),
+            thresholds=dict.fromkeys((*legend.features, *legend.as_area), 0.5),
         )
 
     def look(self, frame):
@@ -124,6 +126,24 @@ def test_nothing_is_claimed_twice_of_what_is_looked_at_twice(told):
     assert _length(again) == once
 
 
+def test_an_overview_claims_nothing_and_hides_nothing(told):
+    """Its pixels are beyond what the network was trained on."""
+    env = make_env(SCORED["bifeo3"], split="validation", budget=1.0, action="operator")
+    env.reset(seed=0)
+    perception = Perfect(Truth.of(env.truth), told)
+    context = Experiment(env, Finder(perception, scalarizer_of(0), Raster()), 0).context()
+    reference = env.episode.reference
+    sharp = [env.episode.take(reference.at((y, y))) for y in (-2.0, 0.0, 2.0)]
+    wide = ScanRequest((0.0, 0.0), (20.0, 20.0), reference.shape_yx, reference.dwell_us)
+    overview = env.episode.take(wide)
+    perception.reset(context, 0)
+    alone = perception.findings(sharp)
+    perception.reset(context, 0)
+    assert perception.findings([overview]) == []
+    after = perception.findings([overview, *sharp])
+    assert [(f.frame - 1, f.label) for f in after] == [(f.frame, f.label) for f in alone]
+
+
 def _length(findings):
     return sum(np.hypot(*np.diff(f.points_px, axis=0).T).sum() for f in findings)
 
@@ -160,9 +180,10 @@ class TestOfAFile:
         described = np.concatenate(perception.describe(perception.features(frames)))
         assert np.isfinite(described).all()
 
-    def test_an_image_without_a_number_is_refused(self, perception, frame_of):
-        with pytest.raises(ValueError, match="an image without a number in it"):
-            perception.features([frame_of(np.full((64, 64), np.nan))])
+    def test_a_frame_without_a_number_is_not_described(self, perception, frame_of):
+        frames = [frame_of(np.full((64, 64), np.nan))]
+        assert perception.features(frames)[0].shape == (0, len(perception.names))
+        assert perception.findings(frames) == []
 
     def test_members_that_differ_are_an_uncertainty(self, perception, frame_of):
         image = np.random.default_rng(0).normal(size=(64, 64))
@@ -190,12 +211,41 @@ class TestOfAFile:
                 SimpleNamespace(class_names=("pillar",), field_yx_nm=(9.0, 9.0), full_scale={}), 0
             )
 
+    def test_a_network_of_another_specimen_is_refused_though_it_shares_a_class(self, weights_file):
+        """Both sheets have boundaries."""
+        classes = tuple(c.name for c in specimen_module("mos2").CLASSES)
+        with pytest.raises(ValueError, match="the network for graphene tells si3"):
+            DcnnPerception(str(weights_file)).reset(
+                SimpleNamespace(class_names=classes, field_yx_nm=(9.0, 9.0), full_scale={}), 0
+            )
+
+    def test_of_ones_own_classes_it_says_which_it_does_not_tell(self, weights_file):
+        context = SimpleNamespace(
+            class_names=("hole", "kink"), field_yx_nm=(9.0, 9.0), full_scale={}
+        )
+        with pytest.warns(UserWarning, match="the network for graphene does not tell kink, which"):
+            DcnnPerception(str(weights_file)).reset(context, 0)
+
+    def test_a_descriptor_is_found_in_the_working_folder_and_kept_by_its_name(
+        self, weights_file, tmp_path, monkeypatch
+    ):
+        (tmp_path / "mine_alone.py").write_text("def carbon(seen):\n    return 1.0\n")
+        (tmp_path / "broken_alone.py").write_text("def carbon(seen:\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.path", [p for p in sys.path if p not in ("", str(tmp_path))])
+        made = DcnnPerception(str(weights_file), descriptor="mine_alone:carbon")
+        assert made.settings["descriptor"] == "mine_alone:carbon"
+        again = DcnnPerception(str(weights_file), descriptor=made.own)
+        assert again.settings["descriptor"] == "mine_alone:carbon"
+        with pytest.raises(ValueError, match="no descriptor 'broken_alone:carbon': SyntaxError"):
+            DcnnPerception(str(weights_file), descriptor="broken_alone:carbon")
+
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
             ({"threshold": 0.0}, "threshold 0.0; it must lie between 0 and 1"),
             ({"threshold": "high"}, "threshold 'high'"),
-            ({"descriptor": "nothing"}, "descriptor 'nothing'; it must be a function"),
+            ({"descriptor": "nothing"}, "no descriptor 'nothing'; it must be named as module:name"),
             ({"descriptor": "no.module:f"}, "no descriptor 'no.module:f'"),
             ({"descriptor": "math:tau"}, "it must be a function"),
             ({"network": "no.file"}, "there is no such file"),
@@ -209,7 +259,7 @@ class TestOfAFile:
 class TestSegmenter:
     """Pictures of any size and sampling."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def segmenter(self, weights_file):
         return Segmenter(weights_file)
 
@@ -237,10 +287,10 @@ class TestSegmenter:
             segmenter.look(image, (0.08, 0.08))
         segmenter.look(image, (0.08, 0.08))
 
-    def test_of_more_noise_than_it_was_trained_on_it_warns_once(self, weights_file, tmp_path):
+    def test_of_more_noise_than_it_is_good_at_it_warns_once(self, weights_file, tmp_path):
         members, header = load(weights_file)
         quiet = tmp_path / "quiet.safetensors"
-        save(quiet, members, replace(header, card={"trained_on": {"noise": [0.1, 0.5]}}))
+        save(quiet, members, replace(header, card={"noise": 0.5}))
         segmenter, pixels = Segmenter(quiet), (header.pixel_nm,) * 2
         y, x = np.mgrid[:64, :64]
         clean = np.sin(y / 2) * np.sin(x / 2)
@@ -248,7 +298,7 @@ class TestSegmenter:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             segmenter.look(clean + 0.1 * noise, pixels)
-        with pytest.warns(UserWarning, match="the network for graphene was trained on at most 50%"):
+        with pytest.warns(UserWarning, match="the network for graphene is reliable up to 50%"):
             segmenter.look(clean + 2.0 * noise, pixels)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
