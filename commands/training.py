@@ -40,6 +40,10 @@ def dcnn(
     pixel_nm: Annotated[
         float | None, Number("Side of a pixel of the labelled images, in nm.")
     ] = None,
+    hold_out: Annotated[
+        float,
+        Number("Share of each labelled image, at its right, that it is scored on instead."),
+    ] = 0.25,
     scenes: Annotated[
         int, typer.Option(min=1, help="Scenes of validation specimens that it is scored on.")
     ] = 600,
@@ -60,14 +64,21 @@ def dcnn(
         raise ValueError(f"no network is known for {specimen!r}; there are: {', '.join(LEGENDS)}")
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}; weights are written as .safetensors")
-    beside = _labelled(specimen, image or [], labels or [], pixel_nm, seed)
+    if not 0 <= hold_out < 1:
+        raise ValueError(f"--hold-out {hold_out:g}; it must be at least 0 and below 1")
+    beside = _labelled(specimen, image or [], labels or [], pixel_nm, hold_out, seed)
     if beside is not None and start is None:
         start = specimen
     _train(specimen, out, steps, seed, start, beside, scenes, checkpoint, as_json)
 
 
 def _labelled(
-    specimen: str, images: list[Path], labels: list[Path], pixel_nm: float | None, seed: int
+    specimen: str,
+    images: list[Path],
+    labels: list[Path],
+    pixel_nm: float | None,
+    hold_out: float,
+    seed: int,
 ) -> Any:
     """Scenes of labelled images; None without any."""
     from ..agents.perception.dcnn.labelled import Labelled, LabelledScenes
@@ -83,7 +94,10 @@ def _labelled(
         raise ValueError("labelled images need --pixel-nm")
     read = [read_image(i).image for i in images]
     return LabelledScenes(
-        tuple(Labelled.of(specimen, i, pixel_nm, s) for i, s in zip(read, labels, strict=True)),
+        tuple(
+            Labelled.of(specimen, i, pixel_nm, s, hold_out)
+            for i, s in zip(read, labels, strict=True)
+        ),
         seed,
     )
 
@@ -103,6 +117,7 @@ def _train(
 
     from ..agents.perception.dcnn import card, network, training, weights
     from ..agents.perception.dcnn.scenes import Scenes
+    from ..agents.perception.dcnn.segmenter import Segmenter
     from ..views.perception import calibration_figure
 
     torch.set_num_threads(1)
@@ -126,11 +141,29 @@ def _train(
         )
     made = {"steps": taken, "seed": seed, "from": start, "labelled": beside is not None}
     written = card.write(out, specimen, snapshots, widths, made, count)
+    own: list[dict[str, Any]] = []
+    if beside is not None:
+        assert start is not None
+        before, after = (
+            card.plain(beside.score(Segmenter(weights.path_of(w)))) for w in (start, out)
+        )
+        written = card.add(out, {"labelled": {"before": before, "after": after}})
+        own = [
+            {
+                "held out of yours": name,
+                "true": after[name]["true"],
+                "F1 before": before[name]["f1"],
+                "F1 after": after[name]["f1"],
+            }
+            for name in after
+        ]
     calibration_figure(written).savefig(out.with_suffix(".png"))
     if as_json:
         print(json.dumps(card.as_json(written)))
     else:
         terminal.table(card.rows(written), as_json)
+        if own:
+            terminal.table(own, as_json)
         terminal.listing({"weights": str(out), "picture": str(out.with_suffix(".png"))}, as_json)
 
 

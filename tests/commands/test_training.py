@@ -38,10 +38,10 @@ def test_weights_are_written_with_their_card_and_a_picture(trained):
 
 
 def test_training_goes_on_with_labelled_images(stemscout, trained, tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96), np.uint8)).save(
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 240), np.uint8)).save(
         tmp_path / "mine.png"
     )
-    feature = {"class": "inclusion", "position": [50, 40]}
+    feature = {"class": "inclusion", "position": [50, 200]}
     labels = {"unit": "px", "classes": [{"name": "inclusion"}], "features": [feature]}
     (tmp_path / "mine.json").write_text(json.dumps(labels))
     out = tmp_path / "tuned.safetensors"
@@ -51,8 +51,10 @@ def test_training_goes_on_with_labelled_images(stemscout, trained, tmp_path):
         *("--labels", str(tmp_path / "mine.json"), "--pixel-nm", "0.04", "--out", str(out)),
     )
     assert ran.returncode == 0, ran.stderr
-    assert "inclusion" in ran.stdout
-    assert Segmenter(out).header.card["made"]["labelled"] is True
+    assert "held out of yours" in ran.stdout
+    card = Segmenter(out).header.card
+    assert card["made"]["labelled"] is True
+    assert card["labelled"]["after"]["inclusion"]["true"] == 1
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,7 @@ def test_training_goes_on_with_labelled_images(stemscout, trained, tmp_path):
             "labelled images need --pixel-nm",
         ),
         (("--specimen", "mos2", "--out", "a.safetensors", "--from", "no.file"), "no such file"),
+        (("--specimen", "mos2", "--out", "a.safetensors", "--hold-out", "1"), "--hold-out 1; it"),
     ],
 )
 def test_bad_input_is_one_sentence(stemscout, refused, arguments, sentence, tmp_path):

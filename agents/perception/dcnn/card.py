@@ -109,6 +109,14 @@ def write(
     return header
 
 
+def add(path: Path, more: Mapping[str, Any]) -> Header:
+    """Write more into the card of a file."""
+    members, header = load(path)
+    header = replace(header, card={**header.card, **more})
+    save(path, members, header)
+    return header
+
+
 def best_threshold(tally: Tally) -> float:
     """From which confidence on the claims of a class have the highest F1; a half where few are."""
     if tally.true < FEWEST:

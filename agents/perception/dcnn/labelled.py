@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import pi
+from math import pi, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 from ....envs.labels import Image, read_labels
 from ....hardware.coordinates import rotation
 from ....hardware.microscope import ScanRequest
-from .legend import F32, LEGENDS, Truth, features_of, specimen_points
+from ....simulators.specimens import specimen_module
+from . import claims
+from .legend import COLUMN_NM, F32, LEGENDS, Truth, features_of, specimen_points
 from .scenes import SIDE, standard
+from .scoring import Tally, places_of
+from .segmenter import Segmenter
 
 AIMED = 0.5  # share of the scenes that show a label
 FRAMES = 16  # the reference frame of a recorded image is this share of its shorter side
@@ -36,12 +40,14 @@ class Labelled:
         pixel_nm: side of a pixel.
         truth: what the labels say, for painting.
         known: (channels,) 1 for those that the labels tell of.
+        held_out_nm: width of a strip at its right side that is not trained on.
     """
 
     image: Floats
     pixel_nm: float
     truth: Truth
     known: F32
+    held_out_nm: float = 0.0
 
     @classmethod
     def of(
@@ -50,8 +56,21 @@ class Labelled:
         image: NDArray[Any],
         pixel_nm: float,
         labels: str | Path | Mapping[str, Any],
+        hold_out: float = 0.0,
     ) -> Labelled:
-        """Raises ValueError where labels have a class that the specimen's network does not."""
+        """From a file of labels.
+
+        Args:
+            specimen: whose network is to learn from it.
+            image: (rows, columns).
+            pixel_nm: side of a pixel.
+            labels: as ``envs/labels.py`` has them.
+            hold_out: share of its width to score the network on; nothing where what is left,
+                or the strip, would be smaller than a scene.
+
+        Raises:
+            ValueError: labels of a class that the specimen's network does not tell.
+        """
         values = np.asarray(image, dtype=np.float64)
         if values.ndim != 2 or min(values.shape) < FRAMES or not np.isfinite(values).all():
             raise ValueError(
@@ -71,21 +90,54 @@ class Labelled:
         places, channels, widths = features_of(said, legend)
         none = np.empty(0, dtype=np.int64)
         truth = Truth(legend, np.empty((0, 2)), none, places, channels, widths, said)
-        return cls(values, pixel_nm, truth, known)
+        width, scene = values.shape[1] * pixel_nm, SIDE * legend.pixel_nm
+        held_out = hold_out * width
+        wide = min(held_out, width - held_out) >= scene
+        return cls(values, pixel_nm, truth, known, held_out if wide else 0.0)
 
     def scene(self, rng: np.random.Generator) -> tuple[F32, F32, F32]:
         """A piece of it, turned anyhow, as the network is to see it."""
         legend, said = self.truth.legend, self.truth.specimen
         side = SIDE * legend.pixel_nm
         half = np.asarray(said.field_yx_nm) / 2
-        aim = rng.uniform(-half, half)
-        if len(said.feature_yx_nm) and rng.random() < AIMED:
-            aim = said.feature_yx_nm[rng.integers(len(said.feature_yx_nm))]
-            aim = aim + rng.uniform(-0.4, 0.4, 2) * side
+        # However a scene is turned, none of its corners is in the strip.
+        last = half[1] - self.held_out_nm - (side / sqrt(2) if self.held_out_nm else 0.0)
+        high = np.array([half[0], max(last, -half[1])])
+        aim = rng.uniform(-half, high)
+        features = said.feature_yx_nm[said.feature_yx_nm[:, 1] <= high[1]]
+        if len(features) and rng.random() < AIMED:
+            aim = features[rng.integers(len(features))]
+            aim = np.minimum(aim + rng.uniform(-0.4, 0.4, 2) * side, high)
         request = _aimed(aim, side, float(rng.uniform(-pi, pi)))
         points = specimen_points(request, (SIDE, SIDE))
         painted = self.truth.painted(request, (SIDE, SIDE), areas=False)
         return standard(_sampled(self.image, points / self.pixel_nm)), painted, self.known
+
+    def score(self, segmenter: Segmenter) -> dict[str, Tally]:
+        """What a network claims in the strip, by class, against the labels; {} without one."""
+        if not self.held_out_nm:
+            return {}
+        legend = self.truth.legend
+        seen = segmenter.look(self.image, (self.pixel_nm, self.pixel_nm))
+        first = self.image.shape[1] - self.held_out_nm / self.pixel_nm
+        everywhere = np.ones(seen.probability.shape[1:], dtype=np.bool_)
+        every = (*claims.points(seen), *claims.lines(seen, everywhere))
+        middle = (np.asarray(self.image.shape) - 1) / 2
+        found = {}
+        for of in specimen_module(legend.specimen).CLASSES:
+            channel = legend.channels.index(of.name) if of.name in legend.features else None
+            if channel is None or not self.known[channel]:
+                continue
+            true = self.truth.features_yx_nm[self.truth.feature_channel == channel]
+            true = true / self.pixel_nm + middle
+            least = segmenter.thresholds[of.name]
+            own = [c for c in every if c.of.name == of.name and c.confidence >= least]
+            at, sure = places_of(own, seen.scale_yx[0])
+            true, there = true[true[:, 1] >= first], at[:, 1] >= first
+            tally = found[of.name] = Tally()
+            within = max(of.tolerance_nm, COLUMN_NM)
+            tally.add(true * self.pixel_nm, at[there] * self.pixel_nm, sure[there], within)
+        return found
 
 
 @dataclass(frozen=True)
@@ -105,6 +157,14 @@ class LabelledScenes:
         while True:
             for image in self.images:
                 yield image.scene(rng)
+
+    def score(self, segmenter: Segmenter) -> dict[str, Tally]:
+        """Of all images together, in what was held out of them."""
+        found: dict[str, Tally] = {}
+        for image in self.images:
+            for name, tally in image.score(segmenter).items():
+                found.setdefault(name, Tally()).count(tally)
+        return found
 
 
 def _aimed(aim: Floats, side: float, angle: float) -> ScanRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -151,11 +151,8 @@ def _score(
             channel = legend.channels.index(name)
             true, within = dense[truth.feature_channel == channel], classes[name].tolerance_nm
         own = [c for c in claimed_of if c.of.name == name]
-        paths = [seen.network_px(p.points_px) for p in own]
-        if classes[name].shape != "point":
-            paths = [evenly(path, 1.0) for path in paths]
-        claimed = np.concatenate([np.empty((0, 2)), *paths])
-        confidence = np.repeat([p.confidence for p in own], [len(path) for path in paths])
+        at_image, confidence = places_of(own, seen.scale_yx[0])
+        claimed = seen.network_px(at_image)
         inner = _inside(claimed, pixel)
         found[name].add(
             true[_inside(true, pixel)] * pixel, claimed[inner] * pixel, confidence[inner], within
@@ -171,6 +168,16 @@ def _score(
         bins = np.minimum((seen.probability[k] * BINS).astype(np.int64), BINS - 1)
         tally.claimed_at += np.bincount(bins.ravel(), minlength=BINS)
         tally.right_at += np.bincount(bins[true_px], minlength=BINS)
+
+
+def places_of(found: Sequence[claims.Found], step_px: float) -> tuple[Floats, Floats]:
+    """What claims stand for, in an image's pixels (n, 2), and how sure each is (n,).
+
+    Points as they are, and lines point by point, at most a step apart.
+    """
+    paths = [f.points_px if f.of.shape == "point" else evenly(f.points_px, step_px) for f in found]
+    sure = np.repeat([f.confidence for f in found], [len(path) for path in paths])
+    return np.concatenate([np.empty((0, 2)), *paths]), sure
 
 
 def _inside(at_px: Floats, pixel_nm: Floats) -> NDArray[np.bool_]:

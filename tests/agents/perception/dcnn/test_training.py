@@ -12,6 +12,7 @@ from stemscout.agents.perception.dcnn import training
 from stemscout.agents.perception.dcnn.labelled import Labelled, LabelledScenes
 from stemscout.agents.perception.dcnn.legend import LEGENDS
 from stemscout.agents.perception.dcnn.scenes import SIDE, Scenes
+from stemscout.agents.perception.dcnn.segmenter import Segmenter
 
 WIDTHS = (4, 8)
 
@@ -183,3 +184,23 @@ class TestLabelled:
     def test_images_that_are_none_are_refused(self, bad):
         with pytest.raises(ValueError, match="an image of shape"):
             Labelled.of("graphene", bad, 0.02, self.LABELS)
+
+    def test_a_strip_is_held_out_to_be_scored_on(self, network_of, weights_file):
+        """No scene shows any of it, and what is claimed there is held against the labels there."""
+        image = np.zeros((200, 400))
+        image[:, 300:] = np.random.default_rng(0).normal(10.0, 1.0, (200, 100))
+        places = [[100, 100], [100, 350]]
+        labels = {
+            "unit": "px",
+            "classes": [{"name": "hole"}],
+            "features": [{"class": "hole", "position": p} for p in places],
+        }
+        made = Labelled.of("graphene", image, 0.02, labels, hold_out=0.25)
+        assert made.held_out_nm == pytest.approx(2.0)
+        for picture, _, _ in islice(LabelledScenes((made,)), 60):
+            assert not picture.any(), "what is left is flat"
+        found = LabelledScenes((made,)).score(Segmenter(weights_file))
+        assert set(found) == {"hole"}
+        assert found["hole"].true == 1
+        assert Labelled.of("graphene", image, 0.02, labels).score(Segmenter(weights_file)) == {}
+        assert Labelled.of("graphene", image, 0.02, labels, hold_out=0.1).held_out_nm == 0.0
