@@ -4,7 +4,8 @@
 Neither is a dependency: each is imported where it begins.  All autoencoders have two content
 latents, are asked for rotation alone, for the patches are centred, and take batches of 100.  All
 else is as the peers' own manuals have it: AtomAI's rVAE with a prior of the angle of pi / 2,
-squared errors and Adam at 1e-4; pyroVED's iVAE with its Bernoulli decoder and Adam at 1e-3.
+squared errors and Adam at 1e-4; pyroVED's iVAE with its Bernoulli decoder and Adam at 1e-3.  Each
+is trained epoch by epoch by one optimiser, which keeps its moments.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ class Own:
 
 
 class AtomAi:
-    """AtomAI's rVAE.  Squared errors count as in noise of variance 1, as the patches have it."""
+    """AtomAI's rVAE.  Squared errors count as in noise of variance 1, as the patches have it.
+
+    Its weights begin alike whatever the seed (0.8.1): the seed is of what it draws.
+    """
 
     def __init__(self, patches: F32, seed: int) -> None:
         import atomai
@@ -85,6 +89,7 @@ class AtomAi:
         )
 
     def epoch(self) -> None:
+        # The model makes its Adam at the first fit and goes on with it at the next.
         with _silent():
             self.model.fit(
                 self.patches,

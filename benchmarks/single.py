@@ -113,6 +113,8 @@ def summarise(
             "latency_ms_p95": float(np.percentile(latencies, 95)),
             "perception_ms_median": float(np.median(perception)),
             "behind_ms_median": float(np.median(behind)),
+            "behind_share": float(np.mean(np.array(behind) > 0.0)),
+            "behind_s": float(np.sum(behind)) / 1e3,
         },
         "ended": ended,
         "scores": _scores(experiment, curve),

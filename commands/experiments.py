@@ -82,7 +82,7 @@ def run(
         ),
     ] = None,
     decomposition: Annotated[
-        str | None, typer.Option(help="pca (default), svd, nmf or ica; for linear-bo.")
+        str | None, typer.Option(help="pca (default), svd, nmf, ica or nfindr; for linear-bo.")
     ] = None,
     engine: Annotated[
         str | None, typer.Option(help="grid (default), skopt or deep; for agents that end in -bo.")

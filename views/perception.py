@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442")  # by their kind
 DOTS = 3000  # columns, beyond which the dots that mark them are smaller
 ARROW = 6.0  # times a displacement: picometres in a field of nanometres
 LEAST = 20  # claims of a confidence, before their share is shown
@@ -82,7 +81,8 @@ def overlay(
     legend = seen.legend
     count = dict.fromkeys((*legend.kinds, *legend.features, *legend.as_area), 0)
     _areas(axes, seen, extent)
-    for colour, kind in zip(COLUMNS * 3, seen.legend.kinds, strict=False):
+    for k, kind in enumerate(seen.legend.kinds):
+        colour, _ = style.mark_of(k)
         at = (seen.image_px(claims.columns(seen, kind).yx_px) + 0.5) * pixel_nm
         count[kind] = len(at)
         size = 1.2 if len(at) > DOTS else 2.2
@@ -100,7 +100,7 @@ def overlay(
         at, way = (seen.image_px(middles) + 0.5) * pixel_nm, ARROW * vectors
         axes.quiver(
             at[:, 1], at[:, 0], way[:, 1], way[:, 0], angles="xy", scale_units="xy", scale=1.0,
-            color=COLUMNS[3], width=0.002, label=f"Fe off the middle, {ARROW:g} times",
+            color=style.CLASS_COLOURS[4], width=0.002, label=f"Fe off the middle, {ARROW:g} times",
         )  # fmt: skip
     axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
     style.scale_bar(axes, extent[1])

@@ -159,10 +159,15 @@ def facts_of(summary: Mapping[str, Any]) -> dict[str, str]:
         "instrument time": f"{spent['time_s']:.1f} s",
         "decision": f"{spent['latency_ms_median']:.1f} ms (median)",
     }
-    if spent["perception_ms_median"] > 0.0:
-        slow = spent["behind_ms_median"]
-        exceeds = f", {slow:.1f} ms longer than the scan that feeds it" if slow > 0.0 else ""
-        facts["perception"] = f"{spent['perception_ms_median']:.1f} ms (median){exceeds}"
+    if spent["perception_ms_median"] > 0.0 or spent["behind_share"] > 0.0:
+        late = spent["behind_share"]
+        exceeds = (
+            f"longer than the scan that feeds it in {late:.0%} of the frames, "
+            f"by {spent['behind_s']:.2f} s in all"
+            if late > 0.0
+            else "never longer than the scan that feeds it"
+        )
+        facts["perception"] = f"{spent['perception_ms_median']:.1f} ms (median), {exceeds}"
     facts["ended"] = summary["ended"]
     if scores.get("seen") is not None:
         facts["features seen"] = f"{scores['seen']:.0%}"

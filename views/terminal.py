@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..agents.experiment import Experiment
+    from ..agents.experiment import Experiment, Step
 
 
 @contextmanager
@@ -34,22 +34,30 @@ def interruptible(experiment: Experiment) -> Iterator[None]:
 
 
 @contextmanager
-def progress(configuration: dict[str, Any]) -> Iterator[Any]:
-    """A bar on standard error with the charge left."""
+def progress(configuration: dict[str, Any]) -> Iterator[Callable[[Step], None]]:
+    """A bar on standard error with the charge left, and how far perception has been behind."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[left]:.3f} rasters of charge left, frame {task.fields[frame]}"),
+        TextColumn("{task.fields[behind]}"),
         TimeElapsedColumn(),
     )
+    frames, late_s = 0, 0.0
     with Progress(*columns, console=console(), transient=True) as bar:
         total = configuration["budget"]
-        task = bar.add_task(configuration["agent"], total=total, frame=0, left=total)
-        yield lambda step: bar.update(
-            task, completed=step.spent, frame=step.index + 1, left=max(0.0, total - step.spent)
-        )
+        task = bar.add_task(configuration["agent"], total=total, frame=0, left=total, behind="")
+
+        def report(step: Step) -> None:
+            nonlocal frames, late_s
+            frames, late_s = frames + (step.behind_s > 0.0), late_s + step.behind_s
+            words = f"perception behind in {frames}, by {late_s:.2f} s" if frames else ""
+            left = max(0.0, total - step.spent)
+            bar.update(task, completed=step.spent, frame=step.index + 1, left=left, behind=words)
+
+        yield report
 
 
 @contextmanager

@@ -44,7 +44,8 @@ class LinearPerception:
     Args:
         decomposition: ``pca``, ``svd``, ``nmf`` or ``ica``, as scikit-learn has them, or
             ``nfindr``: endmembers and fully constrained abundances.
-        n_components: how many; fewer where there are fewer samples.
+        n_components: how many.  Where there are fewer samples, or values in each, the last ones
+            are not there yet: frames hold 0 of them, and their pictures are blank.
         window: side of a window, as a share of the frame.
         overlap: of neighbouring windows, as a share of a window; the paper's 0.75.
         descriptor: ``fft``, the paper's Fourier magnitude; ``raw``, the pixels; ``radial``,
@@ -237,11 +238,13 @@ class LinearPerception:
                 self._sign[new] = np.sign(cosine[old, new])
 
     def describe(self, features: Sequence[Floats]) -> list[Floats]:
-        """How much of each component (k, components) the k windows of each frame hold."""
+        """How much of each component (k, n_components) the k windows of each frame hold."""
         if self.model is None or not any(map(len, features)):  # no window was left
             return [np.empty((0, self.n_components)) for _ in features]
         samples = self._samples(features)
-        scores = (self.model.transform(samples) * self._sign)[:, self._order]
+        scores = np.zeros((len(samples), self.n_components))  # 0 of what is not there yet
+        found = self.model.transform(samples) * self._sign
+        scores[:, : len(self._order)] = found[:, self._order]
         return np.split(scores, np.cumsum([len(f) for f in features])[:-1])
 
     def save(self) -> dict[str, Any]:
@@ -260,10 +263,12 @@ class LinearPerception:
 
     @property
     def components(self) -> Floats | None:
-        """Pictures (components, rows, columns) of what is kept; None before the first fit."""
+        """Pictures (n_components, rows, columns) of what is kept; None before the first fit."""
         if self.model is None:
             return None
-        signed = (self.model.patterns * self._sign[:, None])[self._order]
+        patterns = self.model.patterns * self._sign[:, None]
+        signed = np.zeros((self.n_components, patterns.shape[1]))
+        signed[: len(patterns)] = patterns[self._order]
         if self._reflections is not None or self.descriptor == "radial":
             return signed[:, None]
         return signed.reshape(-1, *self.shape)

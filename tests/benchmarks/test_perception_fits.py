@@ -213,6 +213,19 @@ def test_a_peer_learns_in_silence_and_leaves_no_file(peer, patches, capsys, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_a_peer_is_trained_by_one_optimiser_over_all_epochs(peer):
+    """Its moments are those of every step so far, and are not begun anew with an epoch."""
+    for epochs in (1, 2, 3):
+        if epochs > 1:
+            peer.epoch()
+        if hasattr(peer, "trainer"):
+            optimisers = list(peer.trainer.svi.optim.optim_objs.values())
+        else:
+            optimisers = [peer.model.optim]
+        taken = {float(s["step"]) for o in optimisers for s in o.state.values()}
+        assert taken == {float(epochs)}  # an epoch of so few patches is one batch
+
+
 def test_a_peer_describes_patches_as_ours_does(peer, patches):
     found = peer.encoded(patches.held_out)
     own = AUTOENCODERS[OWN][1](patches.train, 0).encoded(patches.held_out)

@@ -39,6 +39,17 @@ def test_an_overlay_shows_what_it_counts(told):
     assert all(0 <= t.xy[0] <= axes.get_xlim()[1] for t in axes.texts)
 
 
+def test_every_kind_of_column_has_a_colour_of_its_own(told):
+    """Of those that colour-blind people tell apart."""
+    with style.figure(4, 4) as fig:
+        axes = fig.subplots()
+        perception.overlay(axes, np.zeros((96, 96)), told.legend.pixel_nm, told)
+    dots = [line.get_color() for line in axes.lines if line.get_marker() == "."]
+    assert len(dots) == len(told.legend.kinds)
+    assert len(set(dots)) == len(dots)
+    assert set(dots) <= set(style.CLASS_COLOURS)
+
+
 def test_features_below_the_threshold_are_left_out():
     truth = Truth.of(specimen_module("graphene").generate(3, "medium"))
     points = [c.name for c in truth.specimen.classes if c.shape == "point"]

@@ -7,16 +7,20 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from stemscout.agents.catalogue import make_agent
 from stemscout.agents.experiment import Experiment
-from stemscout.benchmarks.single import record
+from stemscout.benchmarks.single import record, summarise
+from stemscout.views import terminal
 from stemscout.views.folder import COLUMNS, RunFolder
+from stemscout.views.report import facts_of
 from stemscout.views.style import round_length
 
 
@@ -62,6 +66,45 @@ def test_run_json_says_what_is_needed_to_repeat_the_run(finished):
     assert data["spent"]["charge_e"] == pytest.approx(experiment.env.episode.budget.spent_charge_e)
     assert data["scores"]["seen"] == pytest.approx(experiment.env.episode.task.fraction)
     assert data["scores"]["flagged"]["frames"] == 64
+
+
+@pytest.fixture(scope="module")
+def two_of_five_behind(finished):
+    """The same run, as if perception had taken half a second too long in the last two of five."""
+    experiment, _ = finished
+    steps = [replace(s, perception_s=0.001, scan_s=1.0) for s in experiment.steps[:3]]
+    steps += [replace(s, perception_s=1.5, scan_s=1.0) for s in experiment.steps[3:5]]
+    return steps
+
+
+def test_a_summary_says_in_how_many_frames_perception_was_behind(
+    finished, two_of_five_behind, monkeypatch
+):
+    experiment, _ = finished
+    monkeypatch.setattr(experiment, "steps", two_of_five_behind)
+    summary = summarise(experiment, {}, None)
+    assert summary["spent"]["behind_ms_median"] == 0.0
+    assert summary["spent"]["behind_share"] == pytest.approx(0.4)
+    assert summary["spent"]["behind_s"] == pytest.approx(1.0)
+    said = facts_of(summary)["perception"]
+    assert said == (
+        "1.0 ms (median), longer than the scan that feeds it in 40% of the frames, by 1.00 s in all"
+    )
+    monkeypatch.setattr(experiment, "steps", two_of_five_behind[:3])
+    said = facts_of(summarise(experiment, {}, None))["perception"]
+    assert said == "1.0 ms (median), never longer than the scan that feeds it"
+
+
+def test_the_bar_says_so_while_it_happens(two_of_five_behind, monkeypatch):
+    shown = io.StringIO()
+    screen = Console(file=shown, force_terminal=True, width=200)
+    monkeypatch.setattr(terminal, "console", lambda: screen)
+    for steps, said in ((two_of_five_behind[:3], False), (two_of_five_behind, True)):
+        with terminal.progress({"agent": "linear-bo", "budget": 1.0}) as on_step:
+            for step in steps:
+                on_step(step)
+        assert f"frame {len(steps)}" in shown.getvalue()
+        assert ("perception behind in 2, by 1.00 s" in shown.getvalue()) == said
 
 
 def test_trajectory_has_a_row_for_each_frame(finished):

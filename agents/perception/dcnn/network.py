@@ -1,7 +1,7 @@
 """The network: a U-Net with residual blocks (Ronneberger et al. 2015; He et al. 2016).
 
-It is small on purpose: 128 x 128 pixels within 15 ms on one core, and about a megabyte.  It
-holds several *members*, networks of one shape: snapshots of one training, whose
+It is small on purpose: 128 x 128 pixels within 15 ms on one core.  A file of weights holds
+several *members*, networks of one shape and about 0.7 MB each: snapshots of one training, whose
 disagreement is an uncertainty (Huang et al., *Snapshot Ensembles*, ICLR 2017).
 """
 
