@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ....envs.numbers import is_number
 from ....hardware.coordinates import pixel_from_specimen, specimen_from_pixel
 from ....hardware.microscope import Frame
-from ....simulators.specimens import specimen_module
+from ....simulators.specimens import specimen_module, specimen_of
 from ...agent import Context, Finding
 from . import claims
 from .legend import LEGENDS
@@ -257,11 +257,11 @@ def network_for(
     Raises:
         ValueError: there is none.
     """
-    for name in LEGENDS:
-        if tuple(c.name for c in specimen_module(name).CLASSES) == tuple(class_names):
-            if made is not None and made.specimen == name:
-                return made
-            return Segmenter(name, ensemble)
+    name = specimen_of(class_names)
+    if name is not None and name in LEGENDS:
+        if made is not None and made.specimen == name:
+            return made
+        return Segmenter(name, ensemble)
     told = ", ".join(class_names) or "none"
     raise ValueError(
         f"no network is known for these classes: {told}; name one by network=, of: "
