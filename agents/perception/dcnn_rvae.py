@@ -9,7 +9,7 @@ happened to lie.  Its notebook is not public in full; this is a reconstruction.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from .dcnn.perception import check_classes, network_for
 from .dcnn.segmenter import Segmentation, Segmenter
 from .rvae import Patches, RvaePerception
 from .windows import as_shown
+
+if TYPE_CHECKING:
+    from .vae_training import Cut
 
 Floats = NDArray[np.float64]
 AROUND_NM = 0.3  # half the side of a patch: the first and second neighbours of most atoms
@@ -39,7 +42,7 @@ class DcnnRvaePerception(RvaePerception):
         around_nm: half the side of a patch.
         kinds: of the columns that have patches, of the network's; all by default.
         options: of ``RvaePerception``, but for ``window``, ``overlap`` and ``descriptor``: patches
-            are pixels.
+            are pixels.  The weights in the package are of windows, and so are none for it.
 
     Raises:
         ValueError: no such weights, kinds or numbers, or options of windows.
@@ -61,6 +64,7 @@ class DcnnRvaePerception(RvaePerception):
     ) -> None:
         if not (is_number(around_nm) and 0 < around_nm < np.inf):
             raise ValueError(f"around_nm is {around_nm!r}; it must be above 0 and finite")
+        self.around_nm = float(around_nm)  # which weights are held against
         super().__init__(
             descriptor="raw",
             latents=latents,
@@ -71,10 +75,15 @@ class DcnnRvaePerception(RvaePerception):
             weights=weights,
         )
         self.network_name = network
-        self.around_nm = float(around_nm)
         self.kinds = None if kinds is None else tuple(kinds)
         self.segmenter = None if network is None else Segmenter(network)
         self._check_kinds()
+
+    @property
+    def cut(self) -> Cut:
+        from .vae_training import Cut
+
+        return Cut("raw", around_nm=self.around_nm)
 
     def reset(self, context: Context, seed: int) -> None:
         super().reset(context, seed)
