@@ -14,6 +14,7 @@ from stemscout.agents.perception.dcnn_rvae import MOST, DcnnRvaePerception, cut_
 from stemscout.agents.perception.invariant_vae import InvariantVAE
 from stemscout.agents.perception.rvae import RvaePerception
 from stemscout.agents.perception.vae_training import Cut, save_weights
+from stemscout.agents.perception.windows import as_shown
 from stemscout.hardware.microscope import ScanRequest
 from stemscout.simulators.imperfections import Imperfections
 from stemscout.simulators.simulated import SimulatedMicroscope
@@ -95,6 +96,38 @@ def test_a_frame_without_columns_or_numbers_has_no_patch(shown):
     broken = replace(frame, data={"haadf": np.full((64, 64), np.nan, np.float32)})
     assert perception(shown).features([broken])[0].shape == (0, 32, 32)
     assert perception(shown).features([replace(frame, valid_rows=5)])[0].shape == (0, 32, 32)
+
+
+def test_only_patches_that_touch_a_pixel_without_a_number_are_left_out(shown):
+    frame, made = shown[0], perception(shown)
+    whole = cut_of(made, frame)
+    at = np.array([30, 33])
+    data = frame.image.copy()
+    data[tuple(at)] = np.nan
+    kept = cut_of(made, replace(frame, data={"haadf": data}))
+    reach = made.around_nm / PIXEL
+    places = np.array(sorted(whole))
+    apart = np.abs(places - at).max(axis=1)
+    assert set(kept) >= set(map(tuple, places[apart > reach + 4]))
+    assert not set(kept) & set(map(tuple, places[apart < reach]))
+    image = as_shown(frame, shown[1])
+    filled = abs(image[tuple(at)] - np.median(image))
+    for place in kept:  # the spline's tails are all that the missing pixel leaves
+        assert kept[place] == pytest.approx(whole[place], abs=0.01 * float(filled))
+
+
+def cut_of(made, frame):
+    """Patches by the place (row, column) that they are about."""
+    places = made._columns(made.segmenter.look(None, None))
+    found = {}
+    for place in places:
+        made._columns = lambda seen, only=place: only[None]
+        (patches,) = made.features([frame])
+        if len(patches):
+            assert np.isfinite(patches).all()
+            found[tuple(place)] = patches[0]
+    del made._columns
+    return found
 
 
 def test_weights_of_windows_or_of_another_reach_are_refused(tmp_path):
