@@ -69,12 +69,12 @@ def test_an_autoencoder_ships_for_every_id_of_the_standard_in_1_mb(specimen):
     perception = rvae.RvaePerception()
     assert cut == perception.cut
     assert of == specimen
-    held_out = vae_patches.frames_of(specimen, 40, 77, "validation", counted=False)
+    held_out = vae_patches.frames_of(specimen, 200, 77, "validation", counted=False)
     clean = vae_patches.patches_of(perception, held_out)
     found = vae_training.card(network, clean, clean)
-    assert found["drift"] < 0.06  # 0.05 over many specimens, of which this is one
     said = json.loads(array_files.read(path)[1]["card"])
-    assert "drift" in said
+    assert said["drift"] < 0.05
+    assert found["drift"] < said["drift"] + 0.03  # five other specimens, and their own spread
     assert said["limits"] == vae_patches.limits_of(specimen, perception)
 
 
@@ -89,4 +89,5 @@ def test_every_workflow_runs_at_once_on_every_id_of_the_standard(name):
         env = make_env(f"StemScout/{name}", budget=0.02)
         experiment = Experiment(env, make_agent(agent, **options), seed=0)
         experiment.run()
-        assert np.isfinite([s.target for s in experiment.steps]).all()
+        frames = [s.frame for s in experiment.steps]
+        assert np.isfinite(experiment.agent.target(frames)).all()
