@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..views import terminal
 from .options import AsJson, Number, Seed, group
+
+if TYPE_CHECKING:
+    from ..agents.perception.rvae import RvaePerception
 
 app = group("Training of networks and policies.")
 
@@ -168,7 +171,8 @@ def _train(
 
 
 @app.command(
-    epilog="Example: stemscout train rvae --specimen mos2 --descriptor raw --out mos2.safetensors"
+    epilog="Examples:  stemscout train rvae --specimen mos2 --descriptor raw --out mos2.safetensors"
+    "   |   stemscout train rvae --specimen mos2 --network mos2 --out columns.safetensors"
 )
 def rvae(
     specimen: Annotated[str, typer.Option(help="A kind of specimen.")],
@@ -179,8 +183,21 @@ def rvae(
     steps: Annotated[int, typer.Option(min=1, help="Of Adam on 100 patches each.")] = 4000,
     seed: Seed = 0,
     descriptor: Annotated[
-        str, typer.Option(help="What a patch shows of its window: fft, or raw.")
-    ] = "fft",
+        str | None, typer.Option(help="What a patch shows of its window: fft (default), or raw.")
+    ] = None,
+    window: Annotated[
+        float | None, Number("Side of a window, as a share of the frame; 0.5 by default.")
+    ] = None,
+    overlap: Annotated[
+        float | None, Number("Of neighbouring windows, as a share of a window; 0.5 by default.")
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Patches about the columns that it finds: a specimen's own, or a file."),
+    ] = None,
+    around_nm: Annotated[
+        float | None, Number("Half the side of a patch about a column, in nm; 0.3 by default.")
+    ] = None,
     latents: Annotated[int, typer.Option(min=1, help="Of the content.")] = 2,
     translation: Annotated[
         bool, typer.Option("--translation", help="Shifts are no content either.")
@@ -188,22 +205,27 @@ def rvae(
     scale: Annotated[
         bool, typer.Option("--scale", help="Changes of scale are no content either.")
     ] = False,
+    skip: Annotated[
+        bool, typer.Option("--skip", help="The decoder's layers are all given the latents.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a rotationally invariant VAE on windows of simulated frames, before any run.
+    """Train a rotationally invariant VAE on patches of simulated frames, before any run.
 
-    Prints how well it reconstructs patches of validation specimens, and by how much its content
-    moves when they are turned.
+    They are windows, or, with a network, lie about the columns that it finds. Prints how well it
+    reconstructs patches of validation specimens, and by how much its content moves when they are
+    turned.
     """
     import torch
 
     from ..agents.perception import vae_patches, vae_training
-    from ..agents.perception.rvae import RvaePerception
 
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}; weights are written as .safetensors")
     torch.set_num_threads(1)
-    perception = RvaePerception(descriptor, latents=latents, translation=translation, scale=scale)
+    options = {"latents": latents, "translation": translation, "scale": scale, "skip": skip}
+    windows = {"descriptor": descriptor, "window": window, "overlap": overlap}
+    perception = _cutter(specimen, windows, network, around_nm, options)
     fewer = max(2, frames // 10)
     shown, held_out, clean = (
         vae_patches.patches_of(perception, vae_patches.frames_of(specimen, *which))
@@ -213,16 +235,41 @@ def rvae(
             (fewer, seed, "validation", False),
         )
     )
-    network = vae_training.train(
-        shown, steps, seed, latents=latents, translation=translation, scale=scale
-    )
+    made = vae_training.train(shown, steps, seed, **options)
     card: dict[str, Any] = {
-        "specimen": specimen,
         "frames": frames,
         "patches": len(shown),
         "steps": steps,
         "seed": seed,
-        **vae_training.card(network, held_out, clean),
+        **vae_training.card(made, held_out, clean),
+        "limits": vae_patches.limits_of(specimen, perception),
     }
-    vae_training.save_weights(out, network, descriptor, card)
-    terminal.listing({**card, "weights": str(out)}, as_json)
+    vae_training.save_weights(out, made, perception.cut, specimen, card)
+    terminal.listing({"specimen": specimen, **card, "weights": str(out)}, as_json)
+
+
+def _cutter(
+    specimen: str,
+    windows: dict[str, Any],
+    network: str | None,
+    around_nm: float | None,
+    options: dict[str, Any],
+) -> RvaePerception:
+    """The perception that cuts frames into windows, or about a network's columns."""
+    from ..agents.perception.dcnn.perception import check_classes
+    from ..agents.perception.dcnn_rvae import AROUND_NM, DcnnRvaePerception
+    from ..agents.perception.rvae import RvaePerception
+    from ..simulators.specimens import specimen_module
+
+    given = {k: v for k, v in windows.items() if v is not None}
+    if network is None:
+        if around_nm is not None:
+            raise ValueError("--around-nm is of patches about columns; it needs --network")
+        return RvaePerception(**given, **options)
+    if given:
+        raise ValueError(f"--{next(iter(given))} is of windows; patches about columns have none")
+    around = AROUND_NM if around_nm is None else around_nm
+    perception = DcnnRvaePerception(network, around, **options)
+    assert perception.segmenter is not None
+    check_classes(perception.segmenter, [c.name for c in specimen_module(specimen).CLASSES])
+    return perception

@@ -9,7 +9,7 @@ happened to lie.  Its notebook is not public in full; this is a reconstruction.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,23 +23,28 @@ from .dcnn.segmenter import Segmentation, Segmenter
 from .rvae import Patches, RvaePerception
 from .windows import as_shown
 
+if TYPE_CHECKING:
+    from .vae_training import Cut
+
 Floats = NDArray[np.float64]
 AROUND_NM = 0.3  # half the side of a patch: the first and second neighbours of most atoms
+TAIL_PX = 2  # beyond a patch; pixels farther away change what is splined in it by 1 % or less
 MOST = 40  # atoms of a frame; more are thinned out evenly, lest a dense frame weigh more
 
 
 class DcnnRvaePerception(RvaePerception):
     """A network's columns, a patch about each, the latents of a rotationally invariant VAE.
 
-    A column nearer to the frame's border than a patch reaches has no patch.  A frame in which no
-    column is found is not described, and its target is NaN.
+    A column nearer than a patch reaches to the frame's border, or to a pixel that was not scanned
+    or is no number, has no patch.  A frame without any patch is not described, and its target
+    is NaN.
 
     Args:
         network: as of ``DcnnPerception``.
         around_nm: half the side of a patch.
         kinds: of the columns that have patches, of the network's; all by default.
         options: of ``RvaePerception``, but for ``window``, ``overlap`` and ``descriptor``: patches
-            are pixels.
+            are pixels.  The weights in the package are of windows, and so are none for it.
 
     Raises:
         ValueError: no such weights, kinds or numbers, or options of windows.
@@ -61,6 +66,7 @@ class DcnnRvaePerception(RvaePerception):
     ) -> None:
         if not (is_number(around_nm) and 0 < around_nm < np.inf):
             raise ValueError(f"around_nm is {around_nm!r}; it must be above 0 and finite")
+        self.around_nm = float(around_nm)  # which weights are held against
         super().__init__(
             descriptor="raw",
             latents=latents,
@@ -71,10 +77,15 @@ class DcnnRvaePerception(RvaePerception):
             weights=weights,
         )
         self.network_name = network
-        self.around_nm = float(around_nm)
         self.kinds = None if kinds is None else tuple(kinds)
         self.segmenter = None if network is None else Segmenter(network)
         self._check_kinds()
+
+    @property
+    def cut(self) -> Cut:
+        from .vae_training import Cut
+
+        return Cut("raw", around_nm=self.around_nm)
 
     def reset(self, context: Context, seed: int) -> None:
         super().reset(context, seed)
@@ -121,13 +132,18 @@ class DcnnRvaePerception(RvaePerception):
         image = as_shown(frame, self.full_scale)[: frame.valid_rows]
         pixel = np.asarray(frame.request.pixel_yx_nm)
         nothing = np.empty((0, SIDE, SIDE), dtype=np.float32)
-        if min(image.shape) * pixel.min() < 2 * self.around_nm or not np.isfinite(image).all():
+        there = np.isfinite(image)
+        if min(image.shape) * pixel.min() < 2 * self.around_nm or not there.any():
             return nothing
         seen = self.segmenter.look(image, (float(pixel[0]), float(pixel[1])))
         at = self._columns(seen)
         reach = self.around_nm / pixel
         inside = (at >= reach - 0.5) & (at <= np.asarray(image.shape) - 0.5 - reach)
         at = at[inside.all(axis=1)]
+        if not there.all():
+            at = at[~_touching(~there, at, reach)]
+            # A spline through pixels that are no numbers has none anywhere.
+            image = np.where(there, image, np.median(image[there]))
         if not len(at):
             return nothing
         return cut_about(image, at[:: -(-len(at) // MOST)], reach, SIDE)
@@ -140,6 +156,14 @@ class DcnnRvaePerception(RvaePerception):
 
     def reach(self, pixel_nm: float) -> tuple[float, str]:
         return self.around_nm, "nm"
+
+
+def _touching(gone: NDArray[np.bool_], at_px: Floats, reach_px: Floats) -> NDArray[np.bool_]:
+    """Which patches (n,) hold pixels (rows, columns) that are gone, or are splined from such."""
+    low = np.maximum(np.floor(at_px - reach_px).astype(int) - TAIL_PX, 0)
+    high = np.ceil(at_px + reach_px).astype(int) + TAIL_PX + 1
+    boxes = zip(*low.T, *high.T, strict=True)
+    return np.array([gone[a:c, b:d].any() for a, b, c, d in boxes], dtype=np.bool_)
 
 
 def cut_about(image: Floats, at_px: Floats, reach_px: Floats, side: int) -> Patches:

@@ -9,6 +9,7 @@ where it was; or it begins with weights that were trained beforehand.
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from numbers import Integral
@@ -20,12 +21,13 @@ from numpy.typing import NDArray
 
 from ...envs.numbers import is_number
 from ...hardware.microscope import Frame
+from ...simulators.specimens import specimen_of
 from ..agent import Context
 from . import array_files
 from . import windows as cut
 
 if TYPE_CHECKING:
-    from .invariant_vae import InvariantVAE
+    from .vae_training import Cut, Weights
 
 Floats = NDArray[np.float64]
 Patches = NDArray[np.float32]
@@ -34,6 +36,7 @@ FIRST_STEPS = 60
 BATCH = 64
 REACH = 2.0  # standard deviations of the prior, either way, that pictures of latents show
 SHIPPED = Path(__file__).parent / "weights"
+OWN = "shipped"  # weights: those in the package for the task's classes
 
 
 class RvaePerception:
@@ -56,12 +59,14 @@ class RvaePerception:
         skip: the decoder's layers are all given the latents.
         training_steps: of Adam for each fit; the first has ``FIRST_STEPS`` and these.  0 leaves
             given weights as they are.
-        weights: a safetensors file by ``save_weights`` to begin with, or the name of one
-            that is shipped; trained with the same options.
+        weights: to begin with, trained with the same options: a safetensors file by
+            ``save_weights``, the name of a specimen whose weights are in the package, or
+            ``shipped``, those in the package for the task's classes. Weights of another specimen
+            than the task's are a warm start like any other, and a warning says so.
 
     Raises:
         ValueError: no such descriptor or number; weights that are damaged, of another kind, or
-            trained with other options.
+            trained with other options or on patches that were cut otherwise.
     """
 
     name = "rvae"
@@ -106,22 +111,34 @@ class RvaePerception:
         self.training_steps = int(training_steps)
         self.weights = weights
         self.names = tuple(f"latent {k}" for k in range(self.latents))
-        self._trained = None if weights is None else self._loaded(weights)
+        self._trained = None if weights in (None, OWN) else self._loaded(weights)
 
-    def _loaded(self, weights: str) -> InvariantVAE:
-        """The network of a file; ValueError where it does not go with the options."""
+    @property
+    def cut(self) -> Cut:
+        """How patches are cut from frames."""
+        from .vae_training import Cut
+
+        return Cut(self.descriptor, window=self.window)
+
+    def _loaded(self, weights: Any) -> Weights:
+        """What a file holds; ValueError where it does not go with the options."""
         from .invariant_vae import SIDE
         from .vae_training import load_weights
 
-        shipped = {p.stem: p for p in sorted(SHIPPED.glob("*.safetensors"))}
-        if not isinstance(weights, str) or (weights not in shipped and not Path(weights).is_file()):
+        known = _shipped()
+        if not isinstance(weights, str) or (weights not in known and not Path(weights).is_file()):
             raise ValueError(
                 f"no weights {weights!r}: neither a file nor shipped; "
-                f"shipped are: {', '.join(shipped) or 'none'}"
+                f"shipped are: {', '.join(known) or 'none'}"
             )
-        network, descriptor = load_weights(shipped.get(weights, Path(weights)))
+        trained = load_weights(known.get(weights, Path(weights)))
+        if trained.cut != self.cut:
+            raise ValueError(
+                f"weights {weights}: they were trained on {trained.cut}, and {self.cut} are "
+                "asked for"
+            )
+        network = trained.network
         asked = {
-            "descriptor": (self.descriptor, descriptor),
             "latents": (self.latents, network.latents),
             "translation": (self.translation, network.translation),
             "scale": (self.scale, network.scale),
@@ -134,12 +151,35 @@ class RvaePerception:
                     f"weights {weights}: they were trained with {option} {found}, and {wanted} is "
                     "asked for"
                 )
-        return network
+        return trained
+
+    def _loaded_for(self, specimen: str | None) -> Weights:
+        """Those in the package for a specimen; ValueError where there are none."""
+        if self._trained is not None and self._trained.specimen == specimen:
+            return self._trained
+        known = _shipped()
+        if specimen not in known:
+            of = "this task's classes" if specimen is None else f"the classes of {specimen}"
+            raise ValueError(
+                f"no weights are shipped for {of}; there are some for: {', '.join(known) or 'none'}"
+            )
+        return self._loaded(specimen)
 
     def reset(self, context: Context, seed: int) -> None:
+        """Raises ValueError where ``shipped`` weights are asked for, and there are none."""
         from .invariant_vae import InvariantVAE
         from .vae_training import ANNEALED, Training
 
+        specimen = specimen_of(context.class_names)
+        if self.weights == OWN:
+            self._trained = self._loaded_for(specimen)
+        shown = None if self._trained is None else self._trained.specimen
+        if None not in (shown, specimen) and shown != specimen:
+            warnings.warn(
+                f"weights {self.weights} were trained on {shown}, and the classes of this task are "
+                f"those of {specimen}",
+                stacklevel=2,
+            )
         self.full_scale = context.full_scale
         self.seed = seed % 2**32
         if self._trained is None:
@@ -148,7 +188,7 @@ class RvaePerception:
             )
             self._training = Training(self.network, self.seed)
         else:
-            self.network = deepcopy(self._trained)
+            self.network = deepcopy(self._trained.network)
             self._training = Training(self.network, self.seed, done=ANNEALED)
         self._fitted = 0  # frames that the last fit had
         self._learned = False
@@ -238,6 +278,11 @@ class RvaePerception:
         if self.descriptor == "raw":
             return self._side_px * pixel_nm / 2, "nm"
         return 0.25 / pixel_nm, "1/nm"
+
+
+def _shipped() -> dict[str, Path]:
+    """Files of weights in the package, by the specimen that they were trained on."""
+    return {p.stem: p for p in sorted(SHIPPED.glob("*.safetensors"))}
 
 
 def _resampled(pictures: Patches) -> Patches:

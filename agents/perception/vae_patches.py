@@ -1,8 +1,9 @@
-"""Patches to train an rVAE on before a run: windows of reference frames of training specimens."""
+"""Patches to train an rVAE on before a run, from reference frames of training specimens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from .rvae import RvaePerception
 
 PER_SPECIMEN = 40  # frames
 DETECTOR = "haadf"
+CUT_BY = ("descriptor", "window", "overlap", "network", "around_nm", "kinds")  # settings
 Scale = dict[str, tuple[float, float]]
 
 
@@ -58,9 +60,31 @@ def frames_of(
 
 
 def patches_of(perception: RvaePerception, shown: Iterator[tuple[Frame, Scale]]) -> Patches:
-    """The patches (n, side, side) that a perception makes of frames."""
+    """The patches (n, side, side) that a perception makes of frames.
+
+    Raises:
+        ValueError: there are none in any.
+    """
     every = []
     for frame, scale in shown:
         perception.full_scale = scale
         every += perception.features([frame])
+    if not any(map(len, every)):
+        raise ValueError(f"no patch in {len(every)} frames; there is nothing to learn from")
     return np.concatenate(every)
+
+
+def limits_of(name: str, perception: RvaePerception) -> dict[str, Any]:
+    """What patches of ``frames_of`` show, and nothing beyond it, as JSON: for a card."""
+    module = specimen_module(name)
+    settings = perception.settings
+    return {
+        "difficulties": list(module.LEVELS),
+        "dwell_us": [level.dwell_us for level in module.LEVELS.values()],  # of each of these
+        "renderer": "fast",
+        "detector": DETECTOR,
+        "imperfections": ["counting"],
+        "frame_nm": module.FRAME_NM,
+        "pixel_nm": round(module.FRAME_NM / module.FRAME_PX, 6),
+        **{k: settings[k] for k in CUT_BY if k in settings},
+    }

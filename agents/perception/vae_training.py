@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +21,59 @@ RATE = 2e-3
 BATCH = 100
 ANNEALED = 100  # steps over which the divergence from the priors gains its full weight
 FINEST = 1e-6  # relative; patches that vary less are constant
-KIND, VERSION = "stemscout rvae", "1"
+KIND, VERSION = "stemscout rvae", "2"
 TURNS = (17.0, 45.0, 131.0)  # degrees
 TURNED = 500
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How patches are cut from frames: as windows, or about columns.
+
+    Attributes:
+        descriptor: what a patch shows of its place: ``fft``, or ``raw``.
+        window: side of a window, as a share of the frame; None about columns.
+        around_nm: half the side of a patch about a column; None of windows.
+    """
+
+    descriptor: str
+    window: float | None = None
+    around_nm: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.window is None) == (self.around_nm is None):
+            raise ValueError("patches are cut as windows or about columns: one of the two")
+
+    def __str__(self) -> str:
+        if self.window is not None:
+            return f"windows ({self.descriptor}) of {self.window} of the frame"
+        return f"patches ({self.descriptor}) of {self.around_nm} nm about columns"
+
+    def as_strings(self) -> dict[str, str]:
+        """What of it is not None, by name."""
+        every = {"window": self.window, "around_nm": self.around_nm}
+        sizes = {k: repr(float(v)) for k, v in every.items() if v is not None}
+        return {"descriptor": self.descriptor, **sizes}
+
+    @classmethod
+    def of_strings(cls, strings: Mapping[str, str]) -> Cut:
+        """The inverse; KeyError or ValueError of strings that say nothing of the kind."""
+        sizes = {k: float(strings[k]) for k in ("window", "around_nm") if k in strings}
+        return cls(strings["descriptor"], **sizes)
+
+
+class Weights(NamedTuple):
+    """A file of weights.
+
+    Attributes:
+        network: trained.
+        cut: how the patches were cut that it was trained on.
+        specimen: the kind whose frames these were; None where it is not known.
+    """
+
+    network: InvariantVAE
+    cut: Cut
+    specimen: str | None
 
 
 class Training:
@@ -129,7 +180,8 @@ def card(network: InvariantVAE, patches: Patches, clean: Patches) -> dict[str, f
 def save_weights(
     path: str | Path,
     network: InvariantVAE,
-    descriptor: str,
+    cut: Cut,
+    specimen: str | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> None:
     """A network into a safetensors file.
@@ -137,7 +189,8 @@ def save_weights(
     Args:
         path: of the file.
         network: trained.
-        descriptor: what of a window its patches were, ``fft`` or ``raw``.
+        cut: how its patches were cut.
+        specimen: the kind of specimen that its patches showed.
         card: how it was made and how good it is, as JSON.
     """
     metadata = {
@@ -147,14 +200,15 @@ def save_weights(
         "latents": str(network.latents),
         "invariances": network.invariances,
         "skip": str(network.skip).lower(),
-        "descriptor": descriptor,
+        **cut.as_strings(),
+        **({} if specimen is None else {"specimen": specimen}),
         "card": json.dumps(dict(card or {})),
     }
     array_files.write(path, network.arrays(), metadata)
 
 
-def load_weights(path: str | Path) -> tuple[InvariantVAE, str]:
-    """The network that ``save_weights`` wrote, and the descriptor.
+def load_weights(path: str | Path) -> Weights:
+    """What ``save_weights`` wrote.
 
     Raises:
         ValueError: a file that is damaged, of another kind or version, whose metadata
@@ -175,7 +229,7 @@ def load_weights(path: str | Path) -> tuple[InvariantVAE, str]:
             {"true": True, "false": False}[metadata["skip"]],
             int(metadata["side"]),
         )
-        descriptor = metadata["descriptor"]
+        cut = Cut.of_strings(metadata)
         network.take(arrays)
     except KeyError as error:
         raise ValueError(f"{path}: its metadata say nothing known of {error}") from error
@@ -183,4 +237,4 @@ def load_weights(path: str | Path) -> tuple[InvariantVAE, str]:
         raise ValueError(f"{path}: {error}") from error
     if " ".join(invariances) != network.invariances:
         raise ValueError(f"{path}: unknown invariances {metadata['invariances']!r}")
-    return network, descriptor
+    return Weights(network, cut, metadata.get("specimen"))

@@ -23,6 +23,7 @@ differ by one feature of a class at ``yx_nm``; a wall is one domain continued.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
@@ -49,6 +50,7 @@ __all__ = [
     "check_difficulty",
     "default_difficulty",
     "specimen_module",
+    "specimen_of",
 ]
 
 
@@ -61,6 +63,14 @@ def specimen_module(name: str) -> ModuleType:
     if name not in SPECIMENS:
         raise ValueError(f"unknown specimen {name!r}; there are: {', '.join(SPECIMENS)}")
     return import_module(f".{name}", __package__)
+
+
+def specimen_of(class_names: Sequence[str]) -> str | None:
+    """The name of the specimen that has just these classes, in order; None where none has."""
+    for name in SPECIMENS:
+        if tuple(c.name for c in specimen_module(name).CLASSES) == tuple(class_names):
+            return name
+    return None
 
 
 def default_difficulty(name: str) -> str:

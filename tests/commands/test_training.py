@@ -11,6 +11,8 @@ from PIL import Image
 from stemscout.agents.catalogue import make_agent
 from stemscout.agents.perception.dcnn.legend import LEGENDS
 from stemscout.agents.perception.dcnn.segmenter import Segmenter
+from stemscout.agents.perception.dcnn_rvae import MOST
+from stemscout.agents.perception.vae_training import Cut, load_weights
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +95,55 @@ class TestRvae:
         assert said["held_out_patches"] == 2 * 9
         assert 0.0 < said["residual"] < 2.0
         assert said["drift"] >= 0.0
+        assert said["limits"]["difficulties"] == ["easy", "medium", "hard"]
+        assert said["limits"]["detector"] == "haadf"
+        assert (said["limits"]["window"], said["limits"]["overlap"]) == (0.5, 0.5)
         agent = make_agent("rvae-bo", descriptor="raw", weights=str(out))
         assert agent.settings["perception"]["weights"] == str(out)
+
+    def test_windows_and_the_decoder_are_as_the_options_have_them(self, stemscout, tmp_path):
+        out = tmp_path / "nio.safetensors"
+        command = ("train", "rvae", "--specimen", "nio_lsmo", "--frames", "4", "--steps", "2")
+        options = ("--window", "0.25", "--overlap", "0", "--skip")
+        ran = stemscout(*command, *options, "--out", str(out), "--json")
+        assert ran.returncode == 0, ran.stderr
+        assert json.loads(ran.stdout)["patches"] == 4 * 16
+        trained = load_weights(out)
+        assert trained.cut == Cut("fft", window=0.25)
+        assert trained.specimen == "nio_lsmo"
+        assert trained.network.skip
+
+    def test_a_network_centres_patches_on_the_columns_that_it_finds(self, stemscout, tmp_path):
+        out = tmp_path / "columns.safetensors"
+        command = ("train", "rvae", "--specimen", "graphene", "--frames", "6", "--steps", "2")
+        options = ("--network", "graphene", "--around-nm", "0.25")
+        ran = stemscout(*command, *options, "--out", str(out), "--json")
+        assert ran.returncode == 0, ran.stderr
+        said = json.loads(ran.stdout)
+        assert 6 * 10 < said["patches"] <= 6 * MOST
+        assert said["limits"]["network"] == "graphene"
+        assert load_weights(out).cut == Cut("raw", around_nm=0.25)
+        make_agent("dcnn-rvae-bo", weights=str(out), around_nm=0.25)
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
             (("--specimen", "cheese", "--out", "a.safetensors"), "unknown specimen 'cheese'"),
+            (
+                ("--specimen", "mos2", "--out", "a.safetensors", "--around-nm", "0.3"),
+                "--around-nm is of patches about columns; it needs --network",
+            ),
+            (
+                (
+                    *("--specimen", "graphene", "--out", "a.safetensors"),
+                    *("--network", "graphene", "--window", "0.5"),
+                ),
+                "--window is of windows; patches about columns have none",
+            ),
+            (
+                ("--specimen", "bifeo3", "--out", "a.safetensors", "--network", "graphene"),
+                "give the network of another specimen",
+            ),
             (("--specimen", "mos2", "--out", "a.pt"), "weights are written as .safetensors"),
             (
                 ("--specimen", "mos2", "--out", "a.safetensors", "--descriptor", "smell"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ....envs.numbers import is_number
 from ....hardware.coordinates import pixel_from_specimen, specimen_from_pixel
 from ....hardware.microscope import Frame
-from ....simulators.specimens import specimen_module
+from ....simulators.specimens import specimen_module, specimen_of
 from ...agent import Context, Finding
 from ...named import named
 from . import claims
@@ -279,21 +279,13 @@ def network_for(
         ValueError: there is none.
     """
     name = specimen_of(class_names)
-    if name is not None:
+    if name in LEGENDS:
         return made if made is not None and made.specimen == name else Segmenter(name, ensemble)
     told = ", ".join(class_names) or "none"
     raise ValueError(
         f"no network is known for these classes: {told}; name one by network=, of: "
         f"{', '.join(LEGENDS)}, or the path of a file of weights"
     )
-
-
-def specimen_of(class_names: Sequence[str]) -> str | None:
-    """The kind of specimen whose features have these classes, of those with a network."""
-    for name in LEGENDS:
-        if tuple(c.name for c in specimen_module(name).CLASSES) == tuple(class_names):
-            return name
-    return None
 
 
 def check_classes(segmenter: Segmenter, class_names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,10 @@ import pytest
 from stemscout.agents.perception.dcnn.legend import LEGENDS, Truth
 from stemscout.agents.perception.dcnn.segmenter import Segmentation
 from stemscout.agents.perception.dcnn_rvae import MOST, DcnnRvaePerception, cut_about
+from stemscout.agents.perception.invariant_vae import InvariantVAE
+from stemscout.agents.perception.rvae import RvaePerception
+from stemscout.agents.perception.vae_training import Cut, save_weights
+from stemscout.agents.perception.windows import as_shown
 from stemscout.hardware.microscope import ScanRequest
 from stemscout.simulators.imperfections import Imperfections
 from stemscout.simulators.simulated import SimulatedMicroscope
@@ -84,8 +89,6 @@ def test_it_learns_and_describes_column_by_column(shown):
 
 
 def test_a_frame_without_columns_or_numbers_has_no_patch(shown):
-    from dataclasses import replace
-
     frame, _, seen = shown
     made = perception(shown)
     made.segmenter.look = lambda image, pixel: replace(seen, probability=0 * seen.probability)
@@ -93,6 +96,54 @@ def test_a_frame_without_columns_or_numbers_has_no_patch(shown):
     broken = replace(frame, data={"haadf": np.full((64, 64), np.nan, np.float32)})
     assert perception(shown).features([broken])[0].shape == (0, 32, 32)
     assert perception(shown).features([replace(frame, valid_rows=5)])[0].shape == (0, 32, 32)
+
+
+def test_only_patches_that_touch_a_pixel_without_a_number_are_left_out(shown):
+    frame, made = shown[0], perception(shown)
+    whole = cut_of(made, frame)
+    at = np.array([30, 33])
+    data = frame.image.copy()
+    data[tuple(at)] = np.nan
+    kept = cut_of(made, replace(frame, data={"haadf": data}))
+    reach = made.around_nm / PIXEL
+    places = np.array(sorted(whole))
+    apart = np.abs(places - at).max(axis=1)
+    assert set(kept) >= set(map(tuple, places[apart > reach + 4]))
+    assert not set(kept) & set(map(tuple, places[apart < reach]))
+    image = as_shown(frame, shown[1])
+    filled = abs(image[tuple(at)] - np.median(image))
+    for place in kept:  # the spline's tails are all that the missing pixel leaves
+        assert kept[place] == pytest.approx(whole[place], abs=0.01 * float(filled))
+
+
+def cut_of(made, frame):
+    """Patches by the place (row, column) that they are about."""
+    places = made._columns(made.segmenter.look(None, None))
+    found = {}
+    for place in places:
+        made._columns = lambda seen, only=place: only[None]
+        (patches,) = made.features([frame])
+        if len(patches):
+            assert np.isfinite(patches).all()
+            found[tuple(place)] = patches[0]
+    del made._columns
+    return found
+
+
+def test_weights_of_windows_or_of_another_reach_are_refused(tmp_path):
+    path = tmp_path / "columns.safetensors"
+    save_weights(path, InvariantVAE(), Cut("raw", around_nm=0.3), "graphene")
+    assert DcnnRvaePerception(weights=str(path)).settings["weights"] == str(path)
+    reach = (
+        r"patches \(raw\) of 0\.3 nm about columns, and patches \(raw\) of 0\.25 nm about columns"
+    )
+    with pytest.raises(ValueError, match=f"trained on {reach} are asked for"):
+        DcnnRvaePerception(weights=str(path), around_nm=0.25)
+    columns = r"and patches \(raw\) of 0\.3 nm about columns are asked for"
+    with pytest.raises(ValueError, match=rf"trained on windows \(fft\) of 0\.5 .*, {columns}"):
+        DcnnRvaePerception(weights="graphene")
+    with pytest.raises(ValueError, match=r"nm about columns, and windows \(raw\) of 0\.5 of the"):
+        RvaePerception("raw", weights=str(path))
 
 
 def test_cutting_is_exact_on_a_plane():

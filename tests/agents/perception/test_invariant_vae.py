@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from stemscout.agents.perception import array_files
 from stemscout.agents.perception.invariant_vae import InvariantVAE
 from stemscout.agents.perception.vae_training import (
+    Cut,
     Training,
     load_weights,
     save_weights,
@@ -225,11 +226,20 @@ def test_bad_patches(patches, options, sentence):
         train(patches, 1, **options)
 
 
+def test_patches_are_windows_or_lie_about_columns():
+    assert str(Cut("fft", window=0.5)) == "windows (fft) of 0.5 of the frame"
+    assert str(Cut("raw", around_nm=0.3)) == "patches (raw) of 0.3 nm about columns"
+    for sizes in ({}, {"window": 0.5, "around_nm": 0.3}):
+        with pytest.raises(ValueError, match="windows or about columns: one of the two"):
+            Cut("raw", **sizes)
+
+
 def test_weights_are_written_and_read_again(network, held_out, tmp_path):
     path = tmp_path / "motifs.safetensors"
-    save_weights(path, network, "raw")
-    found, descriptor = load_weights(path)
-    assert descriptor == "raw"
+    save_weights(path, network, Cut("raw", around_nm=0.3), "mos2")
+    found, cut, specimen = load_weights(path)
+    assert cut == Cut("raw", around_nm=0.3)
+    assert specimen == "mos2"
     assert np.array_equal(found.content(held_out[0]), network.content(held_out[0]))
     assert path.stat().st_size < 1_000_000
     _, metadata = array_files.read(path)
@@ -239,8 +249,8 @@ def test_weights_are_written_and_read_again(network, held_out, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"kind": "stemscout dcnn"}, "holds 'stemscout dcnn', version '1'; it must be 'stemsc"),
-        ({"version": "2"}, "version '2'"),
+        ({"kind": "stemscout dcnn"}, "holds 'stemscout dcnn', version '2'; it must be 'stemsc"),
+        ({"version": "1"}, "version '1'"),
         ({"latents": "3"}, "weights of another network; these are missing, foreign or of an"),
         ({"latents": "many"}, "invalid literal"),
         ({"latents": "-1"}, "-1 latents"),
@@ -248,11 +258,13 @@ def test_weights_are_written_and_read_again(network, held_out, tmp_path):
         ({"skip": "perhaps"}, "say nothing known of 'perhaps'"),
         ({"invariances": "rotation shear"}, "unknown invariances 'rotation shear'"),
         ({"descriptor": None}, "say nothing known of 'descriptor'"),
+        ({"window": None}, "windows or about columns: one of the two"),
+        ({"window": "wide"}, "could not convert string to float: 'wide'"),
     ],
 )
 def test_weights_with_metadata_that_are_not_known(network, tmp_path, changed, sentence):
     path = tmp_path / "w.safetensors"
-    save_weights(path, network, "raw")
+    save_weights(path, network, Cut("raw", window=0.5))
     arrays, metadata = array_files.read(path)
     metadata = {k: v for k, v in (metadata | changed).items() if v is not None}
     array_files.write(path, arrays, metadata)
@@ -262,7 +274,7 @@ def test_weights_with_metadata_that_are_not_known(network, tmp_path, changed, se
 
 def test_weights_that_are_damaged(network, tmp_path):
     path = tmp_path / "w.safetensors"
-    save_weights(path, network, "raw")
+    save_weights(path, network, Cut("raw", window=0.5))
     arrays, metadata = array_files.read(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])

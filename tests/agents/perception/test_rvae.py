@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -13,10 +14,19 @@ from stemscout.agents.catalogue import make_agent
 from stemscout.agents.experiment import Experiment
 from stemscout.agents.perception import rvae
 from stemscout.agents.perception.rvae import DESCRIPTORS, FIRST_STEPS, RvaePerception
-from stemscout.agents.perception.vae_training import save_weights, train
+from stemscout.agents.perception.vae_training import Cut, save_weights, train
 from stemscout.agents.scalarizers import Variation, frame_means
+from stemscout.simulators.specimens import specimen_module
 
-SHOWN = SimpleNamespace(full_scale={"haadf": (0.0, 1.0)})  # all that it asks of a context
+
+def task(specimen=None):
+    """All that it asks of a context: of a task without classes, or with those of a specimen."""
+    classes = () if specimen is None else specimen_module(specimen).CLASSES
+    names = tuple(c.name for c in classes)
+    return SimpleNamespace(full_scale={"haadf": (0.0, 1.0)}, class_names=names)
+
+
+SHOWN = task()
 
 
 def lattice(period, count, seed, size=32):
@@ -206,10 +216,10 @@ def test_constant_and_saturated_frames_do_no_harm(descriptor, frames):
 
 @pytest.fixture(scope="module")
 def trained(frames, tmp_path_factory, one_thread):
-    """Weights trained beforehand, as anybody would."""
+    """Weights trained beforehand, as anybody would; said to be of graphene."""
     patches = np.concatenate([RvaePerception().patches(i) for i in frames[0]])
-    path = tmp_path_factory.mktemp("weights") / "lattices.safetensors"
-    save_weights(path, train(patches, 150, latents=2), "fft")
+    path = tmp_path_factory.mktemp("weights") / "graphene.safetensors"
+    save_weights(path, train(patches, 150, latents=2), Cut("fft", window=0.5), "graphene")
     return path
 
 
@@ -231,16 +241,50 @@ def test_with_weights_it_knows_from_the_first_fit(trained, frames):
 
 def test_weights_that_are_shipped_go_by_their_name(trained, monkeypatch):
     monkeypatch.setattr(rvae, "SHIPPED", trained.parent)
-    made = begun(weights="lattices")
-    assert made.settings["weights"] == "lattices"
-    with pytest.raises(ValueError, match=r"no weights 'others': .* shipped are: lattices"):
+    made = begun(weights="graphene")
+    assert made.settings["weights"] == "graphene"
+    with pytest.raises(ValueError, match=r"no weights 'others': .* shipped are: graphene"):
         RvaePerception(weights="others")
+
+
+def test_shipped_weights_are_those_of_the_tasks_classes(trained, monkeypatch):
+    monkeypatch.setattr(rvae, "SHIPPED", trained.parent)
+    made = RvaePerception(weights="shipped", training_steps=0)
+    made.reset(task("graphene"), 0)
+    expected = begun(weights=str(trained)).network.arrays()
+    assert all(np.array_equal(v, expected[k]) for k, v in made.network.arrays().items())
+    assert made.settings["weights"] == "shipped"
+    sentence = "no weights are shipped for the classes of wse2; there are some for: graphene"
+    with pytest.raises(ValueError, match=sentence):
+        made.reset(task("wse2"), 0)
+    with pytest.raises(ValueError, match="no weights are shipped for this task's classes; there"):
+        made.reset(task(), 0)
+    with pytest.raises(ValueError, match="trained with latents 2, and 3 is asked for"):
+        RvaePerception(weights="shipped", latents=3).reset(task("graphene"), 0)
+
+
+def test_weights_of_another_specimen_begin_with_a_warning(trained):
+    made = RvaePerception(weights=str(trained))
+    sentence = "were trained on graphene, and the classes of this task are those of mos2"
+    with pytest.warns(UserWarning, match=sentence) as warned:
+        made.reset(task("mos2"), 0)
+    assert len(warned) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for specimen in ("graphene", None):  # its own, and one that nobody knows
+            made.reset(task(specimen), 0)
+        RvaePerception().reset(task("mos2"), 0)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"descriptor": "raw"}, "trained with descriptor fft, and raw is asked for"),
+        (
+            {"descriptor": "raw"},
+            r"trained on windows \(fft\) of 0\.5 of the frame, and windows \(raw\) of 0\.5 of the "
+            "frame are asked for",
+        ),
+        ({"window": 0.4}, r"and windows \(fft\) of 0\.4 of the frame are asked for"),
         ({"latents": 3}, "trained with latents 2, and 3 is asked for"),
         ({"scale": True}, "trained with scale False, and True is asked for"),
     ],

@@ -17,6 +17,7 @@ from stemscout.simulators.specimens import (
     graphene,
     motifs,
     specimen_module,
+    specimen_of,
 )
 
 CASES = [(name, d) for name in SPECIMENS for d in specimen_module(name).LEVELS]
@@ -280,3 +281,11 @@ def test_no_contamination_reaches_into_the_disc_of_a_defect(name):
             if s.classes[of].shape == "point":
                 assert tree.query(yx)[0] > s.classes[of].context_radius_nm, s.classes[of].name
     assert carbon_on_it > 5000
+
+
+def test_classes_tell_the_specimen():
+    for name in SPECIMENS:
+        classes = [c.name for c in specimen_module(name).CLASSES]
+        assert specimen_of(classes) == name
+        assert specimen_of([*classes[::-1], "more"]) is None
+    assert specimen_of(()) is None
