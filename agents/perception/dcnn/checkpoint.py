@@ -88,9 +88,9 @@ def restored(
             moments.setdefault(int(k), {})[name] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         snapshots = []
-        for k in range(said["snapshots"]):
+        for number in range(said["snapshots"]):
             snapshots.append(deepcopy(average).eval())
-            snapshots[-1].load_state_dict(states[f"snapshot {k}"])
+            snapshots[-1].load_state_dict(states[f"snapshot {number}"])
         return int(said["step"]), snapshots
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(f"cannot go on from {path}: {error}; {advice}") from error

@@ -40,7 +40,10 @@ def test_its_card_says_how_it_was_made_and_how_good_it_is(specimen):
     _, header = weights.load(weights.path_of(specimen), specimen)
     made = header.card["made"]
     assert made == {"steps": training.STEPS, "seed": 0, "from": None, "labelled": False}
-    assert set(header.card["trained_on"]) >= {"renderer", "pixel_nm", "doses", "noise"}
+    assert set(header.card["trained_on"]) >= {"renderer", "pixel_nm", "doses"}
+    assert set(header.card["thresholds"]) == set(LEGENDS[specimen].features)
+    assert header.card["noise"] > 0.3
+    assert header.card["limits"]
     for spread in card.SPREADS:
         assert set(header.card["scores"][spread]) == set(header.channels)
 
