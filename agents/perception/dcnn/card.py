@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SEED = 1000  # of the scenes that a network is scored on; thresholds are chosen on the next
 FEWEST = 10  # features, to choose a threshold by
-RELIABLE = 0.8  # F1 of columns and features together
+HARDLY = 0.02  # of F1: what a few features more or less would change
+RELIABLE = 0.8  # F1, mean over the kinds of column and classes of feature
 PLAIN = Spread(
     pixels=(1.0, 1.0),
     plain=1.0,
@@ -77,7 +78,7 @@ def write(
     save(path, load(path)[0], header)
     segmenter = Segmenter(path)
     scores: dict[str, dict[str, Tally]] = {}
-    noise: list[tuple[float, Tally]] = []
+    noise: list[tuple[float, dict[str, Tally]]] = []
     for name, spread in SPREADS.items():
         scores[name] = {}
         for scene in islice(_validation(specimen, spread), count):
@@ -85,9 +86,7 @@ def write(
             for channel, tally in own.items():
                 scores[name].setdefault(channel, Tally()).count(tally)
             if spread is not PLAIN:
-                sought = Tally()
-                for channel in (*legend.kinds, *legend.features):
-                    sought.count(own[channel])
+                sought = {c: own[c] for c in (*legend.kinds, *legend.features)}
                 noise.append((noise_of(scene.image), sought))
     card |= {
         "noise": greatest_noise(noise),
@@ -118,7 +117,10 @@ def add(path: Path, more: Mapping[str, Any]) -> Header:
 
 
 def best_threshold(tally: Tally) -> float:
-    """From which confidence on the claims of a class have the highest F1; a half where few are."""
+    """From which confidence on the claims of a class have the highest F1, or hardly less.
+
+    Of those within ``HARDLY`` of it the nearest to a half, which it is too where there are few.
+    """
     if tally.true < FEWEST:
         return EVEN
     claimed, right = (
@@ -126,23 +128,26 @@ def best_threshold(tally: Tally) -> float:
     )
     f1 = 2.0 * right / np.maximum(tally.true + claimed, 1.0)
     edges = np.arange(BINS) / BINS
-    sound = (edges >= FEATURE - 1e-9) & (f1 >= f1.max() - 1e-12)
+    sound = (edges >= FEATURE - 1e-9) & (f1 >= f1.max() - HARDLY)
     return float(min(edges[sound], key=lambda t: abs(t - EVEN), default=EVEN))
 
 
-def greatest_noise(scenes: Sequence[tuple[float, Tally]]) -> float:
+def greatest_noise(scenes: Sequence[tuple[float, Mapping[str, Tally]]]) -> float:
     """Up to which noise, as a share of the deviation, a network is reliable.
 
-    Scenes are put in order of their noise, and in ``BINS`` lots of it; where the F1 of a lot is
-    below ``RELIABLE``, those before it end.
+    Scenes, each with tallies by channel, are put in order of their noise, and in ``BINS`` lots of
+    it.  Where the F1 of a lot, the mean over the channels that it shows, is below ``RELIABLE``,
+    those before it end.
     """
     ordered = sorted(scenes, key=lambda s: s[0])
     most = 0.0
     for lot in np.array_split(np.arange(len(ordered)), BINS):
-        whole = Tally()
+        whole: dict[str, Tally] = {}
         for k in lot:
-            whole.count(ordered[k][1])
-        if len(lot) and whole.true and whole.f1 < RELIABLE:
+            for channel, tally in ordered[k][1].items():
+                whole.setdefault(channel, Tally()).count(tally)
+        f1 = [tally.f1 for tally in whole.values() if tally.true]
+        if f1 and np.mean(f1) < RELIABLE:
             break
         most = max([most, *(ordered[k][0] for k in lot)])
     return round(most, 3)

@@ -23,6 +23,7 @@ def tally(true, right_at, wrong_at):
     [
         (tally(20, {9: 20}, {}), 0.5),  # any will do: a half
         (tally(20, {9: 18}, {5: 10, 6: 10}), 0.7),  # what is wrong is left out
+        (tally(200, {9: 180}, {5: 3, 6: 3}), 0.5),  # but not for a little of it
         (tally(20, {3: 10, 9: 10}, {}), 0.3),  # what is right but unsure is not
         (tally(5, {9: 3}, {6: 10}), 0.5),  # too few to say
     ],
@@ -32,10 +33,14 @@ def test_a_threshold_is_that_of_the_highest_f1(of, expected):
 
 
 def test_noise_is_bounded_where_the_network_fails():
-    sure, lost = tally(10, {9: 10}, {}), tally(10, {9: 2}, {})
+    sure, lost, none = tally(10, {9: 10}, {}), tally(10, {9: 2}, {}), tally(0, {}, {})
     noise = np.linspace(0.0, 1.0, 100)
-    assert greatest_noise([(n, sure) for n in noise]) == 1.0
-    half = greatest_noise([(n, sure if n < 0.5 else lost) for n in noise[::-1]])
-    assert half == pytest.approx(0.5, abs=0.02)
-    assert greatest_noise([(n, lost) for n in noise]) == 0.0
-    assert greatest_noise([(n, tally(0, {}, {})) for n in noise]) == 1.0, "nothing was asked"
+
+    def most(of):
+        """Columns are always found."""
+        return greatest_noise([(n, {"C": tally(100, {9: 100}, {}), "hole": of(n)}) for n in noise])
+
+    assert most(lambda n: sure) == 1.0
+    assert most(lambda n: sure if n < 0.5 else lost) == pytest.approx(0.5, abs=0.02)
+    assert most(lambda n: lost) == 0.0
+    assert most(lambda n: none) == 1.0, "nothing was asked"
