@@ -63,7 +63,7 @@ def overlay(
 ) -> dict[str, int]:
     """What a network says of an image, over it: columns, areas, features; and of each how many.
 
-    Columns are dots by their kind, point features rings by their class, with the confidence
+    Columns are dots by their kind, but for those under contamination, which are guesses; point features rings by their class, with the confidence
     beside them, lines and cells as they run, areas hatched, and for BiFeO3 the polarisation
     as arrows, so many times too long as ``ARROW`` says.
 
@@ -83,7 +83,8 @@ def overlay(
     _areas(axes, seen, extent)
     for k, kind in enumerate(seen.legend.kinds):
         colour, _ = style.mark_of(k)
-        at = (seen.image_px(claims.columns(seen, kind).yx_px) + 0.5) * pixel_nm
+        yx = claims.columns(seen, kind).yx_px
+        at = (seen.image_px(yx[claims.clear(seen, yx)]) + 0.5) * pixel_nm
         count[kind] = len(at)
         size = 1.2 if len(at) > DOTS else 2.2
         axes.plot(at[:, 1], at[:, 0], ".", ms=size, color=colour, label=f"{kind} ({len(at)})")

@@ -45,6 +45,15 @@ def columns(seen: Segmentation, kind: str) -> Peaks:
     return peaks(seen.channel(kind), COLUMN, max(1.5, BONDED_NM / pixel))
 
 
+def clear(seen: Segmentation, yx_px: Floats) -> NDArray[np.bool_]:
+    """Which places (n, 2), in the network's pixels, are not under contamination."""
+    if "contamination" not in seen.legend.areas:
+        return np.ones(len(yx_px), dtype=np.bool_)
+    covered = seen.channel("contamination") > LINE
+    at = np.clip(np.round(yx_px), 0, np.array(covered.shape) - 1).astype(np.int64)
+    return np.asarray(~covered[at[:, 0], at[:, 1]])
+
+
 def points(seen: Segmentation, least: float = FEATURE) -> list[Found]:
     """Point features, most confident first; of two classes at one place the likelier."""
     pixel = float(np.mean(seen.pixel_yx_nm))
