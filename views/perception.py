@@ -63,9 +63,10 @@ def overlay(
 ) -> dict[str, int]:
     """What a network says of an image, over it: columns, areas, features; and of each how many.
 
-    Columns are dots by their kind, but for those under contamination, which are guesses; point features rings by their class, with the confidence
-    beside them, lines and cells as they run, areas hatched, and for BiFeO3 the polarisation
-    as arrows, so many times too long as ``ARROW`` says.
+    Columns are dots by their kind, but for those under contamination, which are guesses; point
+    features rings by their class, with the confidence beside them, lines and cells as they run,
+    areas hatched, and for BiFeO3 the polarisation as arrows, so many times too long as ``ARROW``
+    says.
 
     Args:
         axes: to draw into, in nm from the upper left corner.
