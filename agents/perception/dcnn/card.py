@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .network import UNet
 
 SEED = 1000  # of the scenes that a network is scored on; thresholds are chosen on the next
+PER_WORLD = 8  # scenes of one specimen: many specimens, lest one defect be scored many times
 FEWEST = 10  # features, to choose a threshold by
 HARDLY = 0.02  # of F1: what a few features more or less would change
 RELIABLE = 0.8  # F1, mean over the kinds of column and classes of feature
@@ -154,7 +155,7 @@ def greatest_noise(scenes: Sequence[tuple[float, Mapping[str, Tally]]]) -> float
 
 
 def _validation(specimen: str, spread: Spread, seed: int = SEED) -> Iterator[Scene]:
-    return Scenes(specimen, seed, split=1, spread=spread).scenes()
+    return Scenes(specimen, seed, split=1, spread=spread, per_world=PER_WORLD).scenes()
 
 
 def plain(tallies: Mapping[str, Tally]) -> dict[str, Any]:

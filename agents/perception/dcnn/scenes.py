@@ -28,7 +28,7 @@ from ....simulators.world import Recipe, World, render_fast
 from .legend import F32, LEGENDS, Legend, Truth
 
 SIDE = 64  # pixels of a scene
-PER_WORLD = 96  # scenes of one specimen, before there is another
+PER_WORLD = 96  # so many, for training: a specimen takes as long to make as ten scenes
 AIMED = 0.6  # share of the scenes that show a feature
 PLAIN = 0.5  # share that is scanned at the network's own pixel size
 PIXELS = (0.5, 2.6)  # spread of the others, in the network's pixels
@@ -98,6 +98,7 @@ class Scenes:
         split: which specimens; those of training by default.
         spread: how far scenes differ.
         first: the number of the first specimen.
+        per_world: scenes of one specimen, before there is another.
     """
 
     specimen: str
@@ -105,6 +106,7 @@ class Scenes:
     split: int = 0
     spread: Spread = field(default_factory=Spread)
     first: int = 0
+    per_world: int = PER_WORLD
 
     def __post_init__(self) -> None:
         if self.specimen not in LEGENDS:
@@ -123,7 +125,7 @@ class Scenes:
         while True:
             rng = np.random.default_rng([self.seed, self.split, number])
             world, truth = self._world(rng, number)
-            for _ in range(PER_WORLD):
+            for _ in range(self.per_world):
                 yield self._scene(world, truth, rng)
             number += 1
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from .checkpoint import keep, restored
 from .legend import F32
 from .network import WIDTHS, UNet
-from .scenes import PER_WORLD, Scenes
+from .scenes import Scenes
 
 BATCH = 16
 STEPS = 12_000
@@ -101,7 +101,7 @@ def train(
     of = {"specimen": scenes.specimen, "seed": [seed, scenes.seed], "steps": ends, "rate": rate}
     if checkpoint is not None and checkpoint.exists():
         begin, snapshots = restored(checkpoint, of, network, average, optimizer)
-        scenes = replace(scenes, first=scenes.first + begin * BATCH // PER_WORLD)
+        scenes = replace(scenes, first=scenes.first + begin * BATCH // scenes.per_world)
     network.train()
     blobs = torch.tensor(scenes.legend.blobs, dtype=torch.float32)
     losses: list[float] = []
