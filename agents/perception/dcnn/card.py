@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .claims import FEATURE
-from .legend import LEGENDS
+from .legend import LEGENDS, Legend
 from .scenes import DEFOCUS_NM, DOSES, PIXELS, STRETCH, Scene, Scenes, Spread, noise_of
 from .scoring import BINS, Tally, score
 from .segmenter import EVEN, Segmenter
@@ -24,7 +24,7 @@ SEED = 1000  # of the scenes that a network is scored on; thresholds are chosen 
 PER_WORLD = 8  # scenes of one specimen: many specimens, lest one defect be scored many times
 FEWEST = 10  # features, to choose a threshold by
 HARDLY = 0.02  # of F1: what a few features more or less would change
-RELIABLE = 0.8  # F1, mean over the kinds of column and classes of feature
+RELIABLE = 0.8  # F1, mean of that of columns and that of features
 PLAIN = Spread(
     pixels=(1.0, 1.0),
     plain=1.0,
@@ -87,8 +87,7 @@ def write(
             for channel, tally in own.items():
                 scores[name].setdefault(channel, Tally()).count(tally)
             if spread is not PLAIN:
-                sought = {c: own[c] for c in (*legend.kinds, *legend.features)}
-                noise.append((noise_of(scene.image), sought))
+                noise.append((noise_of(scene.image), _sought(own, legend)))
     card |= {
         "noise": greatest_noise(noise),
         "scored_on": {
@@ -136,9 +135,8 @@ def best_threshold(tally: Tally) -> float:
 def greatest_noise(scenes: Sequence[tuple[float, Mapping[str, Tally]]]) -> float:
     """Up to which noise, as a share of the deviation, a network is reliable.
 
-    Scenes, each with tallies by channel, are put in order of their noise, and in ``BINS`` lots of
-    it.  Where the F1 of a lot, the mean over the channels that it shows, is below ``RELIABLE``,
-    those before it end.
+    Scenes, each with tallies of columns and of features, are put in order of their noise, and in
+    ``BINS`` lots of it: as far as the noisiest lot whose F1, the mean of both, is ``RELIABLE``.
     """
     ordered = sorted(scenes, key=lambda s: s[0])
     most = 0.0
@@ -148,10 +146,20 @@ def greatest_noise(scenes: Sequence[tuple[float, Mapping[str, Tally]]]) -> float
             for channel, tally in ordered[k][1].items():
                 whole.setdefault(channel, Tally()).count(tally)
         f1 = [tally.f1 for tally in whole.values() if tally.true]
-        if f1 and np.mean(f1) < RELIABLE:
-            break
-        most = max([most, *(ordered[k][0] for k in lot)])
+        if not f1 or np.mean(f1) >= RELIABLE:
+            most = max([most, *(ordered[k][0] for k in lot)])
     return round(most, 3)
+
+
+def _sought(own: Mapping[str, Tally], legend: Legend) -> dict[str, Tally]:
+    """All columns together, and all features: points, or lines where there are no points."""
+    points = [c for c, b in zip(legend.channels, legend.blobs, strict=True) if b]
+    features = [c for c in legend.features if c in points] or list(legend.features)
+    found = {"columns": Tally(), "features": Tally()}
+    for name, channels in zip(found, (legend.kinds, features), strict=True):
+        for channel in channels:
+            found[name].count(own[channel])
+    return found
 
 
 def _validation(specimen: str, spread: Spread, seed: int = SEED) -> Iterator[Scene]:

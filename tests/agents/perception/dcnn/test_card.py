@@ -42,5 +42,6 @@ def test_noise_is_bounded_where_the_network_fails():
 
     assert most(lambda n: sure) == 1.0
     assert most(lambda n: sure if n < 0.5 else lost) == pytest.approx(0.5, abs=0.02)
+    assert most(lambda n: sure if n < 0.5 and not 0.2 < n < 0.3 else lost) > 0.45, "by chance"
     assert most(lambda n: lost) == 0.0
     assert most(lambda n: none) == 1.0, "nothing was asked"
