@@ -82,10 +82,10 @@ def overlay(
     legend = seen.legend
     count = dict.fromkeys((*legend.kinds, *legend.features, *legend.as_area), 0)
     _areas(axes, seen, extent)
-    for k, kind in enumerate(seen.legend.kinds):
+    for k, kind in enumerate(legend.kinds):
         colour, _ = style.mark_of(k)
         yx = claims.columns(seen, kind).yx_px
-        at = (seen.image_px(yx[claims.clear(seen, yx)]) + 0.5) * pixel_nm
+        at = (seen.image_px(yx[claims.clear(legend, seen.probability, yx)]) + 0.5) * pixel_nm
         count[kind] = len(at)
         size = 1.2 if len(at) > DOTS else 2.2
         axes.plot(at[:, 1], at[:, 0], ".", ms=size, color=colour, label=f"{kind} ({len(at)})")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ....simulators.specimens import FeatureClass, specimen_module
 from .atoms import STRETCHED, Peaks, first_of_close, neighbours, peaks, rings
+from .legend import F32, Legend
 from .segmenter import Segmentation
 
 COLUMN = 0.3  # height of the probability from which a column is one
@@ -45,11 +46,14 @@ def columns(seen: Segmentation, kind: str) -> Peaks:
     return peaks(seen.channel(kind), COLUMN, max(1.5, BONDED_NM / pixel))
 
 
-def clear(seen: Segmentation, yx_px: Floats) -> NDArray[np.bool_]:
-    """Which places (n, 2), in the network's pixels, are not under contamination."""
-    if "contamination" not in seen.legend.areas:
+def clear(legend: Legend, values: F32, yx_px: Floats) -> NDArray[np.bool_]:
+    """Which places (n, 2) in pixels are not under contamination, where nobody can tell columns.
+
+    ``values`` (channels, rows, columns) are probabilities, or the truth.
+    """
+    if "contamination" not in legend.areas:
         return np.ones(len(yx_px), dtype=np.bool_)
-    covered = seen.channel("contamination") > LINE
+    covered = values[legend.channels.index("contamination")] > 0.5
     at = np.clip(np.round(yx_px), 0, np.array(covered.shape) - 1).astype(np.int64)
     return np.asarray(~covered[at[:, 0], at[:, 1]])
 

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from ....simulators.specimens import specimen_module
 from ...rates import Rates
 from . import claims
-from .legend import COLUMN_NM, F32, Legend, evenly, pixels_of
+from .legend import COLUMN_NM, Legend, evenly, pixels_of
 from .polarisation import off_middle, polarisation
 from .scenes import SIDE, Scene
 from .segmenter import Segmenter
@@ -99,7 +99,7 @@ def displacements(
     for scene in scenes:
         pixel = np.asarray(scene.request.fov_yx_nm) / SIDE
         at = pixels_of(scene.truth.columns_yx_nm, scene.request, (SIDE, SIDE))
-        sound = _inside(at, pixel) & _clear(legend, scene.painted, at)
+        sound = _inside(at, pixel) & claims.clear(legend, scene.painted, at)
         true = [at[sound & (scene.truth.column_channel == kind)] * pixel for kind in kinds]
         whole, expected = off_middle(*true)
         cells += int(whole.sum())
@@ -129,8 +129,8 @@ def _score(
         there = claims.columns(seen, kind)
         true = at[truth.column_channel == k]
         true = true[_inside(true, pixel)]
-        true = true[_clear(legend, painted, true)]
-        inner = _inside(there.yx_px, pixel) & _clear(legend, painted, there.yx_px)
+        true = true[claims.clear(legend, painted, true)]
+        inner = _inside(there.yx_px, pixel) & claims.clear(legend, painted, there.yx_px)
         found[kind].add(
             true * pixel,
             there.yx_px[inner] * pixel,
@@ -184,12 +184,3 @@ def _inside(at_px: Floats, pixel_nm: Floats) -> NDArray[np.bool_]:
     """What is not at the very border."""
     border = BORDER_NM / pixel_nm
     return np.asarray(((at_px > border - 0.5) & (at_px < SIDE - 0.5 - border)).all(axis=1))
-
-
-def _clear(legend: Legend, painted: F32, at_px: Floats) -> NDArray[np.bool_]:
-    """What does not lie under contamination, where nobody can tell columns."""
-    if "contamination" not in legend.areas:
-        return np.ones(len(at_px), dtype=np.bool_)
-    covered = painted[legend.channels.index("contamination")] > 0.5
-    at = np.clip(np.round(at_px), 0, SIDE - 1).astype(np.int64)
-    return np.asarray(~covered[at[:, 0], at[:, 1]])
