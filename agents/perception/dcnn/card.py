@@ -13,7 +13,7 @@ import numpy as np
 from .claims import FEATURE
 from .legend import LEGENDS, Legend
 from .scenes import DEFOCUS_NM, DOSES, PIXELS, STRETCH, Scene, Scenes, Spread, noise_of
-from .scoring import BINS, Tally, score
+from .scoring import BINS, Tally, add_up, score
 from .segmenter import EVEN, Segmenter
 from .weights import Header, load, save
 
@@ -59,11 +59,13 @@ def write(
     legend = LEGENDS[specimen]
     header = Header(specimen, legend.pixel_nm, legend.channels, widths, len(members))
     save(path, members, header)
+    segmenter = Segmenter(path)
     some = score(
-        Segmenter(path),
+        segmenter,
         islice(_validation(specimen, PLAIN, SEED + 1), count),
         dict.fromkeys((*legend.features, *legend.as_area), FEATURE),
     )
+    thresholds = {n: best_threshold(t) for n, t in some.items() if n in legend.features}
     card: dict[str, Any] = {
         "made": dict(made),
         "trained_on": {
@@ -73,21 +75,17 @@ def write(
             "defocus_nm": DEFOCUS_NM,
             "stretch": STRETCH,
         },
-        "thresholds": {n: best_threshold(t) for n, t in some.items() if n in legend.features},
+        "thresholds": thresholds,
     }
-    header = replace(header, card=card)
-    save(path, load(path)[0], header)
-    segmenter = Segmenter(path)
     scores: dict[str, dict[str, Tally]] = {}
     noise: list[tuple[float, dict[str, Tally]]] = []
     for name, spread in SPREADS.items():
-        scores[name] = {}
+        own = []
         for scene in islice(_validation(specimen, spread), count):
-            own = score(segmenter, [scene])
-            for channel, tally in own.items():
-                scores[name].setdefault(channel, Tally()).count(tally)
+            own.append(score(segmenter, [scene], thresholds))
             if spread is not PLAIN:
-                noise.append((noise_of(scene.image), _sought(own, legend)))
+                noise.append((noise_of(scene.image), _sought(own[-1], legend)))
+        scores[name] = add_up(own)
     card |= {
         "noise": greatest_noise(noise),
         "scored_on": {
@@ -104,7 +102,7 @@ def write(
         ],
     }
     header = replace(header, card=card)
-    save(path, load(path)[0], header)
+    save(path, members, header)
     return header
 
 
@@ -141,10 +139,7 @@ def greatest_noise(scenes: Sequence[tuple[float, Mapping[str, Tally]]]) -> float
     ordered = sorted(scenes, key=lambda s: s[0])
     most = 0.0
     for lot in np.array_split(np.arange(len(ordered)), BINS):
-        whole: dict[str, Tally] = {}
-        for k in lot:
-            for channel, tally in ordered[k][1].items():
-                whole.setdefault(channel, Tally()).count(tally)
+        whole = add_up(ordered[k][1] for k in lot)
         f1 = [tally.f1 for tally in whole.values() if tally.true]
         if not f1 or np.mean(f1) >= RELIABLE:
             most = max([most, *(ordered[k][0] for k in lot)])

@@ -20,10 +20,9 @@ from ....envs.labels import Image, read_labels
 from ....hardware.coordinates import rotation
 from ....hardware.microscope import ScanRequest
 from ....simulators.specimens import specimen_module
-from . import claims
 from .legend import COLUMN_NM, F32, LEGENDS, Truth, features_of, specimen_points
 from .scenes import SIDE, standard
-from .scoring import Tally, places_of
+from .scoring import Tally, add_up, claimed_places
 from .segmenter import Segmenter
 
 AIMED = 0.5  # share of the scenes that show a label
@@ -120,8 +119,7 @@ class Labelled:
         legend = self.truth.legend
         seen = segmenter.look(self.image, (self.pixel_nm, self.pixel_nm))
         first = self.image.shape[1] - self.held_out_nm / self.pixel_nm
-        everywhere = np.ones(seen.probability.shape[1:], dtype=np.bool_)
-        every = (*claims.points(seen), *claims.lines(seen, everywhere))
+        claimed_at = claimed_places(seen, segmenter.thresholds)
         middle = (np.asarray(self.image.shape) - 1) / 2
         found = {}
         for of in specimen_module(legend.specimen).CLASSES:
@@ -130,9 +128,7 @@ class Labelled:
                 continue
             true = self.truth.features_yx_nm[self.truth.feature_channel == channel]
             true = true / self.pixel_nm + middle
-            least = segmenter.thresholds[of.name]
-            own = [c for c in every if c.of.name == of.name and c.confidence >= least]
-            at, sure = places_of(own, seen.scale_yx[0])
+            at, sure = claimed_at[of.name]
             true, there = true[true[:, 1] >= first], at[:, 1] >= first
             tally = found[of.name] = Tally()
             within = max(of.tolerance_nm, COLUMN_NM)
@@ -160,11 +156,7 @@ class LabelledScenes:
 
     def score(self, segmenter: Segmenter) -> dict[str, Tally]:
         """Of all images together, in what was held out of them."""
-        found: dict[str, Tally] = {}
-        for image in self.images:
-            for name, tally in image.score(segmenter).items():
-                found.setdefault(name, Tally()).count(tally)
-        return found
+        return add_up(image.score(segmenter) for image in self.images)
 
 
 def _aimed(aim: Floats, side: float, angle: float) -> ScanRequest:

@@ -23,8 +23,7 @@ from ...named import named
 from . import claims
 from .legend import LEGENDS
 from .polarisation import polarisation
-from .scenes import PIXELS
-from .segmenter import LEAST_PX, Segmentation, Segmenter
+from .segmenter import LEAST_PX, TRAINED, Segmentation, Segmenter
 
 Floats = NDArray[np.float64]
 KEPT = 8  # frames whose segmentation is remembered; findings are asked for after each
@@ -204,7 +203,7 @@ class DcnnPerception:
 
     def _resolves(self, frame: Frame) -> bool:
         assert self.segmenter is not None
-        coarsest = PIXELS[1] * 1.01 * self.segmenter.header.pixel_nm
+        coarsest = TRAINED[1] * self.segmenter.header.pixel_nm
         return bool(max(frame.request.pixel_yx_nm) <= coarsest)
 
     def _least(self, name: str) -> float:

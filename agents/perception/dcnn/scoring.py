@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from . import claims
 from .legend import COLUMN_NM, Legend, evenly, pixels_of
 from .polarisation import off_middle, polarisation
 from .scenes import SIDE, Scene
-from .segmenter import Segmenter
+from .segmenter import Segmentation, Segmenter
 
 COLUMN_TOLERANCE_NM = 0.05
 BINS = 10  # of confidence
@@ -62,6 +62,15 @@ class Tally(Rates):
         self.claimed_at += other.claimed_at
         self.right_at += other.right_at
         self.off_nm += other.off_nm
+
+
+def add_up(tallies: Iterable[Mapping[str, Tally]]) -> dict[str, Tally]:
+    """Of several scenes or images, channel by channel."""
+    found: dict[str, Tally] = {}
+    for own in tallies:
+        for channel, tally in own.items():
+            found.setdefault(channel, Tally()).count(tally)
+    return found
 
 
 def score(
@@ -140,9 +149,7 @@ def _score(
     classes = {c.name: c for c in specimen_module(legend.specimen).CLASSES}
     places = pixels_of(truth.specimen.feature_yx_nm, scene.request, (SIDE, SIDE))
     of_class = np.array(truth.specimen.class_names)[truth.specimen.feature_class]
-    everywhere = np.ones(painted.shape[1:], dtype=np.bool_)
-    every = (*claims.points(seen), *claims.lines(seen, everywhere))
-    claimed_of = [c for c in every if c.confidence >= least[c.of.name]]
+    claimed_at = claimed_places(seen, least)
     dense = pixels_of(truth.features_yx_nm, scene.request, (SIDE, SIDE))
     for name in legend.features:
         if classes[name].shape == "point":
@@ -150,8 +157,7 @@ def _score(
         else:
             channel = legend.channels.index(name)
             true, within = dense[truth.feature_channel == channel], classes[name].tolerance_nm
-        own = [c for c in claimed_of if c.of.name == name]
-        at_image, confidence = places_of(own, seen.scale_yx[0])
+        at_image, confidence = claimed_at[name]
         claimed = seen.network_px(at_image)
         inner = _inside(claimed, pixel)
         found[name].add(
@@ -170,14 +176,25 @@ def _score(
         tally.right_at += np.bincount(bins[true_px], minlength=BINS)
 
 
-def places_of(found: Sequence[claims.Found], step_px: float) -> tuple[Floats, Floats]:
-    """What claims stand for, in an image's pixels (n, 2), and how sure each is (n,).
+def claimed_places(
+    seen: Segmentation, least: Mapping[str, float]
+) -> dict[str, tuple[Floats, Floats]]:
+    """By class, where something is claimed, (n, 2) in the image's pixels, and how sure it is (n,).
 
-    Points as they are, and lines point by point, at most a step apart.
+    Points as they are, and lines point by point, at most one of the network's pixels apart.
     """
-    paths = [f.points_px if f.of.shape == "point" else evenly(f.points_px, step_px) for f in found]
-    sure = np.repeat([f.confidence for f in found], [len(path) for path in paths])
-    return np.concatenate([np.empty((0, 2)), *paths]), sure
+    everywhere = np.ones(seen.probability.shape[1:], dtype=np.bool_)
+    every = (*claims.points(seen), *claims.lines(seen, everywhere))
+    found = {}
+    for name in seen.legend.features:
+        own = [c for c in every if c.of.name == name and c.confidence >= least[name]]
+        paths = [
+            c.points_px if c.of.shape == "point" else evenly(c.points_px, seen.scale_yx[0])
+            for c in own
+        ]
+        sure = np.repeat([c.confidence for c in own], [len(path) for path in paths])
+        found[name] = np.concatenate([np.empty((0, 2)), *paths]), sure
+    return found
 
 
 def _inside(at_px: Floats, pixel_nm: Floats) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from .weights import load, path_of
 if TYPE_CHECKING:
     from .network import UNet
 
+TRAINED = (0.99 * PIXELS[0], 1.01 * PIXELS[1])  # pixels, in the network's; rounding is no matter
 EVEN = 0.5  # the threshold of a class for which none was chosen
 LEAST_PX = 8  # of the network's; smaller pictures hold nothing that it knows
 Floats = NDArray[np.float64]
@@ -133,7 +134,7 @@ class Segmenter:
     def _warn(self, pixel_yx_nm: Sequence[float]) -> None:
         """Once, of a sampling that it was never trained for."""
         relative = np.asarray(pixel_yx_nm, dtype=np.float64) / self.header.pixel_nm
-        if self._warned or PIXELS[0] * 0.99 <= relative.min() <= relative.max() <= PIXELS[1] * 1.01:
+        if self._warned or TRAINED[0] <= relative.min() <= relative.max() <= TRAINED[1]:
             return
         self._warned = True
         least, most = (p * self.header.pixel_nm for p in PIXELS)
