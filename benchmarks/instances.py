@@ -74,9 +74,10 @@ def instances(name: str, count: int, difficulty: str = "medium") -> list[Instanc
             break
         entropy, key = specimen_seed(number, "test")
         specimen = module.generate(np.random.SeedSequence(entropy, spawn_key=key), difficulty)
-        rng = np.random.default_rng([number, 7])
         border = specimen.field_yx_nm[0] / 2 - half
         for of in list(left):
+            # By class, so that fewer instances are the first of more.
+            rng = np.random.default_rng([number, 7, of])
             here = rng.permutation(np.flatnonzero(specimen.feature_class == of))
             for feature in here[: min(3, left[of])]:
                 off = rng.uniform(-OFF, OFF, 2) * module.FRAME_NM

@@ -28,6 +28,12 @@ def test_every_class_has_as_many(some):
     assert np.bincount(of_class).tolist() == [4] * len(specimen.classes)
 
 
+def test_fewer_are_the_first_of_more(some):
+    name = some[0].specimen.name
+    places = {(i.feature, *i.centre_yx_nm) for i in some}
+    assert {(i.feature, *i.centre_yx_nm) for i in instances(name, 2)} <= places
+
+
 def test_they_are_of_test_specimens_that_no_suite_has(some):
     assert all(i.specimen.seed[0] >= FIRST and i.specimen.seed[1] == 2 for i in some)
 
