@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from scipy.ndimage import map_coordinates
 from ....hardware.coordinates import deflection, rotation
 from ....hardware.microscope import ScanRequest
 from ....simulators.species import in_line
-from ....simulators.specimens import specimen_module
+from ....simulators.specimens import FeatureClass, specimen_module
 from ....simulators.specimens.outlines import inside
 from ....simulators.specimens.specimen import Floats, Ints, Specimen
 from .paint import blobs, discs
@@ -249,10 +250,19 @@ def features_of(specimen: Specimen, legend: Legend) -> tuple[Floats, Ints, Float
     if not places:
         return np.empty((0, 2)), np.empty(0, dtype=np.int64), np.empty(0)
     of_class = np.repeat(channels, [len(p) for p in places])
-    tolerance = np.array([c.tolerance_nm for c in specimen.classes])
+    sigma = np.array([width_nm(c) for c in specimen.classes])
     number = np.array([legend.features.index(n) if n in legend.features else -1 for n in names])
-    sigma = np.maximum(SHARP * tolerance, FINEST_NM)
     return np.concatenate(places), first + number[of_class], sigma[of_class]
+
+
+def width_nm(of: FeatureClass) -> float:
+    """Standard deviation of a feature's blob, and of a line across itself."""
+    return max(SHARP * of.tolerance_nm, FINEST_NM)
+
+
+def length_nm(of: FeatureClass, values: F32, pixel_nm2: float) -> float:
+    """Of a line, from the probability (rows, columns): its area over the width of its band."""
+    return float(values.sum()) * pixel_nm2 / (sqrt(2.0 * pi) * width_nm(of))
 
 
 def evenly(path_yx: Floats, step: float) -> Floats:

@@ -21,7 +21,7 @@ from ....simulators.specimens import specimen_module, specimen_of
 from ...agent import Context, Finding
 from ...named import named
 from . import claims
-from .legend import LEGENDS
+from .legend import LEGENDS, length_nm
 from .polarisation import polarisation
 from .segmenter import LEAST_PX, TRAINED, Segmentation, Segmenter
 
@@ -141,9 +141,8 @@ class DcnnPerception:
         for name in legend.features:
             if sought[name].shape == "point":
                 values.append(sum(p.confidence for p in points if p.of.name == name))
-            else:  # a line's length, in segments, by the area of its blurred band
-                width = 2.0 * sought[name].tolerance_nm
-                length = float(seen.channel(name).sum()) * pixel / width
+            else:
+                length = length_nm(sought[name], seen.channel(name), pixel)
                 values.append(length / sought[name].size_nm)
         total = sum(values)
         values += [float(len(claims.columns(seen, k).height)) for k in legend.kinds]

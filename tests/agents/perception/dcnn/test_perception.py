@@ -102,7 +102,9 @@ def test_descriptors_have_names_and_count_what_there_is(whole):
     for name in perception.segmenter.legend.features:
         of = truth.class_names.index(name)
         there = int((truth.feature_class == of).sum())
-        assert 0.5 * there - 1 <= total[name] <= 2.0 * there + 2
+        # Blobs overlap, and frames cut them; a line is as long however it is cut.
+        low, high = (0.5, 2.0) if truth.classes[of].shape == "point" else (0.9, 1.2)
+        assert low * there - 1 <= total[name] <= high * there + 2
     assert np.isfinite(every).all()
 
 
