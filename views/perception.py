@@ -92,7 +92,7 @@ def overlay(
     everywhere = np.ones(seen.probability.shape[1:], dtype=np.bool_)
     found = claims.points(seen, threshold)
     found += claims.lines(seen, everywhere) + claims.areas(seen, everywhere)
-    for k, name in enumerate(seen.legend.features + seen.legend.as_area):
+    for k, name in enumerate((*seen.legend.features, *seen.legend.as_area)):
         own = [f for f in found if f.of.name == name]
         count[name] = len(own)
         if own:

@@ -125,7 +125,7 @@ def areas(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
     for of in specimen_module(seen.legend.specimen).CLASSES:
         if of.name not in seen.legend.as_area:
             continue
-        values = np.where(new, seen.channel(AREA_OF[of.name]), 0.0)
+        values = np.where(new, seen.channel(seen.legend.as_area[of.name]), 0.0)
         values = _without(values, [p for p in points(seen) if p.of.name in EXPLAINS], seen)
         padded = np.pad(values, 1)
         for contour in contour_generator(z=padded).lines(0.5):
@@ -136,7 +136,6 @@ def areas(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
     return found
 
 
-AREA_OF = {"pillar": "NiO"}
 EXPLAINS = ("inclusion",)  # an area that is no cell
 
 

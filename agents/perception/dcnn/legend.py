@@ -7,7 +7,7 @@ of 1 at their places, walls and boundaries as lines, areas as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import pi, sqrt
 
@@ -44,7 +44,7 @@ class Legend:
             symbols, sorted and joined by spaces; those that are not listed have none.
         areas: ``contamination``, ``vacuum``, ``particle``, and the names of closed outlines'
             inner phases.
-        as_area: feature classes that are told by an area rather than by a channel of their own.
+        as_area: the area by which a feature class is told that has no channel of its own.
         bond_nm: of neighbouring columns, in projection, where they form a net of six-membered
             rings; 0 where they do not.
     """
@@ -53,7 +53,7 @@ class Legend:
     pixel_nm: float
     columns: Mapping[str, str]
     areas: tuple[str, ...]
-    as_area: tuple[str, ...] = ()
+    as_area: Mapping[str, str] = field(default_factory=dict)
     bond_nm: float = 0.0
 
     @cached_property
@@ -118,7 +118,7 @@ LEGENDS: dict[str, Legend] = {
             1.8 / 64,
             {"La": "La/Sr", "Mn O": "Mn", "Ni O": "Ni"},
             ("contamination", "NiO"),
-            ("pillar",),
+            {"pillar": "NiO"},
         ),
         Legend("bifeo3", 1.8 / 64, {"Bi": "Bi", "Fe": "Fe"}, ("contamination",)),
         Legend("nanoparticles", 6.0 / 64, {}, ("particle",)),

@@ -147,8 +147,8 @@ class DcnnPerception:
         total = sum(values)
         values += [float(len(claims.columns(seen, k).height)) for k in legend.kinds]
         values += [float(seen.channel(a).mean()) for a in legend.areas]
-        for name in legend.as_area:  # cells, by area
-            area = seen.channel(claims.AREA_OF[name])
+        for name, told_by in legend.as_area.items():  # cells, by area
+            area = seen.channel(told_by)
             total += float(area.sum()) * pixel / sought[name].size_nm ** 2
         if legend.bond_nm:
             values.append(float(np.sum(claims.ring_sizes(seen) != 6)))
