@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ..hardware.microscope import YX, Frame, ScanRequest
 from .agent import Agent, Context, Explanation, Finding, Floats
 from .navigation.navigator import Decision, Navigator, Rectangle, Situation
 from .perception.perception import Classifier, Perception
+from .perception.sightings import Sighting
 from .scalarizers import Pieces, Scalarizer, frame_means, scalarizer_of
 
 SAME_SCALE = 1e-6  # relative; an action of 32 bits rounds the field of view
@@ -71,6 +72,7 @@ class Navigated(Agent):
             left=self._left(),
             forbidden=self._forbidden(),
             descriptors=self._descriptors(),
+            sightings=self._sightings(),
             frames=tuple(self.frames),
         )
 
@@ -182,6 +184,9 @@ class Navigated(Agent):
     def _descriptors(self) -> Floats | None:
         return None
 
+    def _sightings(self) -> NDArray[np.float32] | None:
+        return None
+
 
 def _rectangle(corners: Sequence[Sequence[float]]) -> Rectangle:
     """Two corners in nm; ValueError where they are none."""
@@ -229,6 +234,7 @@ class Workflow(Navigated):
         self.perception.reset(context, seed)
         self.scalarizer.check(self.perception.names)
         self.seen: list[Any] = []  # features of the measured frames
+        self.sighted: list[Any] = []  # what was sighted in them, where the navigator asks
         self._fitted = 0
         self._pieces: Pieces = ()  # of these, by what was learned from all of them
 
@@ -282,12 +288,17 @@ class Workflow(Navigated):
         super()._measure(frame)
         with self._perceiving():
             self.seen.append(self.perception.features([frame])[0])
+            if getattr(self.navigator, "goes_by_sightings", False):
+                self.sighted.append(cast(Sighting, self.perception).sightings([frame])[0])
 
     def _targets(self) -> Floats:
         return self.scalarizer(self._pieces) if self._learned() else super()._targets()
 
     def _descriptors(self) -> Floats | None:
         return frame_means(self._pieces) if self._learned() else None
+
+    def _sightings(self) -> NDArray[np.float32] | None:
+        return np.array(self.sighted) if self.sighted else super()._sightings()
 
     def _learned(self) -> bool:
         """Fit to what has been seen, if there is more of it; True once there is anything."""

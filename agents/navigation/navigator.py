@@ -38,6 +38,8 @@ class Situation:
         left: frames that the budget still pays for, this one included.
         forbidden: rectangles that no frame may touch.
         descriptors: (k, d) of these frames; None where nobody describes them.
+        sightings: (k, layers, BLOCKS, BLOCKS) of these frames (``perception/sightings.py``);
+            None where nobody asks for them.
         frames: all that were taken, of whatever scale, in their order.
     """
 
@@ -47,6 +49,7 @@ class Situation:
     left: int
     forbidden: Sequence[Rectangle] = ()
     descriptors: Floats | None = None
+    sightings: NDArray[np.float32] | None = None
     frames: Sequence[Frame] = ()
 
     @property

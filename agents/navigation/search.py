@@ -26,6 +26,7 @@ from .navigator import LARGEST, PITCH, Bools, Candidates, Floats, Situation
 COUNTS = ("area", "spots")
 CELLS = 8  # to a side of a frame, by which area is counted
 CONTEXT = 2  # cells that must be scanned all around a place for it to be told of
+AROUND = CELLS + 2 * CONTEXT  # to a side of what one frame may tell of
 SAME = (1.0, 3.0)  # length scales from a hit: up to the first it is the same spot, from the
 # second on another one; where f is smooth, spots are some two length scales wide
 LATER = 0.01  # what new area at a spot that was hit is worth, next to another spot
@@ -301,7 +302,9 @@ class Cover:
 
     def _forget(self) -> None:
         self.scanned = np.zeros(self.shape, dtype=bool)
-        self.gain = np.full(len(self.places), (CELLS - 2 * CONTEXT) ** 2 / CELLS**2)
+        self.fresh = np.zeros((len(self.places), AROUND, AROUND), dtype=bool)
+        inner = slice(2 * CONTEXT, CELLS)
+        self.fresh[:, inner, inner] = True
         self.of = np.empty((0, 2))
 
     def _corners(self, centres_yx_nm: Floats) -> NDArray[np.int64]:
@@ -310,6 +313,14 @@ class Cover:
 
     def new(self, measured_yx_nm: Floats) -> Floats:
         """The area (n,), in frames, that each candidate would tell of beyond those measured."""
+        return np.asarray(self.told(measured_yx_nm).sum(axis=(1, 2)) / CELLS**2)
+
+    def told(self, measured_yx_nm: Floats) -> Bools:
+        """Of which cells each candidate would tell beyond the frames measured.
+
+        Returns:
+            (n, AROUND, AROUND) a frame and ``CONTEXT`` cells about it; not to be written to.
+        """
         known = len(self.of)
         if not np.array_equal(measured_yx_nm[:known], self.of):
             self._forget()
@@ -323,19 +334,18 @@ class Cover:
             self.scanned[low[0] : high[0], low[1] : high[1]] = True
             near |= (np.abs(self.places - corner) < CELLS + 2 * CONTEXT).all(axis=1)
         if near.any():
-            self.gain[near] = self._gains(self.places[near])
+            self.fresh[near] = self._told(self.places[near])
         self.of = measured_yx_nm.copy()
-        return self.gain.copy()
+        return self.fresh
 
-    def _gains(self, places: NDArray[np.int64]) -> Floats:
+    def _told(self, places: NDArray[np.int64]) -> Bools:
         side = np.arange(CELLS + 4 * CONTEXT)
         rows, columns = places[:, :1] + side, places[:, 1:] + side
         before = self.scanned[rows[:, :, None], columns[:, None, :]]
         after = before.copy()
         own = slice(2 * CONTEXT, 2 * CONTEXT + CELLS)
         after[:, own, own] = True
-        told = [_whole(scanned).sum(axis=(1, 2)) for scanned in (before, after)]
-        return np.asarray((told[1] - told[0]) / CELLS**2)
+        return _whole(after) & ~_whole(before)
 
 
 def _whole(scanned: Bools) -> Bools:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from ...envs import seen
 from ...hardware.coordinates import pixel_from_specimen
 from ...hardware.costs import ELECTRONS_PER_PA_US
-from ...hardware.microscope import Frame
+from ...hardware.microscope import Frame, ScanRequest
 from ...simulators.exposure import Exposure
 from ..agent import Context, Finding
+from .dcnn.legend import Truth
+from .sightings import BLOCKS, FINER, Layers, pieces
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +65,27 @@ class TruePerception:
         """Descriptors (n, 1 + classes): share of the recall, features of each class."""
         shown = np.array([self._shown(f) for f in frames]).reshape(len(frames), -1)
         return np.column_stack([shown @ self.wanted.weight, shown @ self._of_class])
+
+    def sightings(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
+        """What is where in each frame (``perception/sightings.py``)."""
+        layers = Layers.of(self.truth.name)
+        truth = Truth.of(self.truth)
+        yx, feature, amount = pieces(self.truth)
+        told = np.zeros((len(frames), len(layers.names), BLOCKS, BLOCKS), dtype=np.float32)
+        for out, frame in zip(told, frames, strict=True):
+            shape = frame.request.shape_yx
+            px = (pixel_from_specimen(frame, yx) + 0.5) * BLOCKS / np.asarray(shape)
+            block = np.floor(px).astype(np.int64)
+            here = ((block >= 0) & (block < BLOCKS)).all(axis=1)
+            row, column = block[here].T
+            np.add.at(out, (self.truth.feature_class[feature[here]], row, column), amount[here])
+            coarse = (BLOCKS * FINER, BLOCKS * FINER)
+            at = frame.region
+            look = ScanRequest(at.centre_yx_nm, at.fov_yx_nm, coarse, 1.0, at.rotation_rad)
+            covered = truth.covered(look, coarse, layers.areas)
+            by_block = covered.reshape(-1, BLOCKS, FINER, BLOCKS, FINER).mean(axis=(2, 4))
+            out[len(layers.classes) :] = by_block
+        return told
 
     def fit(self, features: Sequence[Floats], shares: Floats) -> None:
         """There is nothing to learn."""

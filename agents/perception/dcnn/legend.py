@@ -6,7 +6,7 @@ of 1 at their places, walls and boundaries as lines, areas as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import pi, sqrt
@@ -172,11 +172,17 @@ class Truth:
         blobs(at, self.feature_channel[near], self.sigma_nm[near] / pixel, out)
         if not areas:
             return out
-        first = len(out) - len(self.legend.areas)
-        points = specimen_points(request, shape_yx)
-        for k, area in enumerate(self.legend.areas):
-            out[first + k] = self._area(area, points, request, shape_yx)
+        out[len(out) - len(self.legend.areas) :] = self.covered(
+            request, shape_yx, self.legend.areas
+        )
         return out
+
+    def covered(
+        self, request: ScanRequest, shape_yx: tuple[int, int], areas: Sequence[str]
+    ) -> NDArray[np.bool_]:
+        """Which pixels (areas, rows, columns) of a frame lie in which of the areas."""
+        points = specimen_points(request, shape_yx)
+        return np.array([self._area(area, points, request, shape_yx) for area in areas])
 
     def _area(
         self, area: str, points: Floats, request: ScanRequest, shape_yx: tuple[int, int]

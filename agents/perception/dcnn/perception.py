@@ -20,10 +20,12 @@ from ....hardware.microscope import Frame
 from ....simulators.specimens import specimen_module, specimen_of
 from ...agent import Context, Finding
 from ...named import named
+from ..sightings import BLOCKS, Layers
 from . import claims
 from .legend import LEGENDS, length_nm
 from .polarisation import polarisation
 from .segmenter import LEAST_PX, TRAINED, Segmentation, Segmenter
+from .sighting import sighted
 
 Floats = NDArray[np.float64]
 KEPT = 8  # frames whose segmentation is remembered; findings are asked for after each
@@ -161,6 +163,17 @@ class DcnnPerception:
             values.append(_number(self.own(seen)))
         density = total / (pixel * seen.probability[0].size)
         return np.array([[total, density, *values]])
+
+    def sightings(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
+        """What is where in each frame (``perception/sightings.py``); NaN where nobody can look."""
+        assert self.segmenter is not None
+        layers = Layers.of(self.segmenter.specimen)
+        thresholds = {name: self._least(name) for name in self.segmenter.thresholds}
+        nothing = np.full((len(layers.names), BLOCKS, BLOCKS), np.nan, dtype=np.float32)
+        looked = [self.look(f) for f in frames]
+        return np.array(
+            [nothing if s is None else sighted(s, layers, thresholds) for s in looked]
+        ).reshape(len(frames), *nothing.shape)
 
     def fit(self, features: Sequence[Floats], shares: Floats) -> None:
         """It was trained beforehand."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from stemscout.agents.perception.dcnn.legend import LEGENDS
 from stemscout.agents.perception.dcnn.network import UNet
-from stemscout.agents.perception.dcnn.segmenter import Segmentation
 from stemscout.agents.perception.dcnn.weights import Header, save
 
 WIDTHS = (4, 6, 8)
@@ -37,16 +35,3 @@ def weights_file(tmp_path_factory, network_of):
     header = Header("graphene", legend.pixel_nm, legend.channels, WIDTHS, 2, {"made": "here"})
     save(path, members, header)
     return path
-
-
-@pytest.fixture(scope="session")
-def told():
-    """What a perfect network would say of a frame of a specimen."""
-
-    def made(truth, request, shape_yx=(64, 64)):
-        painted = truth.painted(request, shape_yx)
-        pixel = tuple(f / n for f, n in zip(request.fov_yx_nm, shape_yx, strict=True))
-        scale = tuple(n / m for n, m in zip(request.shape_yx, shape_yx, strict=True))
-        return Segmentation(truth.legend, painted, np.zeros_like(painted), pixel, scale)
-
-    return made

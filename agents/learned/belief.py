@@ -1,0 +1,175 @@
+"""Navigators that go by a learned belief: where what is unseen is likely to be.
+
+A network that was trained on endless specimens of a kind (``belief_training.py``) tells, from all
+that was sighted so far, how likely a feature of each class is in each cell of the field.  What a
+frame is worth follows: the share of the task that it can be expected to show, by what it would
+scan whole that was not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...simulators.specimens import specimen_of
+from ..agent import Context, Needs
+from ..navigation.navigator import Candidates, Decision, Floats, Situation, greatest
+from ..navigation.search import AROUND, CELLS, CONTEXT, Cover
+from ..perception.sightings import BLOCKS, Layers
+from .evidence import Cells, Evidence
+
+if TYPE_CHECKING:
+    from .network import BeliefNet
+
+F32 = NDArray[np.float32]
+
+
+class Belief:
+    """Greedy: the frame that can be expected to show most of what is unseen.
+
+    Args:
+        network: a file of weights; by default those in the package for the task's classes.
+        member: which of the networks in the file, which differ by the seed of their training;
+            None for the one that was the median on validation specimens.
+
+    Raises:
+        ValueError: no such file or member.
+    """
+
+    name = "belief"
+    privileged = False
+    needs = Needs()
+    goes_by_sightings = True
+    candidates: Candidates
+
+    def __init__(self, network: str | None = None, member: int | None = None) -> None:
+        self.network, self.member = network, member
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"network": self.network, "member": self.member}
+
+    def reset(self, context: Context, rng: np.random.Generator) -> None:
+        from .weights import load, path_of
+
+        self.context, self.rng = context, rng
+        self.candidates = Candidates.of(context)
+        specimen = specimen_of(context.class_names)
+        held = load(path_of(self.network or specimen or ""))
+        if specimen is not None and held.specimen != specimen:
+            raise ValueError(f"the belief for {held.specimen} is none for {specimen}")
+        self.layers = Layers.of(held.specimen)
+        self.net: BeliefNet = held.member(self.member)
+        self.cells = Cells.of(context.field_yx_nm, context.reference.fov_yx_nm)
+        self.cover = Cover(context, self.candidates)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.evidence = Evidence(self.cells, len(self.layers.names))
+        self.of = np.empty((0, 2))
+
+    def decide(self, situation: Situation) -> Decision | None:
+        free = self.candidates.free(self.context, situation)
+        if not free.any():
+            return None
+        self.take_in(situation)
+        likely = self.likely()
+        value = self.value(likely, situation)
+        best = greatest(np.where(free, value, -np.inf), free)
+        centres = self.candidates.centres_yx_nm
+        expected = likely.sum(axis=0)
+        maps = {
+            "expected features": (self._by_candidate(expected), "features a frame"),
+            "expected gain": (np.where(free, value, np.nan), "share of the task"),
+        }
+        return Decision.at(self.context, centres[best], self.why(best, likely, value), maps)
+
+    def take_in(self, situation: Situation) -> None:
+        """Lay what was sighted on the field."""
+        measured, sighted = situation.measured_yx_nm, situation.sightings
+        known = len(self.of)
+        if not np.array_equal(measured[:known], self.of):  # the stage has moved
+            self._forget()
+            known = 0
+        for k in range(known, len(measured)):
+            assert sighted is not None
+            under = self.cells.under(measured[k : k + 1])
+            self.evidence.add(np.zeros(1, dtype=np.int64), under, sighted[k : k + 1])
+        self.of = measured.copy()
+
+    def likely(self) -> F32:
+        """Probability (classes, rows, columns) of a feature of each class in each cell."""
+        from .network import probabilities
+
+        return np.asarray(probabilities(self.net, self.evidence)[0])
+
+    def value(self, likely: F32, situation: Situation) -> Floats:
+        """Of the candidates (n,): the share of the task that each can be expected to show."""
+        told = self.cover.told(situation.measured_yx_nm)
+        return worth(self.weighed(likely), told, self.cover.places)
+
+    def weighed(self, likely: F32) -> F32:
+        """What lies in each cell (rows, columns), as a share of the task: points and extended
+        features carry half each where there are both."""
+        return weighed(likely, self.layers)
+
+    def why(self, best: int, likely: F32, value: Floats) -> str:
+        """One plain sentence without its subject."""
+        row, column = np.divmod(best, self.candidates.shape[1])
+        here = likely[:, 2 * row : 2 * row + BLOCKS, 2 * column : 2 * column + BLOCKS]
+        each = here.sum(axis=(1, 2))
+        names = [c.name for c in self.layers.classes]
+        top = int(each.argmax())
+        return (
+            f"it can be expected to show {value[best]:.2%} of all there is "
+            f"(likeliest {names[top]}, {each[top]:.2g})"
+        )
+
+    def _by_candidate(self, cells: F32) -> Floats:
+        under = self.cells.under(self.candidates.centres_yx_nm)
+        under = np.clip(under, 0, np.array(self.cells.shape) - 1)
+        sums = cells[under[..., 0], under[..., 1]].sum(axis=(1, 2))
+        return np.asarray(sums, dtype=np.float64)
+
+    def steer(self, exploration: float) -> None:
+        raise ValueError(f"{self.name} has no curiosity to set")
+
+    def save(self) -> dict[str, Any]:
+        return {"rng": self.rng.bit_generator.state}
+
+    def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
+        self.rng.bit_generator.state = state["rng"]
+
+
+def weighed(likely: F32, layers: Layers) -> F32:
+    """Probabilities (..., classes, rows, columns) as shares of the task (..., rows, columns)."""
+    extended = np.array([c.shape != "point" for c in layers.classes])
+    out = np.zeros((*likely.shape[:-3], *likely.shape[-2:]), dtype=np.float32)
+    kinds = [k for k in (extended, ~extended) if k.any()]
+    for kind in kinds:
+        own = likely[..., kind, :, :].sum(axis=-3)
+        total = np.maximum(own.sum(axis=(-2, -1), keepdims=True), 1.0)
+        out += own / total / len(kinds)
+    return out
+
+
+def worth(weight: F32, told: NDArray[np.bool_], places: NDArray[np.int64]) -> Floats:
+    """What lies in the cells that candidates would tell of.
+
+    Args:
+        weight: (rows, columns) of cells, ``BLOCKS`` to a side of a frame.
+        told: (n, AROUND, AROUND) finer cells, ``CELLS`` to a side (``Cover.told``).
+        places: (n, 2) of the first of a frame's finer cells.
+    """
+    times = CELLS // BLOCKS
+    fine = np.repeat(np.repeat(weight, times, axis=0), times, axis=1) / times**2
+    reach = AROUND - CELLS
+    fine = np.pad(fine, (CONTEXT, reach))
+    windows = np.lib.stride_tricks.sliding_window_view(fine, (AROUND, AROUND))
+    # A field that is no multiple of cells ends within one.
+    at = np.minimum(places, np.array(windows.shape[:2]) - 1)
+    here = windows[at[:, 0], at[:, 1]]
+    return np.asarray(np.einsum("nij,nij->n", here, told, dtype=np.float64))

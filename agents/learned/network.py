@@ -1,0 +1,65 @@
+"""The belief as a network: from the evidence to what is likely to be there, cell by cell.
+
+Fully convolutional, so that it serves fields of any size.  Cells are taken four at a time, two
+by two, which is half a frame: so the inner layers are a quarter as dear, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .evidence import F32, Evidence
+
+WIDTH = 32
+DILATIONS = (1, 2, 4, 8, 4, 2, 1)
+FOLD = 2  # cells to a side of what one inner cell holds
+RARE = -4.0  # bias of the logits at the beginning: most cells hold nothing
+LARGEST = 4.0  # amounts beyond are as many
+
+
+class BeliefNet(nn.Module):
+    """Logits (n, classes, rows, columns) that there is a feature of a class in a cell.
+
+    Args:
+        given: channels of the input (``encoded``).
+        classes: of the output.
+    """
+
+    def __init__(self, given: int, classes: int, width: int = WIDTH) -> None:
+        super().__init__()
+        self.classes = classes
+        self.first = nn.Conv2d(given * FOLD**2, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in DILATIONS
+        )
+        self.whole = nn.Linear(width, width)
+        self.last = nn.Conv2d(width, classes * FOLD**2, 1)
+        nn.init.constant_(self.last.bias, RARE)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows, columns = x.shape[2:]
+        more = [-n % FOLD for n in (rows, columns)]
+        x = functional.pad(x, (0, more[1], 0, more[0]))
+        x = torch.relu(self.first(functional.pixel_unshuffle(x, FOLD)))
+        for k, block in enumerate(self.blocks):
+            x = x + torch.relu(block(x))
+            if k == len(self.blocks) // 2:  # what the whole field holds, everywhere
+                x = x + torch.relu(self.whole(x.mean(dim=(2, 3))))[:, :, None, None]
+        logits = functional.pixel_shuffle(self.last(x), FOLD)
+        return logits[..., :rows, :columns]
+
+
+def encoded(evidence: Evidence) -> F32:
+    """The network's input (n, 2 + layers, rows, columns): looked at, inside the field, amounts."""
+    looked = (evidence.looks > 0).astype(np.float32)[:, None]
+    amounts = np.minimum(evidence.means, LARGEST)
+    return np.concatenate([looked, np.ones_like(looked), amounts], axis=1)
+
+
+def probabilities(network: BeliefNet, evidence: Evidence) -> F32:
+    """Of a feature of each class in each cell (n, classes, rows, columns)."""
+    with torch.inference_mode():
+        return np.asarray(torch.sigmoid(network(torch.from_numpy(encoded(evidence)))).numpy())

@@ -1,0 +1,253 @@
+"""Beliefs that are learned: calibrated by training, safe as files, obedient as navigators."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stemscout.agents.learned import weights
+from stemscout.agents.learned.belief import Belief, weighed, worth
+from stemscout.agents.learned.belief_training import Rollouts, frame_sums, train
+from stemscout.agents.learned.detector import Detector
+from stemscout.agents.learned.evidence import Cells, Evidence
+from stemscout.agents.learned.grounds import grounds
+from stemscout.agents.learned.network import BeliefNet, encoded, probabilities
+from stemscout.agents.navigation.navigator import Candidates, Situation
+from stemscout.agents.navigation.search import CELLS, Cover
+from stemscout.agents.perception.sightings import BLOCKS, Layers
+from stemscout.simulators.specimens import specimen_module
+
+LAYERS = Layers.of("bifeo3")
+MODULE = specimen_module("bifeo3")
+CELLS_OF = Cells.of((MODULE.FIELD_NM,) * 2, (MODULE.FRAME_NM,) * 2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    made = grounds("bifeo3", ("easy", "hard"), seed=5)
+    return [next(made) for _ in range(6)]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    torch.manual_seed(0)
+    nets = tuple(BeliefNet(2 + len(LAYERS.names), len(LAYERS.classes)) for _ in range(2))
+    path = tmp_path_factory.mktemp("beliefs") / "bifeo3.safetensors"
+    weights.save(path, weights.Held("bifeo3", nets, {"median": 1}))
+    return path
+
+
+def test_grounds_hold_every_feature_and_follow_their_seed(pool):
+    for ground in pool:
+        specimen = ground.specimen
+        count = np.bincount(specimen.feature_class, minlength=len(LAYERS.classes))
+        assert np.allclose(ground.amounts[: len(count)].sum(axis=(1, 2)), count, atol=0.01)
+    again = next(grounds("bifeo3", ("easy", "hard"), seed=5))
+    assert (again.amounts == pool[0].amounts).all()
+    assert [g.specimen.difficulty for g in pool[:2]] == ["easy", "hard"]
+
+
+def test_a_perfect_detector_says_what_there_is(pool):
+    there = pool[0].amounts[None, :, :BLOCKS, :BLOCKS]
+    told = Detector.perfect(LAYERS).sighted(there, np.random.default_rng(0))
+    assert np.allclose(told, there, atol=1e-6)
+
+
+def test_a_detector_is_as_often_right_as_it_is_said_to_be():
+    layers = Layers.of("graphene")
+    n = len(layers.names)
+    points = Detector.perfect(layers).points
+    detector = Detector(points, np.full(n, 0.7, np.float32), np.full(n, 0.05, np.float32))
+    there = np.ones((4000, n, BLOCKS, BLOCKS), np.float32)
+    rng = np.random.default_rng(0)
+    told = detector.sighted(there, rng).mean(axis=(0, 2, 3))
+    assert told[points] == pytest.approx(0.75, abs=0.02)
+    false = detector.sighted(0 * there, rng).mean(axis=(0, 2, 3))
+    assert false[points] == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (43, 43), (32, 49)])
+def test_the_network_takes_fields_of_any_size(shape):
+    cells = Cells((0.0, 0.0), (1.0, 1.0), shape)
+    evidence = Evidence(cells, len(LAYERS.names), 2)
+    net = BeliefNet(2 + len(LAYERS.names), len(LAYERS.classes))
+    likely = probabilities(net, evidence)
+    assert likely.shape == (2, len(LAYERS.classes), *shape)
+    assert ((likely > 0) & (likely < 1)).all()
+
+
+def test_points_and_extended_features_carry_half_each():
+    layers = Layers.of("graphene")
+    likely = np.random.default_rng(0).random((len(layers.classes), 8, 8), np.float32)
+    weight = weighed(likely, layers)
+    assert weight.sum() == pytest.approx(1.0, rel=1e-5)
+    only = np.zeros_like(likely)
+    only[-1] = likely[-1]  # the boundary
+    assert weighed(only, layers).sum() == pytest.approx(0.5, rel=1e-5)
+
+
+def test_training_follows_its_seed_and_learns(pool):
+    """After a few steps: that there is likely to be something where something was sighted."""
+    losses = []
+    perfect = Detector.perfect(LAYERS)
+    net = train(pool, LAYERS, CELLS_OF, perfect, 3, 150, 6, lambda p: losses.append(p.loss))
+    other, again = (train(pool, LAYERS, CELLS_OF, perfect, 3, 10, 6) for _ in range(2))
+    for a, b in zip(other.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert losses[-1] < losses[0]
+    evidence = Evidence(CELLS_OF, len(LAYERS.names))
+    evidence.looks[:] = 1.0
+    evidence.sums[0] = pool[0].amounts
+    there = pool[0].amounts[: len(LAYERS.classes)].sum(axis=0) > 0.5
+    likely = probabilities(net, evidence)[0].sum(axis=0)
+    assert likely[there].mean() > 2 * likely[~there].mean()
+
+
+def test_rollouts_take_no_frame_twice_and_begin_anew(pool):
+    rng = np.random.default_rng(0)
+    rollouts = Rollouts(pool, LAYERS, CELLS_OF, Detector.perfect(LAYERS), rng, n=4)
+    rollouts.greedy[:] = 1.0
+    rollouts.left[:] = [3, 100, 100, 100]
+    likely = np.full((4, len(LAYERS.classes), *CELLS_OF.shape), 0.01, np.float32)
+    for step in range(20):
+        rollouts.step(likely)
+        if step == 2:
+            assert rollouts.evidence.looks[0].sum() == 0
+    assert rollouts.taken[1:].reshape(3, -1).sum(axis=1).tolist() == [20, 20, 20]
+
+
+def test_sums_of_frames_are_those_of_their_cells():
+    values = np.random.default_rng(0).random((1, 12, 16), np.float32)
+    sums = frame_sums(values)
+    assert sums.shape == (1, 5, 7)
+    assert sums[0, 1, 2] == pytest.approx(values[0, 2:6, 4:8].sum(), rel=1e-5)
+
+
+class TestFiles:
+    def test_what_is_kept_comes_back(self, file):
+        held = weights.load(file)
+        assert held.specimen == "bifeo3"
+        assert len(held.members) == 2
+        assert held.member() is held.members[1]
+        evidence = Evidence(CELLS_OF, len(LAYERS.names))
+        first, second = (probabilities(m, evidence) for m in held.members)
+        assert not np.allclose(first, second)
+
+    def test_a_member_that_is_not_there_is_refused(self, file):
+        with pytest.raises(ValueError, match="the file has 2"):
+            weights.load(file).member(2)
+
+    def test_a_file_cut_short_is_refused(self, file, tmp_path):
+        cut = tmp_path / "cut.safetensors"
+        cut.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(ValueError, match="damaged"):
+            weights.load(cut)
+
+    def test_a_file_of_something_else_is_refused(self):
+        from stemscout.agents.perception.dcnn.weights import path_of
+
+        with pytest.raises(ValueError, match="no belief"):
+            weights.load(path_of("graphene"))
+
+    def test_what_is_not_there_is_refused(self):
+        with pytest.raises(ValueError, match="no belief 'nothing'"):
+            weights.path_of("nothing")
+
+
+class TestNavigator:
+    @pytest.fixture
+    def context(self, context_of):
+        return context_of("StemScout/FerroelectricDomains-v0", budget=0.05)
+
+    @pytest.fixture
+    def ready(self, context, file):
+        navigator = Belief(str(file))
+        navigator.reset(context[0], np.random.default_rng(0))
+        return navigator
+
+    def situation(self, centres, sighted=0.0, **options):
+        centres = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
+        shape = (len(centres), len(LAYERS.names), BLOCKS, BLOCKS)
+        k = len(centres)
+        return Situation(
+            centres, np.full(k, np.nan), np.ones(k), 50,
+            sightings=np.full(shape, sighted, np.float32), **options,
+        )  # fmt: skip
+
+    def test_it_takes_no_frame_twice(self, ready):
+        taken = []
+        for _ in range(30):
+            taken.append(ready.decide(self.situation(taken)).centre_yx_nm)
+        assert len({tuple(np.round(t, 6)) for t in taken}) == 30
+
+    def test_it_goes_where_most_is_expected(self, ready, monkeypatch):
+        likely = np.full((len(LAYERS.classes), *CELLS_OF.shape), 1e-4, np.float32)
+        likely[1, 40:44, 20:24] = 0.9
+        monkeypatch.setattr(ready, "likely", lambda: likely)
+        decision = ready.decide(self.situation([]))
+        (under,) = ready.cells.under(np.array([decision.centre_yx_nm]))
+        assert under[0, 0].tolist() == [40, 20]
+        assert "wall 180°" in decision.reason
+
+    def test_what_is_forbidden_it_leaves_alone(self, ready):
+        half = MODULE.FIELD_NM / 2
+        forbidden = [((-half, -half), (half, 0.0))]
+        for taken in ([], [[3.0, 3.0]]):
+            decision = ready.decide(self.situation(taken, forbidden=forbidden))
+            assert decision.centre_yx_nm[1] >= MODULE.FRAME_NM / 2
+
+    def test_evidence_moves_with_the_stage(self, ready):
+        ready.decide(self.situation([[0.0, 0.0], [3.6, 3.6]], 1.0))
+        before = ready.evidence.looks.copy()
+        ready.decide(self.situation([[1.8, 0.0], [5.4, 3.6]], 1.0))
+        assert (ready.evidence.looks[0, 4:] == before[0, :-4]).all()
+
+    def test_restored_it_decides_the_same(self, ready, context, file):
+        taken = [[0.0, 0.0], [3.6, -3.6]]
+        first = ready.decide(self.situation(taken, 0.5))
+        other = Belief(str(file))
+        other.reset(context[0], np.random.default_rng(9))
+        other.restore(ready.save(), self.situation(taken, 0.5))
+        again = other.decide(self.situation(taken, 0.5))
+        assert again.centre_yx_nm == first.centre_yx_nm
+
+    def test_the_belief_for_another_specimen_is_refused(self, context_of, file):
+        context, _, _ = context_of("StemScout/GrapheneDefects-v0", budget=0.05)
+        with pytest.raises(ValueError, match="none for graphene"):
+            Belief(str(file)).reset(context, np.random.default_rng(0))
+
+
+def test_a_frame_is_worth_what_lies_in_the_cells_that_it_tells_of(context_of):
+    context, _, _ = context_of("StemScout/FerroelectricDomains-v0", budget=0.05)
+    candidates = Candidates.of(context)
+    cover = Cover(context, candidates)
+    told = cover.told(np.empty((0, 2)))
+    weight = np.ones(CELLS_OF.shape, np.float32)
+    value = worth(weight, told, cover.places)
+    assert value == pytest.approx(told.sum(axis=(1, 2)) * (BLOCKS / CELLS) ** 2)
+    weight[:] = 0.0
+    weight[30, 30] = 1.0
+    centres = candidates.centres_yx_nm[worth(weight, told, cover.places) > 0]
+    off = np.abs(centres / MODULE.FRAME_NM * BLOCKS + 32 - 30.5).max(axis=1)
+    assert len(centres)
+    assert (off <= BLOCKS / 2 - 1).all()
+
+
+def test_what_was_looked_at_is_told_to_the_network():
+    evidence = Evidence(CELLS_OF, len(LAYERS.names))
+    assert encoded(evidence).shape == (1, 2 + len(LAYERS.names), *CELLS_OF.shape)
+    under = CELLS_OF.under(np.zeros((1, 2)))
+    sighted = np.full((1, len(LAYERS.names), BLOCKS, BLOCKS), 9.0, np.float32)
+    evidence.add(np.zeros(1, np.int64), under, sighted)
+    given = encoded(evidence)[0]
+    assert given[0].sum() == BLOCKS**2
+    assert given[2:].max() == 4.0
