@@ -136,8 +136,7 @@ def _own(name: str, image: F32, folder: Path) -> _Timed:
 
     def claimed() -> None:
         seen = segmenter.look(image, pixel)
-        for kind in legend.kinds:
-            claims.columns(seen, kind)
+        claims.columns(seen)
         claims.points(seen)
 
     if ships:

@@ -82,9 +82,9 @@ def overlay(
     legend = seen.legend
     count = dict.fromkeys((*legend.kinds, *legend.features, *legend.as_area), 0)
     _areas(axes, seen, extent)
-    for k, kind in enumerate(legend.kinds):
+    for k, (kind, there) in enumerate(claims.columns(seen).items()):
         colour, _ = style.mark_of(k)
-        yx = claims.columns(seen, kind).yx_px
+        yx = there.yx_px
         at = (seen.image_px(yx[claims.clear(legend, seen.probability, yx)]) + 0.5) * pixel_nm
         count[kind] = len(at)
         size = 1.2 if len(at) > DOTS else 2.2

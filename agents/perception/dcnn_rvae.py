@@ -151,7 +151,8 @@ class DcnnRvaePerception(RvaePerception):
     def _columns(self, seen: Segmentation) -> Floats:
         """Where columns are (n, 2), in the image's pixels, row by row."""
         kinds = self.kinds or seen.legend.kinds
-        at = np.concatenate([seen.image_px(columns(seen, k).yx_px) for k in kinds])
+        found = columns(seen)
+        at = np.concatenate([seen.image_px(found[k].yx_px) for k in kinds])
         return np.asarray(at[np.lexsort((at[:, 1], at[:, 0]))])
 
     def reach(self, pixel_nm: float) -> tuple[float, str]:

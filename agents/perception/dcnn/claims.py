@@ -15,7 +15,7 @@ from .segmenter import Segmentation
 COLUMN = 0.3  # height of the probability from which a column is one
 FEATURE = 0.3  # the same of a feature: a blob is never sure of its middle
 LINE = 0.5
-BONDED_NM = 0.1  # two columns of a kind are farther from each other than this
+BONDED_NM = 0.1  # two columns are farther from each other than this
 TILE = 64  # pixels; a line is nearly straight within
 KNOT = 3  # pixels from one corner of a line to the next
 SHORTEST = 3  # corners
@@ -40,10 +40,21 @@ class Found:
     confidence: float
 
 
-def columns(seen: Segmentation, kind: str) -> Peaks:
-    """The columns of a kind, in the network's pixels."""
-    pixel = float(np.mean(seen.pixel_yx_nm))
-    return peaks(seen.channel(kind), COLUMN, max(1.5, BONDED_NM / pixel))
+def columns(seen: Segmentation) -> dict[str, Peaks]:
+    """The columns by kind, in the network's pixels; of two kinds at one place the likelier."""
+    within = max(1.5, BONDED_NM / float(np.mean(seen.pixel_yx_nm)))
+    each = [peaks(seen.channel(kind), COLUMN, within) for kind in seen.legend.kinds]
+    if not each:
+        return {}
+    of = np.repeat(np.arange(len(each)), [len(p.height) for p in each])
+    at, height = np.concatenate([p.yx_px for p in each]), np.concatenate([p.height for p in each])
+    order = np.argsort(-height, kind="stable")
+    kept = order[first_of_close(at[order], within)]
+    found = {}
+    for k, kind in enumerate(seen.legend.kinds):
+        own = kept[of[kept] == k]
+        found[kind] = Peaks(at[own], height[own])
+    return found
 
 
 def clear(legend: Legend, values: F32, yx_px: Floats) -> NDArray[np.bool_]:
@@ -83,10 +94,8 @@ def ring_sizes(seen: Segmentation) -> NDArray[np.int64]:
     bond = seen.legend.bond_nm
     if not bond:
         return np.empty(0, dtype=np.int64)
-    pixel = np.asarray(seen.pixel_yx_nm)
-    at = np.concatenate([columns(seen, k).yx_px for k in seen.legend.kinds]) * pixel
-    apart = first_of_close(at, BONDED_NM)  # none is told twice, by two kinds
-    found = rings(at[apart], neighbours(at[apart], STRETCHED * bond))
+    at = np.concatenate([c.yx_px for c in columns(seen).values()]) * seen.pixel_yx_nm
+    found = rings(at, neighbours(at, STRETCHED * bond))
     return np.array([len(r) for r in found], dtype=np.int64)
 
 

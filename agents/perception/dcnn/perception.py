@@ -147,7 +147,7 @@ class DcnnPerception:
                 length = length_nm(sought[name], seen.channel(name), pixel)
                 values.append(length / sought[name].size_nm)
         total = sum(values)
-        values += [float(len(claims.columns(seen, k).height)) for k in legend.kinds]
+        values += [float(len(c.height)) for c in claims.columns(seen).values()]
         values += [float(seen.channel(a).mean()) for a in legend.areas]
         for name, told_by in legend.as_area.items():  # cells, by area
             area = seen.channel(told_by)

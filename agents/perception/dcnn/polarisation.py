@@ -30,7 +30,8 @@ def polarisation(
         along (y, x) of the image, in nm.
     """
     pixel = np.asarray(seen.pixel_yx_nm)
-    corners, middles = (columns(seen, kind).yx_px * pixel for kind in (corner, middle))
+    found = columns(seen)
+    corners, middles = (found[kind].yx_px * pixel for kind in (corner, middle))
     whole, moved = off_middle(corners, middles)
     return middles[whole] / pixel, moved
 

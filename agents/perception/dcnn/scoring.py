@@ -134,8 +134,7 @@ def _score(
     seen = segmenter.look(scene.image, (legend.pixel_nm, legend.pixel_nm))
     truth, painted = scene.truth, scene.painted
     at = pixels_of(truth.columns_yx_nm, scene.request, (SIDE, SIDE))
-    for k, kind in enumerate(legend.kinds):
-        there = claims.columns(seen, kind)
+    for k, (kind, there) in enumerate(claims.columns(seen).items()):
         true = at[truth.column_channel == k]
         true = true[_inside(true, pixel)]
         true = true[claims.clear(legend, painted, true)]

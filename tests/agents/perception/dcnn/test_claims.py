@@ -127,7 +127,20 @@ def test_columns_are_counted(truth, told):
         at = pixels_of(truth.columns_yx_nm[truth.column_channel == k], request, (64, 64))
         inner = ((at > 0) & (at < 63)).all(axis=1).sum()
         around = ((at > -2) & (at < 65)).all(axis=1).sum()
-        assert inner <= len(claims.columns(seen, kind).height) <= around
+        assert inner <= len(claims.columns(seen)[kind].height) <= around
+
+
+def test_no_two_columns_stand_at_one_place(truth, told):
+    """Where two kinds are likely there is the likelier one, and it alone."""
+    kinds = truth.legend.kinds
+    if len(kinds) < 2:
+        pytest.skip("there is one kind at most")
+    seen = told(truth, frame(truth, (0.3, -0.2), 0.4))
+    alone = claims.columns(seen)
+    doubtful = seen.probability.copy()
+    doubtful[: len(kinds)] = np.maximum(doubtful[: len(kinds)], 0.6 * doubtful[: len(kinds)].max(0))
+    for kind, found in claims.columns(replace(seen, probability=doubtful)).items():
+        assert (found.yx_px == alone[kind].yx_px).all()
 
 
 def test_polarisation_is_the_specimens(told):
