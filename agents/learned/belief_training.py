@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ..perception.sightings import BLOCKS, Layers
 from .belief import weighed
-from .detector import Detector
+from .detector import Detector, Rates, sighted
 from .evidence import F32, Cells, Evidence, Ints
 from .grounds import Ground
 from .network import BeliefNet, encoded
@@ -69,6 +69,8 @@ class Rollouts:
         self.frames = cells.shape[0] * cells.shape[1] // BLOCKS**2  # of a raster
         self.evidence = Evidence(cells, len(layers.names), n)
         self.truth = np.zeros((n, len(layers.names), *cells.shape), dtype=np.float32)
+        self.hit = np.zeros((n, len(layers.names)), dtype=np.float32)
+        self.false = np.zeros_like(self.hit)
         self.left = np.zeros(n, dtype=np.int64)
         self.greedy = np.zeros(n)  # share of the frames that the network chooses
         self.taken = np.zeros((n, *self.shape), dtype=bool)
@@ -79,8 +81,10 @@ class Rollouts:
         self.evidence.clear(which)
         self.taken[which] = False
         for k in which.tolist():
-            ground = self.pool[int(self.rng.integers(len(self.pool)))].amounts
-            turned = np.rot90(ground, int(self.rng.integers(4)), axes=(1, 2))
+            ground = self.pool[int(self.rng.integers(len(self.pool)))]
+            rates = self.detector.drawn(ground.difficulty, self.rng)
+            self.hit[k], self.false[k] = rates.hit, rates.false
+            turned = np.rot90(ground.amounts, int(self.rng.integers(4)), axes=(1, 2))
             self.truth[k] = turned[:, :, ::-1] if self.rng.random() < 0.5 else turned
         self.left[which] = int(LONGEST * self.frames)
         self.greedy[which] = self.rng.choice(GREEDY, len(which))
@@ -102,7 +106,13 @@ class Rollouts:
         columns = (STRIDE * column)[:, None, None] + side[None, None, :]
         under = np.stack(np.broadcast_arrays(rows, columns), axis=-1)
         there = self.truth[every[:, None, None], :, under[..., 0], under[..., 1]]
-        self.evidence.add(every, under, self.detector.sighted(np.moveaxis(there, 3, 1), self.rng))
+        told = sighted(
+            np.moveaxis(there, 3, 1),
+            self.detector.points,
+            Rates(self.hit, self.false),
+            self.rng,
+        )
+        self.evidence.add(every, under, told)
         self.left -= 1
         over = np.flatnonzero(self.left <= 0)
         if len(over):

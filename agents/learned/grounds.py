@@ -29,11 +29,11 @@ class Ground:
 
     Attributes:
         amounts: (layers, rows, columns) features of each class in each cell, and shares of areas.
-        specimen: all of it.
+        difficulty: of the specimen.
     """
 
     amounts: F32
-    specimen: Specimen
+    difficulty: str
 
     @classmethod
     def of(cls, specimen: Specimen, layers: Layers, cells: Cells) -> Ground:
@@ -45,7 +45,7 @@ class Ground:
         np.add.at(amounts, (layer, at[there, 0], at[there, 1]), amount[there])
         if layers.areas:
             amounts[len(layers.classes) :] = _areas(specimen, layers, cells)
-        return cls(amounts, specimen)
+        return cls(amounts, specimen.difficulty)
 
 
 def _areas(specimen: Specimen, layers: Layers, cells: Cells) -> F32:

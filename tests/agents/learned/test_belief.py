@@ -9,7 +9,7 @@ import torch
 from stemscout.agents.learned import weights
 from stemscout.agents.learned.belief import Belief, weighed, worth
 from stemscout.agents.learned.belief_training import Rollouts, frame_sums, train
-from stemscout.agents.learned.detector import Detector
+from stemscout.agents.learned.detector import PIECE, Detector, Rates, sighted
 from stemscout.agents.learned.evidence import Cells, Evidence
 from stemscout.agents.learned.grounds import grounds
 from stemscout.agents.learned.network import BeliefNet, encoded, probabilities
@@ -47,18 +47,20 @@ def file(tmp_path_factory):
 
 
 def test_grounds_hold_every_feature_and_follow_their_seed(pool):
-    for ground in pool:
-        specimen = ground.specimen
+    for number, ground in enumerate(pool):
+        sequence = np.random.SeedSequence(5, spawn_key=(0, number, 0))
+        specimen = MODULE.generate(sequence, ground.difficulty)
         count = np.bincount(specimen.feature_class, minlength=len(LAYERS.classes))
         assert np.allclose(ground.amounts[: len(count)].sum(axis=(1, 2)), count, atol=0.01)
     again = next(grounds("bifeo3", ("easy", "hard"), seed=5))
     assert (again.amounts == pool[0].amounts).all()
-    assert [g.specimen.difficulty for g in pool[:2]] == ["easy", "hard"]
+    assert [g.difficulty for g in pool[:2]] == ["easy", "hard"]
 
 
 def test_a_perfect_detector_says_what_there_is(pool):
     there = pool[0].amounts[None, :, :BLOCKS, :BLOCKS]
-    told = Detector.perfect(LAYERS).sighted(there, np.random.default_rng(0))
+    detector, rng = Detector.perfect(LAYERS), np.random.default_rng(0)
+    told = sighted(there, detector.points, detector.drawn("easy", rng), rng)
     assert np.allclose(told, there, atol=1e-6)
 
 
@@ -66,13 +68,23 @@ def test_a_detector_is_as_often_right_as_it_is_said_to_be():
     layers = Layers.of("graphene")
     n = len(layers.names)
     points = Detector.perfect(layers).points
-    detector = Detector(points, np.full(n, 0.7, np.float32), np.full(n, 0.05, np.float32))
+    rates = Rates(np.full(n, 0.7, np.float32), np.full(n, 0.05, np.float32))
     there = np.ones((4000, n, BLOCKS, BLOCKS), np.float32)
     rng = np.random.default_rng(0)
-    told = detector.sighted(there, rng).mean(axis=(0, 2, 3))
+    told = sighted(there, points, rates, rng).mean(axis=(0, 2, 3))
     assert told[points] == pytest.approx(0.75, abs=0.02)
-    false = detector.sighted(0 * there, rng).mean(axis=(0, 2, 3))
+    assert told[~points] == pytest.approx(0.7 + 0.05 * PIECE, abs=0.02)
+    false = sighted(0 * there, points, rates, rng).mean(axis=(0, 2, 3))
     assert false[points] == pytest.approx(0.05, abs=0.01)
+
+
+def test_rates_of_something_else_are_refused(tmp_path):
+    path = tmp_path / "rates.json"
+    path.write_text('{"1.0": {"easy": {"wall": {"hit": 1.0, "false": 0.0}}}}')
+    with pytest.raises(ValueError, match="no rates of bifeo3"):
+        Detector.of("bifeo3", path)
+    with pytest.raises(ValueError, match="not measured"):
+        Detector.of("bifeo3", tmp_path / "nothing.json")
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (43, 43), (32, 49)])
