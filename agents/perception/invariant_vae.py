@@ -49,6 +49,7 @@ NARROWEST, WIDEST = -12.0, 4.0  # of the logarithms of posterior variances
 CLEANEST = 1e-3  # of the patches' variance; residuals below it count as if they were as large
 ALIKE = 3.0  # weight of a picture and its turned copy having the same content; 10 stifles latents
 KEPT = 0.9  # of the running mean of the residuals
+AT_ONCE = 500  # patches; of more the intermediate results leave the processor's cache
 MOST_LATENTS, LARGEST = 32, 128  # a network of a damaged file must not fill the memory
 
 
@@ -251,8 +252,9 @@ class InvariantVAE(nn.Module):
     @torch.no_grad()
     def content(self, patches: Patches) -> NDArray[np.float32]:
         """The content (n, latents) alone, without decoding anything."""
-        means, _ = self.encode(self.see(torch.as_tensor(patches)))
-        return np.asarray(means[:, : self.latents].numpy())
+        parts = torch.split(torch.as_tensor(patches), AT_ONCE) if len(patches) else []
+        found = [self.encode(self.see(part))[0][:, : self.latents] for part in parts]
+        return np.asarray(torch.cat(found).numpy() if found else np.empty((0, self.latents), "f4"))
 
     @torch.no_grad()
     def pictures(self, content: NDArray[Any]) -> Patches:
