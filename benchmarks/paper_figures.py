@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,18 +47,18 @@ def picture_figure(
         grid = above.subplots(max(1, len(shown)), 1 + 2 * len(SHOWN), squeeze=False)
         for row, (label, record) in zip(grid, shown.items(), strict=False):
             _maps(row, picture, Trace(**record["trace"]), settings[label].oracle_descriptors)
-            row[0].set_ylabel(label, fontsize=8)
+            row[0].set_ylabel(fill(label, 14), fontsize=8)
         for axes, title in zip(grid[0], _titles(), strict=True):
             axes.set_title(title, fontsize=8)
         whole, similarity, collected = below.subplots(1, 3)
         _whole(whole, picture)
-        colours = dict(zip(curves, LINES * len(curves), strict=False))
+        drawn = lines_of({label: settings[label] for label in curves})
         for axes, name, title in (
             (similarity, "ssim", "SSIM of belief and true map"),
             (collected, "collected", "feature pixels collected"),
         ):
             for label, of in curves.items():
-                _band(axes, of[name], label, colours[label], settings[label].oracle_descriptors)
+                _band(axes, of[name], label, *drawn[label])
             axes.set(title=title, xlabel="step", ylim=(0, 1.03), xlim=(0, LAST + 1))
             axes.grid(axis="y", lw=0.4, color="0.88")
         if picture.name == "nio":
@@ -118,11 +119,31 @@ def quartiles(runs: Sequence[Sequence[float]]) -> tuple[Floats, Floats]:
     return np.arange(1.0, count + 1), np.asarray(np.percentile(every, QUARTILES, axis=0))
 
 
+def lines_of(settings: Mapping[str, Setting]) -> dict[str, tuple[str, str]]:
+    """By label the colour and the dashes of its line.
+
+    A perception has one colour, whole where it was fitted on all windows and dashed online;
+    what runs on some pictures alone has colours of its own, and dots.
+    """
+    found, colours = {}, iter(LINES * (1 + len(settings)))
+    of_perception: dict[str, str] = {}
+    for label, of in settings.items():
+        if of.pictures is not None:
+            continue
+        if of.perception not in of_perception:
+            of_perception[of.perception] = next(colours)
+        found[label] = (of_perception[of.perception], "-" if of.oracle_descriptors else "--")
+    for label in settings:
+        if label not in found:
+            found[label] = (next(colours), ":")
+    return found
+
+
 def _band(
-    axes: Axes, runs: Sequence[Sequence[float]], label: str, colour: str, same_units: bool
+    axes: Axes, runs: Sequence[Sequence[float]], label: str, colour: str, dashes: str
 ) -> None:
     steps, (low, middle, high) = quartiles(runs)
-    axes.plot(steps, middle, color=colour, lw=1.4, ls="-" if same_units else "--", label=label)
+    axes.plot(steps, middle, color=colour, lw=1.4, ls=dashes, label=label)
     axes.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
 
 

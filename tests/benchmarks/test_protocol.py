@@ -11,6 +11,7 @@ import pytest
 
 from stemscout.agents.navigation.navigator import Candidates
 from stemscout.benchmarks import paper, protocol
+from stemscout.benchmarks.paper_figures import lines_of
 from stemscout.benchmarks.paper_page import write_figure, write_page
 from stemscout.benchmarks.paper_verdicts import verdicts
 from stemscout.benchmarks.pictures import PICTURES, SIDE, make_picture, missing
@@ -31,7 +32,7 @@ from stemscout.benchmarks.results import Results, read_table
 from stemscout.benchmarks.runner import run_suite
 from stemscout.benchmarks.similarity import structural_similarity
 from stemscout.benchmarks.statistics import Interval
-from stemscout.benchmarks.suite import Suite, load_suite, suite_of
+from stemscout.benchmarks.suite import Suite, label_of, load_suite, suite_of
 from stemscout.benchmarks.workflows import Setting
 
 SIMULATED = "paper/simulated-graphene"
@@ -442,3 +443,12 @@ def test_feature_pixels_are_those_above_otsus_threshold():
     truth[:100] = 1.0
     assert features_by_otsu(truth).sum() == 100
     assert not features_by_otsu(np.zeros(SIDE**2)).any()
+
+
+def test_a_workflow_has_one_colour_and_each_line_looks_its_own_way():
+    settings = {label_of(a): Setting.of(a) for a in load_suite("paper").agents}
+    drawn = lines_of(settings)
+    assert len(set(drawn.values())) == len(settings)
+    for label, (colour, dashes) in drawn.items():
+        if label.endswith(" online"):
+            assert (colour, dashes) == (drawn[label.removesuffix(" online")][0], "--")
