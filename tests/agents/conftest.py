@@ -1,8 +1,9 @@
-"""What tests of agents share: what an agent is told, and frames that it might have taken."""
+"""What tests of agents share: one thread, what agents are told, frames they might have taken."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 
 from stemscout.agents.experiment import Experiment
 from stemscout.agents.navigation.scripted import Raster
@@ -28,3 +29,12 @@ def context_of():
         return context, [s.frame for s in experiment.steps], context.truth
 
     return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small networks get slower with more, and sums round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -23,14 +23,6 @@ MODULE = specimen_module("bifeo3")
 CELLS_OF = Cells.of((MODULE.FIELD_NM,) * 2, (MODULE.FRAME_NM,) * 2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def pool():
     made = grounds("bifeo3", ("easy", "hard"), seed=5)

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from stemscout.agents.perception.dcnn.segmenter import Segmentation
 from stemscout.hardware.microscope import Frame, ScanRequest, State
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small networks get slower with more, and sums round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
