@@ -78,14 +78,14 @@ class Belief:
         self.take_in(situation)
         likely = self.likely()
         value = self.value(likely, situation)
-        best = greatest(np.where(free, value, -np.inf), free)
+        best = greatest(value, free)
         centres = self.candidates.centres_yx_nm
-        expected = likely.sum(axis=0)
+        expected = self._in_frames(likely, self.candidates.centres_yx_nm)
         maps = {
-            "expected features": (self._by_candidate(expected), "features a frame"),
+            "expected features": (expected.sum(axis=0), "features a frame"),
             "expected gain": (np.where(free, value, np.nan), "share of the task"),
         }
-        return Decision.at(self.context, centres[best], self.why(best, likely, value), maps)
+        return Decision.at(self.context, centres[best], self.why(best, expected, value), maps)
 
     def take_in(self, situation: Situation) -> None:
         """Lay what was sighted on the field."""
@@ -109,29 +109,21 @@ class Belief:
     def value(self, likely: F32, situation: Situation) -> Floats:
         """Of the candidates (n,): the share of the task that each can be expected to show."""
         told = self.cover.told(situation.measured_yx_nm)
-        return worth(self.weighed(likely), told, self.cover.places)
+        return worth(weighed(likely, self.layers), told, self.cover.places)
 
-    def weighed(self, likely: F32) -> F32:
-        """What lies in each cell (rows, columns), as a share of the task: points and extended
-        features carry half each where there are both."""
-        return weighed(likely, self.layers)
-
-    def why(self, best: int, likely: F32, value: Floats) -> str:
-        """One plain sentence without its subject."""
-        row, column = np.divmod(best, self.candidates.shape[1])
-        here = likely[:, 2 * row : 2 * row + BLOCKS, 2 * column : 2 * column + BLOCKS]
-        each = here.sum(axis=(1, 2))
-        names = [c.name for c in self.layers.classes]
-        top = int(each.argmax())
+    def why(self, best: int, expected: Floats, value: Floats) -> str:
+        """One plain sentence without its subject; features (classes, n) are expected in frames."""
+        top = int(expected[:, best].argmax())
         return (
             f"it can be expected to show {value[best]:.2%} of all there is "
-            f"(likeliest {names[top]}, {each[top]:.2g})"
+            f"(likeliest {self.layers.classes[top].name}, {expected[top, best]:.2g})"
         )
 
-    def _by_candidate(self, cells: F32) -> Floats:
-        under = self.cells.under(self.candidates.centres_yx_nm)
+    def _in_frames(self, likely: F32, centres_yx_nm: Floats) -> Floats:
+        """Features of each class (classes, n) to be expected in frames about (n, 2)."""
+        under = self.cells.under(centres_yx_nm)
         under = np.clip(under, 0, np.array(self.cells.shape) - 1)
-        sums = cells[under[..., 0], under[..., 1]].sum(axis=(1, 2))
+        sums = likely[:, under[..., 0], under[..., 1]].sum(axis=(2, 3))
         return np.asarray(sums, dtype=np.float64)
 
     def steer(self, exploration: float) -> None:
@@ -145,7 +137,10 @@ class Belief:
 
 
 def weighed(likely: F32, layers: Layers) -> F32:
-    """Probabilities (..., classes, rows, columns) as shares of the task (..., rows, columns)."""
+    """Probabilities (..., classes, rows, columns) as shares of the task (..., rows, columns).
+
+    Points and extended features carry half each where there are both.
+    """
     extended = np.array([c.shape != "point" for c in layers.classes])
     out = np.zeros((*likely.shape[:-3], *likely.shape[-2:]), dtype=np.float32)
     kinds = [k for k in (extended, ~extended) if k.any()]

@@ -4,8 +4,8 @@ Episodes run side by side on specimens without end (``grounds.py``), nothing is 
 detector that errs as the real one does says what frames show.  Of every state that a frame leads
 to the network is asked what there is everywhere, seen and unseen; the cross-entropy with
 what there truly is makes its answers calibrated.  Where the frames lie is decided by the network
-as it is at the time (half of the episodes), by chance, row by row, or by a mixture: so it knows
-the states that it will come into, and others.
+as it is at the time, by chance, or by a mixture of both, from episode to episode another one
+(``GREEDY``): so it knows the states that it will come into, and others.
 """
 
 from __future__ import annotations

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from ...envs.registration import make_env
-from ..agent import Agent
 from ..experiment import Experiment
 from ..navigation.navigator import Candidates
+from ..navigation.scripted import Raster
 from ..perception.dcnn.perception import DcnnPerception
 from ..perception.sightings import BLOCKS, Layers
 from ..perception.true import TruePerception
+from ..workflow import Navigated
 from .detector import PIECE, SHIPPED
 from .evidence import F32
 
@@ -47,7 +48,9 @@ def sighted(specimen: str, difficulty: str, dose: float, seeds: Sequence[int]) -
             f"StemScout/{IDS[specimen]}-v0", difficulty=difficulty, dose=dose, budget=1.0
         )
         env.reset(seed=seed)
-        context = Experiment(env, _Knowing(), seed).context()
+        knowing = Navigated(Raster())
+        knowing.privileged = True  # for the truth in its context
+        context = Experiment(env, knowing, seed).context()
         network.reset(context, seed)
         truth.reset(context, seed)
         rng = np.random.default_rng(seed)
@@ -85,21 +88,6 @@ def rates(there: F32, told: F32, layers: Layers) -> dict[str, dict[str, float]]:
             "false": round(float(false if point else false / PIECE), 6),
         }
     return found
-
-
-class _Knowing(Agent):
-    """For its context alone, with the truth in it."""
-
-    privileged = True
-
-    def reset(self, context, seed) -> None:  # type: ignore[no-untyped-def]
-        pass
-
-    def act(self, observation) -> None:  # type: ignore[no-untyped-def]
-        return None
-
-    def observe(self, frame) -> None:  # type: ignore[no-untyped-def]
-        pass
 
 
 def main() -> None:

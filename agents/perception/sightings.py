@@ -24,6 +24,7 @@ FINER = 4  # places to a side of a block, by which the share of an area is told
 ALONG = 8  # pieces of a segment, and of a cell's side, that may lie in different blocks
 F32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
+Pieces = tuple[Floats, NDArray[np.int64], Floats]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Sighting(Perception, Protocol):
         ...
 
 
-def pieces(specimen: Specimen) -> tuple[Floats, NDArray[np.int64], Floats]:
+def pieces(specimen: Specimen) -> Pieces:
     """Every feature as points: positions (p, 2), the features (p,), and their amounts (p,)."""
     places, of, amounts = [], [], []
     steps = (np.arange(ALONG) + 0.5) / ALONG - 0.5

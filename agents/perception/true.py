@@ -20,7 +20,7 @@ from ...hardware.microscope import Frame, ScanRequest
 from ...simulators.exposure import Exposure
 from ..agent import Context, Finding
 from .dcnn.legend import Truth
-from .sightings import BLOCKS, FINER, Layers, pieces
+from .sightings import BLOCKS, FINER, Layers, Pieces, pieces
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +54,7 @@ class TruePerception:
         self._each = 1.0 / np.maximum(count, 1)
         self._of_class = np.eye(len(self.truth.classes))[self.truth.feature_class]
         self._tally = seen.Tally(self.wanted)
+        self._located: tuple[Layers, Truth, Pieces] | None = None  # for sightings, if asked
         self._taken = 0
         self._claims: list[Finding] = []
 
@@ -68,9 +69,9 @@ class TruePerception:
 
     def sightings(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
         """What is where in each frame (``perception/sightings.py``)."""
-        layers = Layers.of(self.truth.name)
-        truth = Truth.of(self.truth)
-        yx, feature, amount = pieces(self.truth)
+        if self._located is None:
+            self._located = (Layers.of(self.truth.name), Truth.of(self.truth), pieces(self.truth))
+        layers, truth, (yx, feature, amount) = self._located
         told = np.zeros((len(frames), len(layers.names), BLOCKS, BLOCKS), dtype=np.float32)
         for out, frame in zip(told, frames, strict=True):
             shape = frame.request.shape_yx

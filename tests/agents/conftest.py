@@ -11,18 +11,14 @@ from stemscout.agents.workflow import Navigated
 from stemscout.envs.registration import make_env
 
 
-class Knowing(Navigated):
-    privileged = True
-
-
 @pytest.fixture(scope="session")
 def context_of():
     """The context of a validation specimen, truth and all, the frames of a raster of it, and it."""
 
     def made(name, seed=0, **options):
         env = make_env(name, split="validation", **options)
-        agent = Knowing(Raster())
-        agent.privileged = True
+        agent = Navigated(Raster())
+        agent.privileged = True  # for the truth in its context
         experiment = Experiment(env, agent, seed=seed, explain=False)
         experiment.run()
         context = experiment.context()

@@ -266,9 +266,9 @@ def width_nm(of: FeatureClass) -> float:
     return max(SHARP * of.tolerance_nm, FINEST_NM)
 
 
-def length_nm(of: FeatureClass, values: F32, pixel_nm2: float) -> float:
-    """Of a line, from the probability (rows, columns): its area over the width of its band."""
-    return float(values.sum()) * pixel_nm2 / (sqrt(2.0 * pi) * width_nm(of))
+def band_nm(of: FeatureClass) -> float:
+    """How wide a line is: the probability summed across it; over this its area is its length."""
+    return sqrt(2.0 * pi) * width_nm(of)
 
 
 def evenly(path_yx: Floats, step: float) -> Floats:

@@ -22,7 +22,7 @@ from ...agent import Context, Finding
 from ...named import named
 from ..sightings import BLOCKS, Layers
 from . import claims
-from .legend import LEGENDS, length_nm
+from .legend import LEGENDS, band_nm
 from .polarisation import polarisation
 from .segmenter import LEAST_PX, TRAINED, Segmentation, Segmenter
 from .sighting import sighted
@@ -144,7 +144,7 @@ class DcnnPerception:
             if sought[name].shape == "point":
                 values.append(sum(p.confidence for p in points if p.of.name == name))
             else:
-                length = length_nm(sought[name], seen.channel(name), pixel)
+                length = float(seen.channel(name).sum()) * pixel / band_nm(sought[name])
                 values.append(length / sought[name].size_nm)
         total = sum(values)
         values += [float(len(c.height)) for c in claims.columns(seen).values()]

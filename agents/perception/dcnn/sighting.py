@@ -8,7 +8,7 @@ import numpy as np
 
 from ..sightings import BLOCKS, Layers
 from . import claims
-from .legend import F32, length_nm
+from .legend import F32, band_nm
 from .segmenter import Segmentation
 
 
@@ -30,8 +30,8 @@ def sighted(seen: Segmentation, layers: Layers, thresholds: Mapping[str, float])
             out[number[found.of.name], block[0], block[1]] += 1.0
     for k, of in enumerate(layers.classes):
         if of.shape == "segment":
-            lengths = _sums(seen.channel(of.name), edges)
-            out[k] = lengths * length_nm(of, np.ones(1, np.float32), pixel) / of.size_nm
+            lengths = _sums(seen.channel(of.name), edges) * pixel / band_nm(of)
+            out[k] = lengths / of.size_nm
         elif of.shape == "cell":
             told_by = seen.channel(seen.legend.as_area[of.name])
             out[k] = _sums(told_by, edges) * pixel / of.size_nm**2
