@@ -256,7 +256,7 @@ class Cache:
         aside = self.root / f".{folder.name.strip('.')}.{secrets.token_hex(4)}.part"
         with suppress(FileNotFoundError):  # another process was first
             folder.rename(aside)
-            shutil.rmtree(aside)
+            _delete(aside)
 
     def _sweep(self, part: Path) -> bool:
         """Remove a half-written folder, unless its writer lives."""
@@ -318,6 +318,16 @@ def _lock(file: IO[str]) -> bool:
     except OSError:
         return False
     return True
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder in which writers that had found it before it was renamed come and go."""
+    for _ in range(TRIES):
+        try:
+            return shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
 
 
 def _renamed(part: Path, folder: Path) -> bool:

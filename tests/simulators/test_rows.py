@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from stemscout.simulators import files
+from stemscout.simulators.cache import Cache
 from stemscout.simulators.rows import Rows
 
 OURS, OTHER = {"atoms": "a", "grid": [1, 2]}, {"atoms": "b", "grid": [1, 2]}
@@ -125,23 +126,41 @@ def save_many(folder, barrier, results):
         results.put(repr(error))
 
 
-def test_two_writers_and_one_that_is_through(folder):
-    """Both keep the same rows, while a third removes the folder now and then."""
+def test_two_writers_and_one_that_is_through(tmp_path):
+    """Both keep the same rows, while a third forgets them now and then."""
+    store, digest = Cache(tmp_path), "0123abcd"
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(3), context.Queue()
-    writers = [context.Process(target=save_many, args=(folder, barrier, results)) for _ in range(2)]
+    given = (store.rows_folder(digest), barrier, results)
+    writers = [context.Process(target=save_many, args=given) for _ in range(2)]
     for process in writers:
         process.start()
     barrier.wait(60)
     while any(process.is_alive() for process in writers) and results.empty():
-        aside = folder.with_name("aside")
-        if folder.exists():
-            folder.rename(aside)
-            shutil.rmtree(aside)
+        store.forget_rows(digest)
         writers[0].join(0.05)
     assert [results.get(timeout=60) for _ in writers] == [True] * 2
     for process in writers:
         process.join(60)
+    store.forget_rows(digest)
+    assert not list(store.root.glob(".*.part")), "a folder was taken away and not deleted"
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.ENOTEMPTY, errno.EACCES])
+def test_a_writer_may_come_or_go_while_rows_are_forgotten(tmp_path, monkeypatch, code):
+    """It found the folder just before that was taken away."""
+    store, digest = Cache(tmp_path), "0123abcd"
+    Rows(store.rows_folder(digest), OURS).save(0, IMAGES)
+    rmtree = shutil.rmtree
+
+    def disturbed(path):
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        raise OSError(code, "in between")
+
+    monkeypatch.setattr(shutil, "rmtree", disturbed)
+    store.forget_rows(digest)
+    left = [p for p in store.root.rglob("*") if p.is_file()]
+    assert bool(left) == (code == errno.EACCES), "the rows of a killed writer are swept later"
 
 
 def test_a_full_disk_leaves_no_part_and_says_so(rows, folder, monkeypatch):
