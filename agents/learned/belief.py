@@ -23,6 +23,7 @@ from .evidence import Cells, Evidence
 
 if TYPE_CHECKING:
     from .network import BeliefNet
+    from .weights import Held
 
 F32 = NDArray[np.float32]
 
@@ -31,7 +32,8 @@ class Belief:
     """Greedy: the frame that can be expected to show most of what is unseen.
 
     Args:
-        network: a file of weights; by default those in the package for the task's classes.
+        belief: a file of weights, or what one holds; by default those in the package for the
+            task's classes.
         member: which of the networks in the file, which differ by the seed of their training;
             None for the one that was the median on validation specimens.
 
@@ -45,23 +47,26 @@ class Belief:
     goes_by_sightings = True
     candidates: Candidates
 
-    def __init__(self, network: str | None = None, member: int | None = None) -> None:
-        self.network, self.member = network, member
+    def __init__(self, belief: str | Held | None = None, member: int | None = None) -> None:
+        self.given, self.member = belief, member
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"network": self.network, "member": self.member}
+        named = self.given if isinstance(self.given, str | None) else self.given.specimen
+        return {"belief": named, "member": self.member}
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
-        from .weights import load, path_of
+        from .weights import Held, load, path_of
 
         self.context, self.rng = context, rng
         self.candidates = Candidates.of(context)
         specimen = specimen_of(context.class_names)
-        held = load(path_of(self.network or specimen or ""))
+        given = self.given
+        held = given if isinstance(given, Held) else load(path_of(given or specimen or ""))
         if specimen is not None and held.specimen != specimen:
             raise ValueError(f"the belief for {held.specimen} is none for {specimen}")
         self.layers = Layers.of(held.specimen)
+        self.held = held
         self.net: BeliefNet = held.member(self.member)
         self.cells = Cells.of(context.field_yx_nm, context.reference.fov_yx_nm)
         self.cover = Cover(context, self.candidates)
@@ -113,11 +118,15 @@ class Belief:
 
     def why(self, best: int, expected: Floats, value: Floats) -> str:
         """One plain sentence without its subject; features (classes, n) are expected in frames."""
-        top = int(expected[:, best].argmax())
         return (
             f"it can be expected to show {value[best]:.2%} of all there is "
-            f"(likeliest {self.layers.classes[top].name}, {expected[top, best]:.2g})"
+            f"({self.likeliest(best, expected)})"
         )
+
+    def likeliest(self, best: int, expected: Floats) -> str:
+        """What to expect most of there."""
+        top = int(expected[:, best].argmax())
+        return f"likeliest {self.layers.classes[top].name}, {expected[top, best]:.2g}"
 
     def _in_frames(self, likely: F32, centres_yx_nm: Floats) -> Floats:
         """Features of each class (classes, n) to be expected in frames about (n, 2)."""
@@ -134,6 +143,41 @@ class Belief:
 
     def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
         self.rng.bit_generator.state = state["rng"]
+
+
+class BeliefThompson(Belief):
+    """Thompson sampling: greedy by one of the networks, another draw at every decision.
+
+    Networks that were trained alike but for the seed agree where the evidence speaks, and differ
+    where it does not: so a draw among them stands for one from the posterior (Osband et al., *Deep
+    Exploration via Bootstrapped DQN*, NeurIPS 2016).
+
+    Args:
+        belief: as of ``Belief``.
+    """
+
+    name = "belief-thompson"
+
+    def __init__(self, belief: str | Held | None = None) -> None:
+        super().__init__(belief)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {k: v for k, v in super().settings.items() if k != "member"}
+
+    def reset(self, context: Context, rng: np.random.Generator) -> None:
+        super().reset(context, rng)
+        if len(self.held.members) < 2:
+            raise ValueError("Thompson sampling draws among several networks; the file has one")
+        self.drawn = 0
+
+    def likely(self) -> F32:
+        self.drawn = int(self.rng.integers(len(self.held.members)))
+        self.net = self.held.member(self.drawn)
+        return super().likely()
+
+    def why(self, best: int, expected: Floats, value: Floats) -> str:
+        return f"{super().why(best, expected, value)}, as network {self.drawn} believes"
 
 
 def weighed(likely: F32, layers: Layers) -> F32:

@@ -25,14 +25,8 @@ from ..perception.true import TruePerception
 from ..workflow import Navigated
 from .detector import PIECE, SHIPPED
 from .evidence import F32
+from .validation import IDS
 
-IDS = {
-    "graphene": "GrapheneDefects",
-    "mos2": "MoS2Defects",
-    "nio_lsmo": "NiOPillars",
-    "bifeo3": "FerroelectricDomains",
-    "nanoparticles": "Nanoparticles",
-}
 DOSES = (1.0 / 3.0, 1.0, 3.0)  # of a reference frame
 SPECIMENS, FRAMES = 12, 80  # of each difficulty and dose; half of the frames show a feature
 LEVELS = ("easy", "medium", "hard")
@@ -44,9 +38,7 @@ def sighted(specimen: str, difficulty: str, dose: float, seeds: Sequence[int]) -
     network, truth = DcnnPerception(specimen), TruePerception()
     there, told = [], []
     for seed in seeds:
-        env = make_env(
-            f"StemScout/{IDS[specimen]}-v0", difficulty=difficulty, dose=dose, budget=1.0
-        )
+        env = make_env(IDS[specimen], difficulty=difficulty, dose=dose, budget=1.0)
         env.reset(seed=seed)
         knowing = Navigated(Raster())
         knowing.privileged = True  # for the truth in its context

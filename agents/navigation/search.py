@@ -152,8 +152,8 @@ class NonmyopicSearch(Search):
             return own
         size = max(1, self.block(belief))
         likely, unknown = np.where(free, own, -inf), np.where(free, belief.sigma, -inf)
-        best = _block_best(likely, self.candidates.shape, size)
-        least = _block_best(unknown, self.candidates.shape, size)
+        best = block_best(likely, self.candidates.shape, size)
+        least = block_best(unknown, self.candidates.shape, size)
         half = (self.closely + 1) // 2
         top = best[np.argsort(-likely[best], kind="stable")][:half]
         rest = least[np.argsort(-unknown[least], kind="stable")][: self.closely - half]
@@ -345,10 +345,10 @@ class Cover:
         after = before.copy()
         own = slice(2 * CONTEXT, 2 * CONTEXT + CELLS)
         after[:, own, own] = True
-        return _whole(after) & ~_whole(before)
+        return whole(after) & ~whole(before)
 
 
-def _whole(scanned: Bools) -> Bools:
+def whole(scanned: Bools) -> Bools:
     """Which cells of fields (m, n, n), but for a border, have all their context scanned."""
     sums = np.zeros((len(scanned), *(n + 1 for n in scanned.shape[1:])), dtype=np.int64)
     sums[:, 1:, 1:] = scanned.cumsum(axis=1).cumsum(axis=2)
@@ -372,7 +372,7 @@ def threshold_by(rule: str, targets: Floats, belief: Belief) -> float:
     return usual + max(min(OUTLIER * spread, HALF * (best - usual)), LEAST * (best - usual))
 
 
-def _block_best(values: Floats, shape: tuple[int, int], size: int) -> NDArray[np.int64]:
+def block_best(values: Floats, shape: tuple[int, int], size: int) -> NDArray[np.int64]:
     """The index of the greatest value in each square of candidates, the first of equals."""
     down, across = (-(-n // size) for n in shape)
     padded = np.full((down * size, across * size), -inf)

@@ -1,4 +1,4 @@
-"""Beliefs that are learned: calibrated by training, safe as files, obedient as navigators."""
+"""Beliefs that are learned: calibrated by training, safe as files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import pytest
 import torch
 
 from stemscout.agents.learned import weights
-from stemscout.agents.learned.belief import Belief, weighed, worth
+from stemscout.agents.learned.belief import weighed
 from stemscout.agents.learned.belief_training import Rollouts, frame_sums, train
 from stemscout.agents.learned.detector import PIECE, Detector, Rates, sighted
 from stemscout.agents.learned.evidence import Cells, Evidence
 from stemscout.agents.learned.grounds import grounds
 from stemscout.agents.learned.network import BeliefNet, encoded, probabilities
-from stemscout.agents.navigation.navigator import Candidates, Situation
-from stemscout.agents.navigation.search import CELLS, Cover
 from stemscout.agents.perception.sightings import BLOCKS, Layers
 from stemscout.simulators.specimens import specimen_module
 
@@ -27,15 +25,6 @@ CELLS_OF = Cells.of((MODULE.FIELD_NM,) * 2, (MODULE.FRAME_NM,) * 2)
 def pool():
     made = grounds("bifeo3", ("easy", "hard"), seed=5)
     return [next(made) for _ in range(6)]
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    torch.manual_seed(0)
-    nets = tuple(BeliefNet(2 + len(LAYERS.names), len(LAYERS.classes)) for _ in range(2))
-    path = tmp_path_factory.mktemp("beliefs") / "bifeo3.safetensors"
-    weights.save(path, weights.Held("bifeo3", nets, {"median": 1}))
-    return path
 
 
 def test_grounds_hold_every_feature_and_follow_their_seed(pool):
@@ -165,85 +154,6 @@ class TestFiles:
     def test_what_is_not_there_is_refused(self):
         with pytest.raises(ValueError, match="no belief 'nothing'"):
             weights.path_of("nothing")
-
-
-class TestNavigator:
-    @pytest.fixture
-    def context(self, context_of):
-        return context_of("StemScout/FerroelectricDomains-v0", budget=0.05)
-
-    @pytest.fixture
-    def ready(self, context, file):
-        navigator = Belief(str(file))
-        navigator.reset(context[0], np.random.default_rng(0))
-        return navigator
-
-    def situation(self, centres, sighted=0.0, **options):
-        centres = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
-        shape = (len(centres), len(LAYERS.names), BLOCKS, BLOCKS)
-        k = len(centres)
-        return Situation(
-            centres, np.full(k, np.nan), np.ones(k), 50,
-            sightings=np.full(shape, sighted, np.float32), **options,
-        )  # fmt: skip
-
-    def test_it_takes_no_frame_twice(self, ready):
-        taken = []
-        for _ in range(30):
-            taken.append(ready.decide(self.situation(taken)).centre_yx_nm)
-        assert len({tuple(np.round(t, 6)) for t in taken}) == 30
-
-    def test_it_goes_where_most_is_expected(self, ready, monkeypatch):
-        likely = np.full((len(LAYERS.classes), *CELLS_OF.shape), 1e-4, np.float32)
-        likely[1, 40:44, 20:24] = 0.9
-        monkeypatch.setattr(ready, "likely", lambda: likely)
-        decision = ready.decide(self.situation([]))
-        (under,) = ready.cells.under(np.array([decision.centre_yx_nm]))
-        assert under[0, 0].tolist() == [40, 20]
-        assert "wall 180°" in decision.reason
-
-    def test_what_is_forbidden_it_leaves_alone(self, ready):
-        half = MODULE.FIELD_NM / 2
-        forbidden = [((-half, -half), (half, 0.0))]
-        for taken in ([], [[3.0, 3.0]]):
-            decision = ready.decide(self.situation(taken, forbidden=forbidden))
-            assert decision.centre_yx_nm[1] >= MODULE.FRAME_NM / 2
-
-    def test_evidence_moves_with_the_stage(self, ready):
-        ready.decide(self.situation([[0.0, 0.0], [3.6, 3.6]], 1.0))
-        before = ready.evidence.looks.copy()
-        ready.decide(self.situation([[1.8, 0.0], [5.4, 3.6]], 1.0))
-        assert (ready.evidence.looks[0, 4:] == before[0, :-4]).all()
-
-    def test_restored_it_decides_the_same(self, ready, context, file):
-        taken = [[0.0, 0.0], [3.6, -3.6]]
-        first = ready.decide(self.situation(taken, 0.5))
-        other = Belief(str(file))
-        other.reset(context[0], np.random.default_rng(9))
-        other.restore(ready.save(), self.situation(taken, 0.5))
-        again = other.decide(self.situation(taken, 0.5))
-        assert again.centre_yx_nm == first.centre_yx_nm
-
-    def test_the_belief_for_another_specimen_is_refused(self, context_of, file):
-        context, _, _ = context_of("StemScout/GrapheneDefects-v0", budget=0.05)
-        with pytest.raises(ValueError, match="none for graphene"):
-            Belief(str(file)).reset(context, np.random.default_rng(0))
-
-
-def test_a_frame_is_worth_what_lies_in_the_cells_that_it_tells_of(context_of):
-    context, _, _ = context_of("StemScout/FerroelectricDomains-v0", budget=0.05)
-    candidates = Candidates.of(context)
-    cover = Cover(context, candidates)
-    told = cover.told(np.empty((0, 2)))
-    weight = np.ones(CELLS_OF.shape, np.float32)
-    value = worth(weight, told, cover.places)
-    assert value == pytest.approx(told.sum(axis=(1, 2)) * (BLOCKS / CELLS) ** 2)
-    weight[:] = 0.0
-    weight[30, 30] = 1.0
-    centres = candidates.centres_yx_nm[worth(weight, told, cover.places) > 0]
-    off = np.abs(centres / MODULE.FRAME_NM * BLOCKS + 32 - 30.5).max(axis=1)
-    assert len(centres)
-    assert (off <= BLOCKS / 2 - 1).all()
 
 
 def test_what_was_looked_at_is_told_to_the_network():
