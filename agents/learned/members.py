@@ -141,7 +141,7 @@ def calibration(network: BeliefNet, specimen: str, shown: Sequence[Ground]) -> d
         likely = probabilities(network, rollouts.evidence)
         unlooked = np.broadcast_to(rollouts.evidence.looks[:, None] == 0, likely.shape)
         said = likely[unlooked]
-        there = np.minimum(rollouts.truth[:, : len(layers.classes)], 1.0)[unlooked]
+        there = np.minimum(rollouts.there[:, : len(layers.classes)], 1.0)[unlooked]
         into = np.minimum((said * BINS).astype(np.int64), BINS - 1)
         for row, of in enumerate((said, there, np.ones_like(said))):
             sums[row] += np.bincount(into, of, BINS)

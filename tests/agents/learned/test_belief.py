@@ -8,7 +8,7 @@ import torch
 
 from stemscout.agents.learned import weights
 from stemscout.agents.learned.belief import weighed
-from stemscout.agents.learned.belief_training import Rollouts, frame_sums, train
+from stemscout.agents.learned.belief_training import Rollouts, train
 from stemscout.agents.learned.detector import PIECE, Detector, Rates, sighted
 from stemscout.agents.learned.evidence import Cells, Evidence
 from stemscout.agents.learned.grounds import grounds
@@ -116,13 +116,6 @@ def test_rollouts_take_no_frame_twice_and_begin_anew(pool):
         if step == 2:
             assert rollouts.evidence.looks[0].sum() == 0
     assert rollouts.taken[1:].reshape(3, -1).sum(axis=1).tolist() == [20, 20, 20]
-
-
-def test_sums_of_frames_are_those_of_their_cells():
-    values = np.random.default_rng(0).random((1, 12, 16), np.float32)
-    sums = frame_sums(values)
-    assert sums.shape == (1, 5, 7)
-    assert sums[0, 1, 2] == pytest.approx(values[0, 2:6, 4:8].sum(), rel=1e-5)
 
 
 class TestFiles:
