@@ -157,8 +157,13 @@ def main() -> None:
     parser.add_argument("--weights", help="a file; those in the package by default")
     parser.add_argument("--renderer", choices=("abtem", "fast"), default="abtem")
     given = parser.parse_args()
-    segmenter = Segmenter(given.weights or given.specimen)
-    found = instances(given.specimen, given.count)
+    try:
+        segmenter = Segmenter(given.weights or given.specimen)
+        if segmenter.specimen != given.specimen:
+            raise ValueError(f"the network is for {segmenter.specimen}, not for {given.specimen}")
+        found = instances(given.specimen, given.count)
+    except ValueError as error:
+        parser.error(str(error))
     image = by_multislice if given.renderer == "abtem" else by_kernels
     shown = list(scenes(found, image, given.folder / given.specimen))
     said: dict[str, Any] = plain(score(segmenter, shown))

@@ -305,7 +305,8 @@ def remarks(results: Results) -> list[str]:
     if there < wanted:
         said.append(f"Unfinished: {there} of {wanted} runs are there.")
     if failed:
-        said.append(f"{failed} runs failed; they score what they had by then.")
+        word = "run" if failed == 1 else "runs"
+        said.append(f"{failed} {word} failed; what they had by then is scored.")
     if seeds < 10:
         said.append(f"Only {seeds} seeds: intervals over so few claim more than they can.")
     without = [n for n in (*RECORDED, *SIMULATED) if n not in {p for p, _ in runs}]

@@ -8,6 +8,7 @@ the published curve, are fixed here before there are any.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from .paper import LAST, MEASURES, WAYS, Difference, Line
@@ -26,6 +27,7 @@ PUBLISHED: Mapping[str, Mapping[int, float]] = {
 }
 COLLECTED: Mapping[str, float] = {"linear": 0.60}
 NEAR = 0.1  # of the published similarity, at steps 10 and 30
+Judged = tuple[str | None, str]  # a verdict, and the sentence that has it
 
 
 def verdicts(found: Sequence[Line], apart: Sequence[Difference]) -> dict[str, list[str]]:
@@ -35,25 +37,36 @@ def verdicts(found: Sequence[Line], apart: Sequence[Difference]) -> dict[str, li
         By title, none where nothing was run that tells.
     """
     said = {
-        "The published curve": _against_published(found),
-        "Large, well-defined features: do all workflows work?": [
-            s for way in WAYS for p in LARGE for s in _works(found, p, way)
-        ],
-        "And does complexity buy nothing there?": [
-            s for way in WAYS for p in LARGE for s in _buys(apart, p, way, False)
-        ],
-        "Small, ill-defined features: do the others open what the linear one misses?": [
-            s for way in WAYS for p in SMALL for s in _buys(apart, p, way, True)
-        ],
-        "The same on recorded images, whose truth nobody knows: does each find its own map?": [
-            s for way in WAYS for p in SMALL_RECORDED for s in _works(found, p, way)
-        ],
+        "The published curve": _summed(_against_published(found)),
+        "Large, well-defined features: do all workflows work?": _summed(
+            [s for way in WAYS for p in LARGE for s in _works(found, p, way)]
+        ),
+        "And does complexity buy nothing there?": _summed(
+            [s for way in WAYS for p in LARGE for s in _buys(apart, p, way, False)]
+        ),
+        "Small, ill-defined features: do the others open what the linear one misses?": _summed(
+            [s for way in WAYS for p in SMALL for s in _buys(apart, p, way, True)]
+        ),
+        "The same on recorded images, whose truth nobody knows: does each find its own map?": (
+            _summed([s for way in WAYS for p in SMALL_RECORDED for s in _works(found, p, way)])
+        ),
     }
     return {title: sentences for title, sentences in said.items() if sentences}
 
 
-def _against_published(found: Sequence[Line]) -> list[str]:
-    said = []
+def _summed(judged: Sequence[Judged]) -> list[str]:
+    """Sentences, each with its verdict if it has one, after how many there are of each."""
+    counts = Counter(verdict for verdict, _ in judged if verdict is not None)
+    total = sum(counts.values())
+    sentences = [sentence for _, sentence in judged]
+    if total < 2:
+        return sentences
+    each = ", ".join(f"{verdict}: {n}" for verdict, n in counts.most_common())
+    return [f"Of {total} {each}.", *sentences]
+
+
+def _against_published(found: Sequence[Line]) -> list[Judged]:
+    said: list[Judged] = []
     for of in found:
         wanted = PUBLISHED.get(of.perception)
         if of.picture != "nio" or wanted is None or not of.oracle_descriptors:
@@ -64,22 +77,23 @@ def _against_published(found: Sequence[Line]) -> list[str]:
             continue
         near = all(abs(own - theirs) <= NEAR for _, own, theirs in each)
         numbers = " and ".join(f"{own:.2f} ({theirs:.2f}) at step {n}" for n, own, theirs in each)
+        verdict = f"{'within' if near else 'not within'} {NEAR:g}"
         said.append(
-            f"{of.label}: {numbers}, the published value in brackets; "
-            f"{'within' if near else 'not within'} {NEAR:g}."
+            (verdict, f"{of.label}: {numbers}, the published value in brackets; {verdict}.")
         )
         if of.by_their_rule is not None and of.perception in COLLECTED:
-            said.append(
+            sentence = (
                 f"{of.label} has collected {float(of.by_their_rule.value):.2f} of the feature "
                 f"pixels at step {LAST} by the notebooks' rule; published: "
                 f"{COLLECTED[of.perception]:.2f}."
             )
+            said.append((None, sentence))
     return said
 
 
-def _works(found: Sequence[Line], picture: str, way: bool) -> list[str]:
+def _works(found: Sequence[Line], picture: str, way: bool) -> list[Judged]:
     """Whether each workflow has its own map at step 30."""
-    said = []
+    said: list[Judged] = []
     for of in found:
         if of.picture != picture or not of.everywhere or of.oracle_descriptors != way:
             continue
@@ -87,16 +101,17 @@ def _works(found: Sequence[Line], picture: str, way: bool) -> list[str]:
         if at is None:
             continue
         verdict = "works" if at.low >= WORKS else "does not work" if at.high < WORKS else "may work"
-        said.append(
+        sentence = (
             f"{of.label} on {picture} {verdict}: SSIM {Cell.of(at).whole} at step 30, of the "
             f"{WORKS:g} that are asked for; descriptors {WAYS[way]}."
         )
+        said.append((verdict, sentence))
     return said
 
 
-def _buys(apart: Sequence[Difference], picture: str, way: bool, wanted: bool) -> list[str]:
+def _buys(apart: Sequence[Difference], picture: str, way: bool, wanted: bool) -> list[Judged]:
     """Whether the others find more than the linear workflow, and whether the paper says so."""
-    said = []
+    said: list[Judged] = []
     for d in apart:
         if d.picture != picture or d.way != way:
             continue
@@ -114,9 +129,10 @@ def _buys(apart: Sequence[Difference], picture: str, way: bool, wanted: bool) ->
         # That nothing could be told apart is a sign of nothing.
         holds, fails = (more, less or nothing) if wanted else (not more and (less or nothing), more)
         verdict = "holds" if holds else "does not hold" if fails else "undecided"
-        said.append(
+        sentence = (
             f"{d.one} {what} {d.other} on {picture}, as far as these seeds tell: a difference of "
             f"{Cell.of(d.value).whole} {MEASURES[d.measure]}, p = {d.p:.3f}; descriptors "
             f"{WAYS[way]}. The claim: {verdict}."
         )
+        said.append((f"the claim {verdict}" if verdict != "undecided" else verdict, sentence))
     return said

@@ -40,7 +40,8 @@ def main(weights):
         if weights and not path.is_file():
             continue
         image = np.asarray(read_image(IMAGES / file).image, dtype=np.float64)
-        seen = Segmenter(path).look(image, (pixel, pixel))
+        segmenter = Segmenter(path)
+        seen = segmenter.look(image, (pixel, pixel))
         with style.figure(11.5, 6.4) as fig:
             plain, told = fig.subplots(1, 2)
             low, high = np.percentile(image, [0.5, 99.5])
@@ -50,7 +51,7 @@ def main(weights):
             plain.set(title="recorded", xticks=[], yticks=[])
             style.scale_bar(plain, side)
             told.set_title(f"what the network for {network} says")
-            found = perception.overlay(told, image, pixel, seen)
+            found = perception.overlay(told, image, pixel, seen, segmenter.thresholds)
             fig.legend(loc="outside lower center", ncols=6, fontsize=8, frameon=False)
             picture = Image.open(io.BytesIO(style.png(fig))).convert("RGB")
             picture.save(HERE / f"{name}.jpg", quality=88)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,7 @@ def overlay(
     image: NDArray[np.floating],
     pixel_nm: float,
     seen: Segmentation,
-    threshold: float = 0.5,
+    thresholds: Mapping[str, float],
 ) -> dict[str, int]:
     """What a network says of an image, over it: columns, areas, features; and of each how many.
 
@@ -73,7 +74,7 @@ def overlay(
         image: (rows, columns).
         pixel_nm: of the image.
         seen: what a network says of it.
-        threshold: confidence from which point features are shown.
+        thresholds: confidence from which features of each class are shown, as they are claimed.
     """
     rows, columns = image.shape
     extent = (0.0, columns * pixel_nm, rows * pixel_nm, 0.0)
@@ -90,8 +91,8 @@ def overlay(
         size = 1.2 if len(at) > DOTS else 2.2
         axes.plot(at[:, 1], at[:, 0], ".", ms=size, color=colour, label=f"{kind} ({len(at)})")
     everywhere = np.ones(seen.probability.shape[1:], dtype=np.bool_)
-    found = claims.points(seen, threshold)
-    found += claims.lines(seen, everywhere) + claims.areas(seen, everywhere)
+    found = claims.points(seen) + claims.lines(seen, everywhere) + claims.areas(seen, everywhere)
+    found = [f for f in found if f.confidence >= thresholds[f.of.name]]
     for k, name in enumerate((*seen.legend.features, *seen.legend.as_area)):
         own = [f for f in found if f.of.name == name]
         count[name] = len(own)

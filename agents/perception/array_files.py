@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
+OTHER_KINDS = (TypeError, KeyError, AttributeError)  # raised of numbers that NumPy has not
 
 
 def to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -27,14 +28,14 @@ def from_bytes(data: bytes, what: str = "the data") -> Arrays:
         what: it is called in a sentence.
 
     Raises:
-        ValueError: damaged, or cut short.
+        ValueError: damaged, cut short, or with numbers that NumPy has not.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
         return dict(load(data))
-    except SafetensorError as error:
+    except (SafetensorError, *OTHER_KINDS) as error:
         raise ValueError(f"{what} is no safetensors file, or a damaged one: {error}") from error
 
 
@@ -54,7 +55,7 @@ def read(path: str | Path) -> tuple[Arrays, dict[str, str]]:
     """The arrays of a file, and the strings about them.
 
     Raises:
-        ValueError: no such file, or a damaged one.
+        ValueError: no such file, a damaged one, or one with numbers that NumPy has not.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -64,5 +65,5 @@ def read(path: str | Path) -> tuple[Arrays, dict[str, str]]:
         with safe_open(str(path), framework="np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return arrays, dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, *OTHER_KINDS) as error:
         raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error

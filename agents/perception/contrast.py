@@ -77,10 +77,14 @@ class ContrastPerception:
             features: (3,) of each of n frames.
             shares: (n,) of the field that each frame stands for; they add up to 1.
         """
+        seen = np.asarray(features)
+        there = np.isfinite(seen).all(axis=1)  # a frame without a number tells nothing of others
+        if not there.any():
+            return
         # Of a first line of frames the last stands for nearly all of the field, and is one frame.
-        equal = 1.0 / len(shares)
-        weights = np.clip(shares, equal / EVEN, equal * EVEN)
-        self.middle, self.spread = location_and_scale(np.asarray(features), weights)
+        equal = 1.0 / there.sum()
+        weights = np.clip(shares[there], equal / EVEN, equal * EVEN)
+        self.middle, self.spread = location_and_scale(seen[there], weights)
 
     def describe(self, features: Sequence[Floats]) -> list[Floats]:
         """Descriptors (1, 4) of each frame, from its three: oddity first."""

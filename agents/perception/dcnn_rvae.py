@@ -19,9 +19,8 @@ from ...hardware.microscope import Frame
 from ..agent import Context
 from .dcnn.claims import columns
 from .dcnn.perception import check_classes, network_for
-from .dcnn.segmenter import Segmentation, Segmenter
+from .dcnn.segmenter import LEAST_PX, Segmentation, Segmenter
 from .rvae import Patches, RvaePerception
-from .windows import as_shown
 
 if TYPE_CHECKING:
     from .vae_training import Cut
@@ -42,7 +41,7 @@ class DcnnRvaePerception(RvaePerception):
     Args:
         network: as of ``DcnnPerception``.
         around_nm: half the side of a patch.
-        kinds: of the columns that have patches, of the network's; all by default.
+        kinds: of the columns that have patches, one or several of the network's; all by default.
         options: of ``RvaePerception``, but for ``window``, ``overlap`` and ``descriptor``: patches
             are pixels.  The weights in the package are of windows, and so are none for it.
 
@@ -56,7 +55,7 @@ class DcnnRvaePerception(RvaePerception):
         self,
         network: str | None = None,
         around_nm: float = AROUND_NM,
-        kinds: Sequence[str] | None = None,
+        kinds: str | Sequence[str] | None = None,
         latents: int = 2,
         translation: bool = False,
         scale: bool = False,
@@ -77,7 +76,7 @@ class DcnnRvaePerception(RvaePerception):
             weights=weights,
         )
         self.network_name = network
-        self.kinds = None if kinds is None else tuple(kinds)
+        self.kinds = (kinds,) if isinstance(kinds, str) else None if kinds is None else tuple(kinds)
         self.segmenter = None if network is None else Segmenter(network)
         self._check_kinds()
 
@@ -129,11 +128,13 @@ class DcnnRvaePerception(RvaePerception):
         from .invariant_vae import SIDE
 
         assert self.segmenter is not None
-        image = as_shown(frame, self.full_scale)[: frame.valid_rows]
+        image = self.display.shown(frame)[: frame.valid_rows]
         pixel = np.asarray(frame.request.pixel_yx_nm)
         nothing = np.empty((0, SIDE, SIDE), dtype=np.float32)
         there = np.isfinite(image)
-        if min(image.shape) * pixel.min() < 2 * self.around_nm or not there.any():
+        smallest = float(np.min(np.asarray(image.shape) * pixel))
+        least = max(2 * self.around_nm, LEAST_PX * self.segmenter.legend.pixel_nm)
+        if smallest < least or not there.any():
             return nothing
         seen = self.segmenter.look(image, (float(pixel[0]), float(pixel[1])))
         at = self._columns(seen)

@@ -20,6 +20,7 @@ INCREMENTAL = ("pca", "nmf")  # those of which scikit-learn has such a form
 POSITIVE = ("nmf", "nfindr")  # amounts are at least 0, and a sign means nothing
 MOST_ENDMEMBERS = 8  # abundances try every set of them
 LONG = 1024  # values of a sample, beyond which their covariance costs more than few samples do
+ONE = np.ones((1, 1))
 SWEEPS = 10  # over all samples for each endmember, or until none is exchanged
 
 
@@ -48,12 +49,20 @@ class Learned:
             (``IncrementalPCA``, ``MiniBatchNMF``).
     """
 
+    patterns: Floats
+
     def __init__(self, name: str, count: int, seed: int, incremental: bool = False) -> None:
         self.name = name
         self.incremental = incremental
         self._model = _model(name, count, seed, incremental)
 
     def fit(self, samples: Floats) -> None:
+        if self.name == "svd" and samples.shape[1] == 1:  # scikit-learn's wants two values
+            from sklearn.preprocessing import FunctionTransformer
+
+            self._model, self._length = FunctionTransformer(), ONE[0]
+            self.patterns = ONE
+            return
         if self.name == "pca" and not self.incremental:
             self._model.set_params(svd_solver=_solver(*samples.shape))
         with warnings.catch_warnings():
@@ -61,10 +70,19 @@ class Learned:
             if self.incremental:
                 self._model.partial_fit(samples)
             else:
-                self._model.fit(samples)
+                self._fit(samples)
         of = self._model.mixing_.T if self.name == "ica" else self._model.components_
-        self.patterns: Floats = np.asarray(of, dtype=np.float64)
+        self.patterns = np.asarray(of, dtype=np.float64)
         self._length = np.linalg.norm(self.patterns, axis=1)
+
+    def _fit(self, samples: Floats) -> None:
+        try:
+            self._model.fit(samples)
+        except np.linalg.LinAlgError:
+            # LAPACK's fast singular values (gesdd) fail on a few harmless matrices.
+            if self.name != "pca":
+                raise
+            self._model.set_params(svd_solver="covariance_eigh").fit(samples)
 
     def transform(self, samples: Floats) -> Floats:
         with warnings.catch_warnings():

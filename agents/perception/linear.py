@@ -105,7 +105,7 @@ class LinearPerception:
         self.names = tuple(f"component {k}" for k in range(n_components))
 
     def reset(self, context: Context, seed: int) -> None:
-        self.full_scale = context.full_scale
+        self.display = cut.Display.of(context)
         self.seed = seed % 2**32
         self.model: Decomposition | None = None
         self._before: Floats | None = None  # components of the last fit, once they are settled
@@ -129,7 +129,7 @@ class LinearPerception:
 
     def features(self, frames: Sequence[Frame]) -> list[Floats]:
         """What is kept of the k windows of each frame, (k, ...)."""
-        return [self.described(cut.as_shown(f, self.full_scale)) for f in frames]
+        return [self.described(self.display.shown(f)) for f in frames]
 
     def described(self, image: Floats) -> Floats:
         """What is kept of an image (rows, columns), 0 at black and 1 at white."""

@@ -180,7 +180,7 @@ class RvaePerception:
                 f"those of {specimen}",
                 stacklevel=2,
             )
-        self.full_scale = context.full_scale
+        self.display = cut.Display.of(context)
         self.seed = seed % 2**32
         if self._trained is None:
             self.network = InvariantVAE(
@@ -210,7 +210,7 @@ class RvaePerception:
 
     def features(self, frames: Sequence[Frame]) -> list[Patches]:
         """Patches (k, 32, 32) of the k windows of each frame."""
-        return [self.patches(cut.as_shown(f, self.full_scale)) for f in frames]
+        return [self.patches(self.display.shown(f)) for f in frames]
 
     def patches(self, image: Floats) -> Patches:
         """Patches (k, 32, 32) of an image (rows, columns), 0 at black and 1 at white."""

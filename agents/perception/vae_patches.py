@@ -14,16 +14,16 @@ from ...simulators.specimens import SPECIMENS, specimen_module
 from ...simulators.world import Recipe, open_world, specimen_seed
 from .invariant_vae import Patches
 from .rvae import RvaePerception
+from .windows import Display
 
 PER_SPECIMEN = 40  # frames
 DETECTOR = "haadf"
 CUT_BY = ("descriptor", "window", "overlap", "network", "around_nm", "kinds")  # settings
-Scale = dict[str, tuple[float, float]]
 
 
 def frames_of(
     name: str, count: int, seed: int, split: str = "train", counted: bool = True
-) -> Iterator[tuple[Frame, Scale]]:
+) -> Iterator[tuple[Frame, Display]]:
     """Reference frames at random places of specimens of every difficulty, in turn.
 
     Args:
@@ -34,7 +34,7 @@ def frames_of(
         counted: electrons are; without, frames have no noise.
 
     Yields:
-        A frame, and what its microscope reads at black and white.
+        A frame, and how it is to be displayed.
     """
     if name not in SPECIMENS:
         raise ValueError(f"unknown specimen {name!r}; there are: {', '.join(SPECIMENS)}")
@@ -50,24 +50,24 @@ def frames_of(
             dwell = module.LEVELS[difficulty].dwell_us
             flaws = Imperfections() if counted else Imperfections(counting=None)
             microscope = SimulatedMicroscope(world, rng, dwell, imperfections=flaws)
-            scale = dict(microscope.open().full_scale)
+            display = Display(microscope.open().full_scale, dwell)
             half = (module.FIELD_NM - module.FRAME_NM) / 2
         y, x = rng.uniform(-half, half, 2).tolist()
         fov = (module.FRAME_NM, module.FRAME_NM)
         shape = (module.FRAME_PX, module.FRAME_PX)
         request = ScanRequest((y, x), fov, shape, dwell, 0.0, (DETECTOR,))
-        yield microscope.acquire(request), scale
+        yield microscope.acquire(request), display
 
 
-def patches_of(perception: RvaePerception, shown: Iterator[tuple[Frame, Scale]]) -> Patches:
+def patches_of(perception: RvaePerception, shown: Iterator[tuple[Frame, Display]]) -> Patches:
     """The patches (n, side, side) that a perception makes of frames.
 
     Raises:
         ValueError: there are none in any.
     """
     every = []
-    for frame, scale in shown:
-        perception.full_scale = scale
+    for frame, display in shown:
+        perception.display = display
         every += perception.features([frame])
     if not any(map(len, every)):
         raise ValueError(f"no patch in {len(every)} frames; there is nothing to learn from")

@@ -90,7 +90,9 @@ class Training:
         self._adam = torch.optim.Adam(network.parameters(), lr=RATE)
 
     def run(self, patches: Patches, steps: int, batch: int = BATCH) -> None:
-        """So many steps on patches (n, side, side), as they come."""
+        """So many steps on patches (n, side, side), as they come; none changes nothing."""
+        if not steps:
+            return
         middle, spread = float(patches.mean()), float(patches.std())
         varies = spread > FINEST * abs(middle)
         self.network.middle.fill_(middle)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...hardware.microscope import Frame
+from ..agent import Context
 
 Floats = NDArray[np.float64]
 Descriptor = Literal["fft", "raw", "radial", "structure"]
@@ -35,12 +37,29 @@ def side_of(share: float, rows: int, columns: int) -> int:
     return min(side, rows, columns)
 
 
-def as_shown(frame: Frame, full_scale: Mapping[str, tuple[float, float]]) -> Floats:
-    """A frame's first picture (rows, columns), 0 at black and 1 at white; NaN where not scanned."""
-    black, white = full_scale[frame.request.detectors[0]]
-    image = (frame.image.astype(np.float64) - black) / (white - black)
-    image[frame.valid_rows :] = np.nan
-    return np.asarray(image)
+@dataclass(frozen=True)
+class Display:
+    """What is black and what white, so that frames of whatever dwell are as bright.
+
+    Attributes:
+        full_scale: by detector, readings at either end for the reference dwell.
+        dwell_us: that.
+    """
+
+    full_scale: Mapping[str, tuple[float, float]]
+    dwell_us: float
+
+    @classmethod
+    def of(cls, context: Context) -> Display:
+        return cls(context.full_scale, context.reference.dwell_us)
+
+    def shown(self, frame: Frame) -> Floats:
+        """Its first picture (rows, columns), 0 at black and 1 at white; NaN where not scanned."""
+        black, white = self.full_scale[frame.request.detectors[0]]
+        longer = frame.request.dwell_us / self.dwell_us
+        image = (frame.image.astype(np.float64) / longer - black) / (white - black)
+        image[frame.valid_rows :] = np.nan
+        return np.asarray(image)
 
 
 def scanned_windows(image: Floats, share: float, overlap: float) -> Floats:
@@ -84,14 +103,15 @@ def fourier_magnitude(patches: Floats, zoom: int = 1) -> Floats:
 def radial_power(patches: Floats) -> Floats:
     """The logarithm of the power spectrum (..., side // 2), averaged over rings one bin wide.
 
-    The same however the specimen is turned, but for the square pixels.
+    Of windows of one pixel there is one ring.  The same however the specimen is turned, but for
+    the square pixels.
     """
     side = patches.shape[-1]
     from_middle = np.arange(side) - side // 2
     ring = np.round(np.hypot(from_middle[:, None], from_middle)).astype(np.int64).ravel()
     power = magnitude(patches).reshape(*patches.shape[:-2], -1) ** 2
-    bins = np.arange(side // 2)
-    member = (ring == bins[:, None]) / np.maximum(np.bincount(ring)[: side // 2, None], 1)
+    bins = np.arange(max(1, side // 2))
+    member = (ring == bins[:, None]) / np.maximum(np.bincount(ring)[: len(bins), None], 1)
     return np.asarray(np.log1p(power @ member.T))
 
 

@@ -391,8 +391,9 @@ class TestVerdicts:
     def test_a_workflow_works_or_does_not(self):
         said = verdicts([line("nio", "a", 0.9), line("simulated-nio", "b", 0.5)], [])
         sentences = said["Large, well-defined features: do all workflows work?"]
-        assert "a on nio works" in sentences[0]
-        assert "b on simulated-nio does not work" in sentences[1]
+        assert sentences[0] == "Of 2 works: 1, does not work: 1."
+        assert "a on nio works" in sentences[1]
+        assert "b on simulated-nio does not work" in sentences[2]
 
     @pytest.mark.parametrize(
         ("picture", "value", "half", "p", "verdict"),

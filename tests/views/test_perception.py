@@ -11,6 +11,8 @@ from stemscout.hardware.microscope import ScanRequest
 from stemscout.simulators.specimens import specimen_module
 from stemscout.views import perception, style
 
+EVEN = {n: 0.5 for legend in LEGENDS.values() for n in (*legend.features, *legend.as_area)}
+
 
 @pytest.fixture(scope="module", params=LEGENDS)
 def told(request):
@@ -27,7 +29,7 @@ def test_an_overlay_shows_what_it_counts(told):
     image = np.random.default_rng(0).normal(size=(192, 192))
     with style.figure(4, 4) as fig:
         axes = fig.subplots()
-        count = perception.overlay(axes, image, told.legend.pixel_nm / 2, told)
+        count = perception.overlay(axes, image, told.legend.pixel_nm / 2, told, EVEN)
         assert style.png(fig)
     assert list(count) == [*told.legend.kinds, *told.legend.features, *told.legend.as_area]
     labels = " ".join(axes.get_legend_handles_labels()[1])
@@ -43,7 +45,7 @@ def test_every_kind_of_column_has_a_colour_of_its_own(told):
     """Of those that colour-blind people tell apart."""
     with style.figure(4, 4) as fig:
         axes = fig.subplots()
-        perception.overlay(axes, np.zeros((96, 96)), told.legend.pixel_nm, told)
+        perception.overlay(axes, np.zeros((96, 96)), told.legend.pixel_nm, told, EVEN)
     dots = [line.get_color() for line in axes.lines if line.get_marker() == "."]
     assert len(dots) == len(told.legend.kinds)
     assert len(set(dots)) == len(dots)
@@ -60,5 +62,6 @@ def test_features_below_the_threshold_are_left_out():
     seen = Segmentation(truth.legend, painted, painted, (0.02, 0.02), (1.0, 1.0))
     for threshold, expected in ((0.4, 1), (0.5, 0)):
         with style.figure(4, 4) as fig:
-            found = perception.overlay(fig.subplots(), painted[k], 0.02, seen, threshold)
+            least = {**EVEN, points[0]: threshold}
+            found = perception.overlay(fig.subplots(), painted[k], 0.02, seen, least)
         assert found[points[0]] == expected

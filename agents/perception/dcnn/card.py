@@ -12,7 +12,8 @@ import numpy as np
 
 from .claims import FEATURE
 from .legend import LEGENDS, Legend
-from .scenes import DEFOCUS_NM, DOSES, PIXELS, STRETCH, Scene, Scenes, Spread, noise_of
+from .noise import noise_of
+from .scenes import DEFOCUS_NM, DOSES, PIXELS, STRETCH, Scene, Scenes, Spread
 from .scoring import BINS, Tally, add_up, score
 from .segmenter import EVEN, Segmenter
 from .weights import Header, load, save
@@ -24,6 +25,7 @@ SEED = 1000  # of the scenes that a network is scored on; thresholds are chosen 
 PER_WORLD = 8  # scenes of one specimen: many specimens, lest one defect be scored many times
 FEWEST = 10  # features, to choose a threshold by
 HARDLY = 0.02  # of F1: what a few features more or less would change
+TOLD = 0.5  # F1: what is found less well is not told
 RELIABLE = 0.8  # F1, mean of that of columns and that of features
 PLAIN = Spread(
     pixels=(1.0, 1.0),
@@ -99,11 +101,21 @@ def write(
             "Columns under contamination are neither asked for nor held against it.",
             f"Pixels beyond {PIXELS[0]:g} to {PIXELS[1]:g} of its own, and more noise than "
             f"`noise`, of an image's deviation, are beyond what it is good at.",
+            *untold(scores["reference"]),
         ],
     }
     header = replace(header, card=card)
     save(path, members, header)
     return header
+
+
+def untold(scores: Mapping[str, Tally]) -> list[str]:
+    """A sentence for each channel that is not told, though it is there to be told."""
+    return [
+        f"It does not tell {name}: F1 {tally.f1:.2f} as the reference frame shows it."
+        for name, tally in scores.items()
+        if tally.true and tally.f1 < TOLD
+    ]
 
 
 def add(path: Path, more: Mapping[str, Any]) -> Header:
@@ -134,16 +146,22 @@ def greatest_noise(scenes: Sequence[tuple[float, Mapping[str, Tally]]]) -> float
     """Up to which noise, as a share of the deviation, a network is reliable.
 
     Scenes, each with tallies of columns and of features, are put in order of their noise, and in
-    ``BINS`` lots of it: as far as the noisiest lot whose F1, the mean of both, is ``RELIABLE``.
+    ``BINS`` lots of it.  A lot is reliable where the F1, the mean of both, is at least
+    ``RELIABLE``; the limit is that which most lots agree with, reliable up to it and not beyond.
+    Lots in which nothing is sought tell nothing.
     """
     ordered = sorted(scenes, key=lambda s: s[0])
-    most = 0.0
+    noise, reliable = [0.0], []
     for lot in np.array_split(np.arange(len(ordered)), BINS):
         whole = add_up(ordered[k][1] for k in lot)
         f1 = [tally.f1 for tally in whole.values() if tally.true]
-        if not f1 or np.mean(f1) >= RELIABLE:
-            most = max([most, *(ordered[k][0] for k in lot)])
-    return round(most, 3)
+        if f1:
+            noise.append(max(ordered[k][0] for k in lot))
+            reliable.append(float(np.mean(f1)) >= RELIABLE)
+    if not reliable:
+        return 1.0
+    agree = [sum(reliable[:k]) + sum(not r for r in reliable[k:]) for k in range(len(noise))]
+    return round(noise[int(np.argmax(agree))], 3)
 
 
 def _sought(own: Mapping[str, Tally], legend: Legend) -> dict[str, Tally]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....simulators.specimens import FeatureClass, specimen_module
+from ....simulators.specimens.outlines import inside
 from .atoms import STRETCHED, Peaks, first_of_close, neighbours, peaks, rings
 from .legend import F32, Legend
 from .segmenter import Segmentation
 
 COLUMN = 0.3  # height of the probability from which a column is one
 FEATURE = 0.3  # the same of a feature: a blob is never sure of its middle
-LINE = 0.5
+EVEN = 0.5  # the same of a line or an area: it is wide, and goes as far as it is likelier than not
 BONDED_NM = 0.1  # two columns are farther from each other than this
 TILE = 64  # pixels; a line is nearly straight within
 KNOT = 3  # pixels from one corner of a line to the next
@@ -99,8 +101,8 @@ def ring_sizes(seen: Segmentation) -> NDArray[np.int64]:
     return np.array([len(r) for r in found], dtype=np.int64)
 
 
-def lines(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
-    """Walls and boundaries as polylines, where (rows, columns) it is new."""
+def lines(seen: Segmentation, new: NDArray[np.bool_], least: float = EVEN) -> list[Found]:
+    """Walls and boundaries as polylines, where (rows, columns) it is new, from a probability on."""
     from scipy.ndimage import binary_erosion, label
 
     rows, columns_ = new.shape
@@ -113,7 +115,7 @@ def lines(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
         for top in range(0, rows, TILE):
             for left in range(0, columns_, TILE):
                 tile = values[top : top + TILE, left : left + TILE]
-                labels, count = label(tile > LINE)
+                labels, count = label(tile > least)
                 for k in range(1, count + 1):
                     at = np.argwhere(labels == k)
                     weight = tile[labels == k].astype(np.float64)
@@ -125,9 +127,12 @@ def lines(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
     return found
 
 
-def areas(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
-    """Cells as polygons, where (rows, columns) they are new; what a point explains is none."""
-    from contourpy import contour_generator
+def areas(seen: Segmentation, new: NDArray[np.bool_], least: float = EVEN) -> list[Found]:
+    """Cells as polygons, where (rows, columns) they are new; what a point explains is none.
+
+    What a polygon encloses that is no such area, or not new, is cut out of it, by a slit.
+    """
+    from contourpy import FillType, contour_generator
 
     found = []
     pixel = seen.pixel_yx_nm[0] * seen.pixel_yx_nm[1]
@@ -135,24 +140,27 @@ def areas(seen: Segmentation, new: NDArray[np.bool_]) -> list[Found]:
         if of.name not in seen.legend.as_area:
             continue
         values = np.where(new, seen.channel(seen.legend.as_area[of.name]), 0.0)
-        values = _without(values, [p for p in points(seen) if p.of.name in EXPLAINS], seen)
+        values = _without(values, [p for p in points(seen) if p.of.name in EXPLAINS], seen, least)
         padded = np.pad(values, 1)
-        for contour in contour_generator(z=padded).lines(0.5):
-            path = np.asarray(contour)[:, ::-1] - 1.0
-            if len(path) > 3 and _area(path) * pixel >= SMALLEST_NM2:
-                inner = values[values > 0.5]
-                found.append(Found(of, seen.image_px(path[:-1]), float(inner.mean())))
+        made = contour_generator(z=padded, fill_type=FillType.OuterOffset)
+        for corners, offsets in zip(*made.filled(least, np.inf), strict=True):
+            rings = [corners[a:b, ::-1] - 1.0 for a, b in pairwise(offsets.tolist())]
+            outer, *holes = (r for r in rings if len(r) > 3)
+            if (abs(_area(outer)) - sum(abs(_area(h)) for h in holes)) * pixel >= SMALLEST_NM2:
+                path = _slit(outer, holes)
+                sure = _mean_within(values, path, least)
+                found.append(Found(of, seen.image_px(path[:-1]), sure))
     return found
 
 
 EXPLAINS = ("inclusion",)  # an area that is no cell
 
 
-def _without(values: Floats, explained: list[Found], seen: Segmentation) -> Floats:
+def _without(values: Floats, explained: list[Found], seen: Segmentation, least: float) -> Floats:
     """A map without the pieces that hold a feature which explains them."""
     from scipy.ndimage import label
 
-    labels, _ = label(values > 0.5)
+    labels, _ = label(values > least)
     kept = np.array(values)
     for of in explained:
         at = np.round(seen.network_px(of.points_px[0])).astype(np.int64)
@@ -197,5 +205,27 @@ def _ridge(at: Floats, weight: Floats, within: NDArray[np.bool_]) -> Floats:
 
 
 def _area(corners: Floats) -> float:
+    """Of a polygon (n, 2); its sign tells which way round it goes."""
     y, x = corners.T
-    return 0.5 * abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))))
+    return 0.5 * float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
+
+
+def _slit(outer: Floats, holes: list[Floats]) -> Floats:
+    """A closed polygon (n, 2) with its holes as one path: a slit leads to each and back."""
+    path = outer
+    for hole in holes:
+        away = np.hypot(*(path[:, None] - hole[None]).transpose(2, 0, 1))
+        here, there = np.unravel_index(away.argmin(), away.shape)
+        around = np.vstack([hole[there:-1], hole[: there + 1]])  # closed, from its nearest corner
+        path = np.vstack([path[: here + 1], around, path[here:]])
+    return path
+
+
+def _mean_within(values: Floats, path: Floats, least: float) -> float:
+    """Of the values (rows, columns) above the least that a polygon encloses."""
+    low = np.floor(path.min(axis=0)).astype(np.int64).clip(0)
+    high = np.ceil(path.max(axis=0)).astype(np.int64) + 1
+    box = values[low[0] : high[0], low[1] : high[1]]
+    at = np.moveaxis(np.indices(box.shape), 0, -1).reshape(-1, 2) + low
+    own = box.ravel()[inside(at.astype(np.float64), path) & (box.ravel() > least)]
+    return float(own.mean()) if len(own) else least

@@ -7,6 +7,7 @@ the file says nothing, and the network is asked nothing there.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import pi, sqrt
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....envs.labels import Image, read_labels
+from ....envs.numbers import is_number
 from ....hardware.coordinates import rotation
 from ....hardware.microscope import ScanRequest
 from ....simulators.specimens import specimen_module
@@ -68,7 +70,8 @@ class Labelled:
                 or the strip, would be smaller than a scene.
 
         Raises:
-            ValueError: labels of a class that the specimen's network does not tell.
+            ValueError: pixels of no size, or labels of a class that the specimen's network does
+                not tell.
         """
         values = np.asarray(image, dtype=np.float64)
         if values.ndim != 2 or min(values.shape) < FRAMES or not np.isfinite(values).all():
@@ -76,6 +79,8 @@ class Labelled:
                 f"an image of shape {values.shape}; it must have two dimensions of at least "
                 f"{FRAMES} px, and numbers alone"
             )
+        if not (is_number(pixel_nm) and 0 < pixel_nm < np.inf):
+            raise ValueError(f"pixels of {pixel_nm!r} nm; they must be above 0 and finite")
         frame_nm = min(values.shape) // FRAMES * pixel_nm
         said = read_labels(labels, Image(_two(values.shape), pixel_nm, frame_nm, 1.0))
         legend = LEGENDS[specimen]
@@ -92,6 +97,12 @@ class Labelled:
         width, scene = values.shape[1] * pixel_nm, SIDE * legend.pixel_nm
         held_out = hold_out * width
         wide = min(held_out, width - held_out) >= scene
+        if hold_out and not wide:
+            warnings.warn(
+                f"nothing is held out of an image of {width:.3g} nm: the strip, and what is left, "
+                f"must be as wide as a scene, {scene:.3g} nm",
+                stacklevel=2,
+            )
         return cls(values, pixel_nm, truth, known, held_out if wide else 0.0)
 
     def scene(self, rng: np.random.Generator) -> tuple[F32, F32, F32]:

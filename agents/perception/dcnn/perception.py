@@ -120,7 +120,8 @@ class DcnnPerception:
             assert self.segmenter is not None
             height, width = frame.request.pixel_yx_nm
             seen = None
-            large = len(image) * height >= LEAST_PX * self.segmenter.header.pixel_nm
+            smallest = min(len(image) * height, image.shape[1] * width)
+            large = smallest >= LEAST_PX * self.segmenter.header.pixel_nm
             if large and np.isfinite(image).any():
                 seen = self.segmenter.look(image, (height, width))
             self._seen[key] = (frame, seen)  # the frame too, so that no other has its id
@@ -201,10 +202,12 @@ class DcnnPerception:
             if seen is None:
                 continue
             new = self._grid.new(frame, seen)
-            for found in claims.points(seen):
+            least = 1.0 if self.threshold is None else self.threshold
+            for found in claims.points(seen, min(least, claims.FEATURE)):
                 if found.confidence >= self._least(found.of.name):
                     self._claim(found, index, frame)
-            for found in (*claims.lines(seen, new), *claims.areas(seen, new)):
+            even = min(least, claims.EVEN)
+            for found in (*claims.lines(seen, new, even), *claims.areas(seen, new, even)):
                 if found.confidence >= self._least(found.of.name):
                     self._others.append(
                         Finding(index, found.points_px, found.of.name, found.confidence)

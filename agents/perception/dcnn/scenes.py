@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import pi, sqrt
+from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -264,18 +264,6 @@ def standard(image: NDArray[np.floating], tile_yx: tuple[float, float] = (np.inf
         deviations = np.sqrt(np.maximum(squares - means**2, FLATTEST**2))
         relative = (relative - _between(means, values.shape)) / _between(deviations, values.shape)
     return np.asarray(relative, dtype=np.float32)
-
-
-def noise_of(image: F32) -> float:
-    """White noise in an image (rows, columns), as a share of its deviation, 0 to about 1.
-
-    By the mean magnitude of a second difference along both axes, to which what varies slowly
-    adds nothing (Immerkaer, *Comput. Vis. Image Underst.* 64 (1996) 300).
-    """
-    rows = image[:-2] - 2.0 * image[1:-1] + image[2:]
-    twice = rows[:, :-2] - 2.0 * rows[:, 1:-1] + rows[:, 2:]
-    deviation = float(image.std())
-    return sqrt(pi / 2) / 6 * float(np.abs(twice).mean()) / deviation if deviation else 0.0
 
 
 def _by_part(values: Floats, parts: list[int]) -> Floats:

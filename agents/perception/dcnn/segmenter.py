@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .legend import F32, LEGENDS, Legend
-from .scenes import PIXELS, SIDE, noise_of, resampled, standard
+from .noise import SATURATED, is_noise, noise_of, saturated
+from .scenes import PIXELS, SIDE, resampled, standard
 from .weights import load, path_of
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Segmenter:
         members, self.header = load(path_of(weights))
         self.members: list[UNet] = ready(members if ensemble else members[-1:])
         self.legend: Legend = LEGENDS[self.header.specimen]
-        self._warned = self._warned_of_noise = False
+        self._warned: set[str] = set()
 
     @property
     def specimen(self) -> str:
@@ -90,7 +91,9 @@ class Segmenter:
         """What is in an image (rows, columns), whose pixels are so large.
 
         Its brightness and contrast do not matter.  Pixels that are no numbers count as the
-        median of the others.
+        median of the others.  Of an image that shows nothing but noise, of a constant one, and
+        of one that is saturated in more than half of its pixels (with a warning), everything is
+        improbable everywhere: a network would see lattices there.
 
         Raises:
             ValueError: fewer pixels than it takes, or none that is a number.
@@ -112,34 +115,47 @@ class Segmenter:
                 f"the network for {self.specimen} takes at least {LEAST_PX * own:.3g} nm a side"
             )
         tile = tuple(SIDE * n / s for n, s in zip(values.shape, shape, strict=True))
-        given = resampled(standard(values, (tile[0], tile[1])), (shape[0], shape[1]))
-        self._warn_of_noise(given)
-        mean, spread = probabilities(self.members, given[None])
+        mean = spread = np.zeros((1, len(self.legend.channels), *shape), dtype=np.float32)
+        if not (self._is_saturated(values) or is_noise(values)):
+            given = resampled(standard(values, (tile[0], tile[1])), (shape[0], shape[1]))
+            self._warn_of_noise(given)
+            mean, spread = probabilities(self.members, given[None])
         scale = (values.shape[0] / shape[0], values.shape[1] / shape[1])
         pixel = (scale[0] * float(pixel_yx_nm[0]), scale[1] * float(pixel_yx_nm[1]))
         return Segmentation(self.legend, mean[0], spread[0], pixel, scale)
 
+    def _is_saturated(self, values: Floats) -> bool:
+        share = saturated(values)
+        if share > SATURATED:
+            self._warn_once(
+                "saturated",
+                f"{share:.0%} of the pixels have the greatest value of all: an image so saturated "
+                "tells nothing; lower the gain, the beam current or the dwell time",
+            )
+        return share > SATURATED
+
     def _warn_of_noise(self, given: F32) -> None:
-        """Once, of a picture in which it is known to overlook much for its noise."""
+        """Of a picture in which it is known to overlook much for its noise."""
         most = self.header.card.get("noise", np.inf)
-        if self._warned_of_noise or min(given.shape) < SIDE // 2 or noise_of(given) <= most:
-            return
-        self._warned_of_noise = True
-        warnings.warn(
-            f"noise is {noise_of(given):.0%} of the contrast; the network for {self.specimen} is "
-            f"reliable up to {most:.0%}, and may overlook or see what is not there",
-            stacklevel=3,
-        )
+        if min(given.shape) >= SIDE // 2 and noise_of(given) > most:
+            self._warn_once(
+                "noise",
+                f"noise is {noise_of(given):.0%} of the contrast; the network for {self.specimen} "
+                f"is reliable up to {most:.0%}, and may overlook or see what is not there",
+            )
 
     def _warn(self, pixel_yx_nm: Sequence[float]) -> None:
-        """Once, of a sampling that it was never trained for."""
+        """Of a sampling that it was never trained for."""
         relative = np.asarray(pixel_yx_nm, dtype=np.float64) / self.header.pixel_nm
-        if self._warned or TRAINED[0] <= relative.min() <= relative.max() <= TRAINED[1]:
-            return
-        self._warned = True
-        least, most = (p * self.header.pixel_nm for p in PIXELS)
-        warnings.warn(
-            f"pixels of {max(pixel_yx_nm):.4g} nm; the network for {self.specimen} was trained on "
-            f"{least:.3g} to {most:.3g} nm, and may be wrong beyond",
-            stacklevel=3,
-        )
+        if not TRAINED[0] <= relative.min() <= relative.max() <= TRAINED[1]:
+            least, most = (p * self.header.pixel_nm for p in PIXELS)
+            self._warn_once(
+                "pixels",
+                f"pixels of {max(pixel_yx_nm):.4g} nm; the network for {self.specimen} was trained "
+                f"on {least:.3g} to {most:.3g} nm, and may be wrong beyond",
+            )
+
+    def _warn_once(self, of: str, sentence: str) -> None:
+        if of not in self._warned:
+            self._warned.add(of)
+            warnings.warn(sentence, stacklevel=4)

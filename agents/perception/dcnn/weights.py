@@ -84,10 +84,17 @@ def load(path: Path, specimen: str | None = None) -> tuple[list[UNet], Header]:
         raise ValueError(f"{path}: it is damaged: weights that are no numbers")
     if specimen is not None and header.specimen != specimen:
         raise ValueError(f"{path} is for {header.specimen}, and not for {specimen}")
+    with torch.device("meta"):  # as large as the header says, without the memory
+        as_said = UNet(len(header.channels), header.widths)
+    shapes = {name: value.shape for name, value in as_said.named_parameters()}
     members = []
     for k in range(header.members):
-        network = UNet(len(header.channels), header.widths)
         own = {n.partition(".")[2]: t for n, t in tensors.items() if n.startswith(f"{k}.")}
+        if wrong := [n for n, shape in shapes.items() if n in own and own[n].shape != shape]:
+            raise ValueError(f"{path}: its tensors do not fit its header: {', '.join(wrong[:3])}")
+        if lacking := [n for n in shapes if n not in own]:
+            raise ValueError(f"{path}: member {k} lacks or has too much: {lacking}")
+        network = UNet(len(header.channels), header.widths)
         try:
             missing, unexpected = network.load_state_dict(own, strict=False)
         except RuntimeError as error:

@@ -52,3 +52,16 @@ def test_damaged_data_are_refused(data, tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"none\.safetensors cannot be read: there is no such"):
         read(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn"])
+def test_numbers_that_numpy_has_not_are_refused(kind, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    path = tmp_path / "theirs.safetensors"
+    save_file({"w": torch.ones(2, 2).to(getattr(torch, kind))}, str(path))
+    with pytest.raises(ValueError, match=r"theirs\.safetensors is no safetensors file, or a dam"):
+        read(path)
+    with pytest.raises(ValueError, match="the data is no safetensors file, or a damaged one"):
+        from_bytes(path.read_bytes())

@@ -138,3 +138,21 @@ def test_a_person_may_pursue_brightness_instead():
     assert np.corrcoef(means, targets)[0, 1] > 0.999
     with pytest.raises(ValueError, match="there are components 0 to 3"):
         make_agent("contrast-grid", component=4)
+
+
+@pytest.mark.parametrize("good", [1, 4])
+def test_a_frame_without_numbers_has_no_oddity_and_the_others_theirs(contrast, good):
+    """However few the others are."""
+    frames = [shot(lattice(8.0 + k), k) for k in range(good)]
+    broken = frame(np.full((64, 64), np.nan))
+    features = contrast.features([broken, *frames, broken])
+    contrast.fit(features, equal(good + 2))
+    described = np.concatenate(contrast.describe(features))
+    assert np.isnan(described[[0, -1], 0]).all()
+    assert np.isfinite(described[1:-1]).all()
+    alone = ContrastPerception()
+    alone.full_scale, alone.dwell_us = contrast.full_scale, contrast.dwell_us
+    alone.fit(features[1:-1], equal(good))
+    assert np.allclose(np.concatenate(alone.describe(features[1:-1])), described[1:-1])
+    contrast.fit(features[:1], equal(1))  # nothing is known, and what was is kept
+    assert np.isfinite(np.concatenate(contrast.describe(features[1:-1]))).all()

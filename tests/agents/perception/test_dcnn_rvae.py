@@ -14,7 +14,6 @@ from stemscout.agents.perception.dcnn_rvae import MOST, DcnnRvaePerception, cut_
 from stemscout.agents.perception.invariant_vae import InvariantVAE
 from stemscout.agents.perception.rvae import RvaePerception
 from stemscout.agents.perception.vae_training import Cut, save_weights
-from stemscout.agents.perception.windows import as_shown
 from stemscout.hardware.microscope import ScanRequest
 from stemscout.simulators.imperfections import Imperfections
 from stemscout.simulators.simulated import SimulatedMicroscope
@@ -51,7 +50,7 @@ def perception(shown, **options):
         SimpleNamespace(
             class_names=tuple(classes),
             full_scale=scale,
-            reference=SimpleNamespace(side_nm=1.5, shape_yx=(64, 64)),
+            reference=SimpleNamespace(side_nm=1.5, shape_yx=(64, 64), dwell_us=40.0),
         ),
         0,
     )
@@ -98,6 +97,25 @@ def test_a_frame_without_columns_or_numbers_has_no_patch(shown):
     assert perception(shown).features([replace(frame, valid_rows=5)])[0].shape == (0, 32, 32)
 
 
+@pytest.mark.parametrize("shape", [(64, 3), (3, 64), (5, 64)])
+def test_a_frame_that_is_too_small_for_the_network_has_no_patch(shown, shape):
+    """Though patches of 0.05 nm would fit in; broken off after a few rows as well."""
+    made = perception(shown, around_nm=0.02)
+    frame, _, _ = shown
+    if shape[1] == 64:
+        few = replace(frame, valid_rows=shape[0])
+    else:
+        request = replace(frame.request, shape_yx=shape, fov_yx_nm=(1.5, 1.5 * shape[1] / 64))
+        data = {k: v[:, : shape[1]] for k, v in frame.data.items()}
+        few = replace(frame, request=request, data=data)
+    (patches,) = made.features([few])
+    assert len(patches) == 0
+
+
+def test_one_kind_is_named_as_such(shown):
+    assert perception(shown, kinds="Si").kinds == ("Si",)
+
+
 def test_only_patches_that_touch_a_pixel_without_a_number_are_left_out(shown):
     frame, made = shown[0], perception(shown)
     whole = cut_of(made, frame)
@@ -110,7 +128,7 @@ def test_only_patches_that_touch_a_pixel_without_a_number_are_left_out(shown):
     apart = np.abs(places - at).max(axis=1)
     assert set(kept) >= set(map(tuple, places[apart > reach + 4]))
     assert not set(kept) & set(map(tuple, places[apart < reach]))
-    image = as_shown(frame, shown[1])
+    image = made.display.shown(frame)
     filled = abs(image[tuple(at)] - np.median(image))
     for place in kept:  # the spline's tails are all that the missing pixel leaves
         assert kept[place] == pytest.approx(whole[place], abs=0.01 * float(filled))

@@ -103,3 +103,23 @@ def test_equal_endmembers_share_what_there_is():
     found = abundances(np.array([[0.7, 0.3]]), endmembers)
     assert found[0, :2].sum() == pytest.approx(0.7)
     assert found[0, 2] == pytest.approx(0.3)
+
+
+def test_where_fast_singular_values_do_not_converge_others_are_taken(monkeypatch):
+    """LAPACK's gesdd fails on a few harmless matrices of few long samples."""
+    samples = np.random.default_rng(0).normal(size=(40, 1100))
+    expected = decomposition("pca", 3, seed=0)
+    expected.fit(samples)
+    fit, failed = PCA.fit, []
+
+    def once(self, given, y=None):
+        if self.svd_solver == "full":
+            failed.append(True)
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return fit(self, given, y)
+
+    monkeypatch.setattr(PCA, "fit", once)
+    made = decomposition("pca", 3, seed=0)
+    made.fit(samples)
+    assert failed
+    assert np.abs(made.patterns) == pytest.approx(np.abs(expected.patterns), abs=1e-6)

@@ -15,7 +15,9 @@ from stemscout.agents.perception.linear import SETTLED, LinearPerception
 from stemscout.agents.perception.windows import DESCRIPTORS
 from stemscout.agents.scalarizers import Variation, frame_means
 
-SHOWN = SimpleNamespace(full_scale={"haadf": (0.0, 1.0)})  # all that it asks of a context
+SHOWN = SimpleNamespace(  # all that it asks of a context
+    full_scale={"haadf": (0.0, 1.0)}, reference=SimpleNamespace(dwell_us=10.0)
+)
 
 
 def lattice(period, count, seed, size=32, bright=1.0):
@@ -243,6 +245,20 @@ def test_a_window_a_frame_does_no_harm(name, descriptor, frames):
         assert scores.shape == (6, 4)
         assert np.isfinite(scores).all()
         assert np.isfinite(made.components).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 2), (3, 7), (8, 4)])
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+@pytest.mark.parametrize("name", DECOMPOSITIONS)
+def test_frames_of_a_few_pixels_do_no_harm(name, descriptor, shape):
+    made = LinearPerception(name, descriptor=descriptor)
+    made.reset(SHOWN, seed=0)
+    rng = np.random.default_rng(0)
+    features = [made.described(rng.random(shape)) for _ in range(6)]
+    for k in range(1, 7):
+        made.fit(features[:k], even(k))
+        assert np.isfinite(frame_means(made.describe(features))).all()
+    assert np.isfinite(made.components).all()
 
 
 def test_one_component_asked_of_one_sample():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +48,15 @@ def test_its_card_says_how_it_was_made_and_how_good_it_is(specimen):
     assert header.card["limits"]
     for spread in card.SPREADS:
         assert set(header.card["scores"][spread]) == set(header.channels)
+    for name, own in header.card["scores"]["reference"].items():
+        said = any(f"does not tell {name}:" in sentence for sentence in header.card["limits"])
+        assert said == bool(own["true"] and own["f1"] < card.TOLD), name
+
+
+def test_the_page_of_cards_is_that_of_the_files():
+    """Else: python docs/cards.py."""
+    docs = Path(weights.__file__).parents[3] / "docs"
+    assert runpy.run_path(str(docs / "cards.py"))["page"]() == (docs / "cards.md").read_text()
 
 
 def test_it_scores_what_its_card_says(specimen):
@@ -62,6 +73,41 @@ def test_it_scores_what_its_card_says(specimen):
     asked = sum(found[f].true for f in legend.features)
     expected = sum(said[f]["recall"] * found[f].true for f in legend.features) / asked
     assert right / asked > expected - 0.1
+
+
+NOTHING = {
+    "constant": lambda rng, shape: np.full(shape, 7.0),
+    "dark": lambda rng, shape: np.zeros(shape),
+    "shot noise": lambda rng, shape: rng.poisson(5.0, shape),
+    "a few electrons": lambda rng, shape: rng.poisson(0.05, shape),
+    "detector noise": lambda rng, shape: rng.normal(0.0, 3.0, shape),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+def test_where_nothing_is_to_be_seen_it_sees_nothing(specimen, kind):
+    segmenter = Segmenter(specimen)
+    pixel = segmenter.header.pixel_nm
+    for seed, (shape, size) in enumerate([((64, 64), 1.0), ((128, 96), 0.6), ((32, 32), 2.0)]):
+        image = NOTHING[kind](np.random.default_rng(seed), shape)
+        seen = segmenter.look(image, (size * pixel, size * pixel))
+        assert not seen.probability.any()
+        assert seen.probability.shape[1:] == tuple(round(n * size) for n in shape)
+
+
+def test_of_what_is_saturated_it_says_so_and_nothing_else(specimen):
+    """Clipped where most of a scene is brighter; a little of it does no harm."""
+    segmenter = Segmenter(specimen)
+    (scene,) = islice(Scenes(specimen, seed=3, split=1, spread=card.PLAIN).scenes(), 1)
+    pixel = (segmenter.header.pixel_nm,) * 2
+    whole, rows = scene.image, (slice(2, -2),) * 2
+    little = np.minimum(whole, np.quantile(whole, 0.97))
+    seen, clipped = (segmenter.look(i, pixel).probability for i in (whole, little))
+    assert np.abs(seen - clipped)[(slice(None), *rows)].mean() < 0.02
+    level = np.unique(whole)[1:][(whole >= np.unique(whole)[1:, None, None]).mean((1, 2)) > 0.6][-1]
+    with pytest.warns(UserWarning, match=r"\d\d% of the pixels have the greatest value of all"):
+        most = segmenter.look(np.minimum(whole, level), pixel)
+    assert not most.probability.any()
 
 
 @pytest.mark.parametrize("specimen", SPECIMENS)

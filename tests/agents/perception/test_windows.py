@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import zoom
 
 from stemscout.agents.perception.windows import (
+    Display,
     fourier_magnitude,
     magnitude,
     radial_power,
@@ -111,3 +114,14 @@ def test_spectra_of_constants_are_finite(value):
         structure_factors(magnitude(patches), np.array([[5, 5]])),
     ):
         assert np.isfinite(found).all()
+
+
+def test_frames_of_whatever_dwell_are_as_bright(frame_of):
+    display = Display({"haadf": (0.0, 40.0)}, 10.0)
+    image = np.random.default_rng(0).random((8, 8)) * 40.0
+    plain = display.shown(frame_of(image))
+    assert plain == pytest.approx(np.float32(image) / 40.0)
+    thrice = frame_of(3.0 * image, valid_rows=5)
+    longer = replace(thrice, request=replace(thrice.request, dwell_us=30.0))
+    assert display.shown(longer)[:5] == pytest.approx(plain[:5])
+    assert np.isnan(display.shown(longer)[5:]).all()

@@ -44,4 +44,8 @@ def test_noise_is_bounded_where_the_network_fails():
     assert most(lambda n: sure if n < 0.5 else lost) == pytest.approx(0.5, abs=0.02)
     assert most(lambda n: sure if n < 0.5 and not 0.2 < n < 0.3 else lost) > 0.45, "by chance"
     assert most(lambda n: lost) == 0.0
-    assert most(lambda n: none) == 1.0, "nothing was asked"
+    assert most(lambda n: lost if n < 0.1 or n > 0.7 else sure) == pytest.approx(0.7, abs=0.02)
+    assert most(lambda n: none) == 1.0, "columns alone were asked for"
+    assert most(lambda n: none if n > 0.9 else lost if n > 0.5 else sure) == pytest.approx(
+        0.5, abs=0.02
+    ), "where no feature is, columns alone do not stretch the limit"

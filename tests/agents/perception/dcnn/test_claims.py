@@ -15,8 +15,10 @@ from stemscout.agents.perception.dcnn.legend import LEGENDS, Truth, pixels_of
 from stemscout.agents.perception.dcnn.polarisation import polarisation
 from stemscout.agents.perception.dcnn.scenes import Scene
 from stemscout.agents.perception.dcnn.scoring import displacements
+from stemscout.agents.perception.dcnn.segmenter import Segmentation
 from stemscout.hardware.microscope import ScanRequest
 from stemscout.simulators.specimens import specimen_module
+from stemscout.simulators.specimens.outlines import inside
 
 EVERYWHERE = np.ones((64, 64), dtype=bool)
 
@@ -112,9 +114,64 @@ def test_cells_are_claimed_by_area_and_inclusions_are_none(told):
         assert bool(inner) == expected
 
 
-def _holds(polygon, point):
-    from stemscout.simulators.specimens.outlines import inside
+class TestCells:
+    """Patches of an area, drawn by hand."""
 
+    legend = LEGENDS["nio_lsmo"]
+
+    def seen(self, values):
+        every = np.zeros((len(self.legend.channels), *values.shape), dtype=np.float32)
+        every[self.legend.channels.index("NiO")] = values
+        pixel = (self.legend.pixel_nm,) * 2
+        return Segmentation(self.legend, every, np.zeros_like(every), pixel, (1.0, 1.0))
+
+    def held(self, found, shape=(64, 64)):
+        pixels = np.moveaxis(np.indices(shape, dtype=float), 0, -1).reshape(-1, 2)
+        return [inside(pixels, f.points_px).reshape(shape) for f in found]
+
+    def test_a_hole_is_cut_out(self):
+        values = np.zeros((64, 64), dtype=np.float32)
+        values[8:56, 8:56] = 0.9
+        values[20:30, 20:30] = values[36:44, 40:48] = 0.1
+        found = claims.areas(self.seen(values), EVERYWHERE)
+        (held,) = self.held(found)
+        assert (held == (values > 0.5)).mean() > 0.99
+        assert found[0].confidence == pytest.approx(0.9)
+
+    def test_each_is_as_sure_as_itself(self):
+        values = np.zeros((64, 64), dtype=np.float32)
+        values[5:25, 5:25], values[35:60, 35:60] = 0.55, 0.97
+        found = claims.areas(self.seen(values), EVERYWHERE)
+        assert sorted(f.confidence for f in found) == [pytest.approx(0.55), pytest.approx(0.97)]
+
+    def test_what_was_looked_at_before_is_not_claimed_again(self):
+        """Though what is new goes all around it."""
+        values = np.full((64, 64), 0.9, dtype=np.float32)
+        before = np.zeros((64, 64), dtype=bool)
+        before[20:44, 16:40] = True
+        first = self.held(claims.areas(self.seen(values), before))
+        rest = self.held(claims.areas(self.seen(values), ~before))
+        times = np.sum([*first, *rest], axis=0)
+        assert (times == 1).mean() > 0.97, "all of it once"
+        assert times.max() == 1
+
+    def test_a_piece_in_the_hole_of_another_is_one_of_its_own(self):
+        values = np.full((64, 64), 0.9, dtype=np.float32)
+        values[10:54, 10:54] = 0.0
+        values[22:42, 22:42] = 0.8
+        found = claims.areas(self.seen(values), EVERYWHERE)
+        assert [round(f.confidence, 2) for f in found] == [0.9, 0.8]
+        assert np.array_equal(np.sum(self.held(found), axis=0) > 0, values > 0.5)
+
+    def test_what_is_less_likely_is_claimed_where_that_is_asked_for(self):
+        values = np.zeros((64, 64), dtype=np.float32)
+        values[10:40, 10:40] = 0.3
+        assert claims.areas(self.seen(values), EVERYWHERE) == []
+        (found,) = claims.areas(self.seen(values), EVERYWHERE, 0.2)
+        assert found.confidence == pytest.approx(0.3)
+
+
+def _holds(polygon, point):
     return bool(inside(np.array([point]), np.asarray(polygon, dtype=float))[0])
 
 

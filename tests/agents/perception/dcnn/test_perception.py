@@ -38,11 +38,11 @@ SCORED = {
 
 
 class Perfect(DcnnPerception):
-    """Says of every frame what there is."""
+    """Says of every frame what there is, and is as sure of it as it is told to be."""
 
-    def __init__(self, truth, told):
-        super().__init__()
-        self.truth, self.told = truth, told
+    def __init__(self, truth, told, sure=1.0, threshold=None):
+        super().__init__(threshold=threshold)
+        self.truth, self.told, self.sure = truth, told, sure
         legend = truth.legend
         self.segmenter = SimpleNamespace(
             legend=legend,
@@ -60,7 +60,8 @@ class Perfect(DcnnPerception):
             1.0,
             region.rotation_rad,
         )
-        return self.told(self.truth, request)
+        seen = self.told(self.truth, request)
+        return replace(seen, probability=np.float32(self.sure) * seen.probability)
 
 
 def run(name, told, budget=1.0, **options):
@@ -108,24 +109,68 @@ def test_descriptors_have_names_and_count_what_there_is(whole):
     assert np.isfinite(every).all()
 
 
-def test_nothing_is_claimed_twice_of_what_is_looked_at_twice(told):
-    """The same frames again, half a frame apart: as many claims as before, or hardly more."""
-    env = make_env(SCORED["bifeo3"], split="validation", budget=1.0)
+def begun(name, told, **options):
+    """A perception of a validation specimen, and what takes frames of it."""
+    env = make_env(SCORED[name], split="validation", budget=1.0, action="operator")
     env.reset(seed=0)
-    perception = Perfect(Truth.of(env.truth), told)
-    perception.reset(
-        Experiment(env, Finder(perception, scalarizer_of(0), Raster()), 0).context(), 0
-    )
+    perception = Perfect(Truth.of(env.truth), told, **options)
+    finder = Finder(perception, scalarizer_of(0), Raster())
+    perception.reset(Experiment(env, finder, 0).context(), 0)
+    return perception, env
+
+
+@pytest.mark.parametrize("name", ["bifeo3", "nio_lsmo"])
+def test_nothing_is_claimed_twice_of_what_is_looked_at_twice(name, told):
+    """The same frames again, half a frame apart, and a larger one around them all."""
+    perception, env = begun(name, told)
     reference = env.episode.reference
     side = reference.side_nm
+    inner = env.truth.field_yx_nm[0] / 2 - 2 * side
+    points = np.concatenate([o.path_yx_nm for o in env.truth.outlines])
+    y0, x0 = next(p for p in points.tolist() if max(map(abs, p)) < inner)
     frames = [
-        env.episode.take(reference.at((y, x)))
+        env.episode.take(reference.at((y0 + y, x0 + x)))
         for y in (-side, -side / 2, 0.0, side / 2, side)
         for x in (-side, -side / 2, 0.0, side / 2, side)
     ]
-    once = _length(perception.findings(frames))
-    again = perception.findings([*frames, *frames])
-    assert _length(again) == once
+    once = _amount(perception.findings(frames), frames)
+    assert once > 0
+    frames += frames
+    assert _amount(perception.findings(frames), frames) == once
+    wide = ScanRequest((y0, x0), (4 * side, 4 * side), (256, 256), reference.dwell_us)
+    frames.append(env.episode.take(wide))
+    in_all = _amount(perception.findings(frames), frames)
+    alone, _ = begun(name, told)
+    at_once = _amount(alone.findings(frames[-1:]), frames[-1:])
+    assert 0.8 * at_once < in_all < 1.06 * at_once, "pieces too short for a wall may be lost"
+    assert in_all > once
+
+
+def _amount(findings, frames):
+    """Of walls their length, in nm, or of pillars their area, in square nm."""
+    total = 0.0
+    for f in findings:
+        y, x = (f.points_px * frames[f.frame].request.pixel_yx_nm).T
+        if f.label.startswith("wall"):
+            total += np.hypot(np.diff(y), np.diff(x)).sum()
+        elif f.label == "pillar":
+            total += abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
+    return total
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_claims_begin_at_the_threshold_that_is_asked_for(name, told):
+    """Below what they begin at without one, too."""
+    sure = {None: 0.2, 0.15: 0.2, 0.25: 0.2, 0.6: 0.7, 0.8: 0.7}
+    claimed = {}
+    for threshold, of in sure.items():
+        perception, env = begun(name, told, sure=of, threshold=threshold)
+        reference = env.episode.reference
+        place = env.truth.feature_yx_nm[0]
+        half = np.asarray(env.truth.field_yx_nm) / 2 - reference.side_nm / 2
+        centre = tuple(np.clip(place, -half, half).tolist())
+        claimed[threshold] = bool(perception.findings([env.episode.take(reference.at(centre))]))
+    assert claimed == {None: False, 0.15: True, 0.25: False, 0.6: True, 0.8: False}
 
 
 def test_an_overview_claims_nothing_and_hides_nothing(told):
@@ -144,10 +189,6 @@ def test_an_overview_claims_nothing_and_hides_nothing(told):
     assert perception.findings([overview]) == []
     after = perception.findings([overview, *sharp])
     assert [(f.frame - 1, f.label) for f in after] == [(f.frame, f.label) for f in alone]
-
-
-def _length(findings):
-    return sum(np.hypot(*np.diff(f.points_px, axis=0).T).sum() for f in findings)
 
 
 class TestOfAFile:
@@ -182,13 +223,24 @@ class TestOfAFile:
         described = np.concatenate(perception.describe(perception.features(frames)))
         assert np.isfinite(described).all()
 
+    @pytest.mark.parametrize("shape", [(64, 6), (6, 64), (3, 3)])
+    def test_a_frame_that_is_too_small_is_not_described(self, perception, frame_of, shape):
+        """Along either side; pixels are those of a frame of 64."""
+        frame = frame_of(np.random.default_rng(0).normal(size=(64, 64)))
+        fov = tuple(1.5 * n / 64 for n in shape)
+        request = replace(frame.request, shape_yx=shape, fov_yx_nm=fov)
+        data = {"haadf": frame.image[: shape[0], : shape[1]]}
+        small = replace(frame, request=request, data=data, valid_rows=shape[0])
+        assert perception.features([small])[0].shape == (0, len(perception.names))
+        assert perception.findings([small]) == []
+
     def test_a_frame_without_a_number_is_not_described(self, perception, frame_of):
         frames = [frame_of(np.full((64, 64), np.nan))]
         assert perception.features(frames)[0].shape == (0, len(perception.names))
         assert perception.findings(frames) == []
 
     def test_members_that_differ_are_an_uncertainty(self, perception, frame_of):
-        image = np.random.default_rng(0).normal(size=(64, 64))
+        image = np.random.default_rng(0).normal(size=(64, 64)).cumsum(axis=0)
         (described,) = perception.describe(perception.features([frame_of(image)]))
         assert described[0, perception.names.index("uncertainty")] > 0
 

@@ -9,11 +9,11 @@ import pytest
 
 from stemscout.agents.perception.dcnn.card import PLAIN
 from stemscout.agents.perception.dcnn.legend import LEGENDS
+from stemscout.agents.perception.dcnn.noise import noise_of
 from stemscout.agents.perception.dcnn.scenes import (
     PER_WORLD,
     SIDE,
     Scenes,
-    noise_of,
     resampled,
     standard,
     strengths,

@@ -185,6 +185,11 @@ class TestLabelled:
         with pytest.raises(ValueError, match="an image of shape"):
             Labelled.of("graphene", bad, 0.02, self.LABELS)
 
+    @pytest.mark.parametrize("pixel", [0.0, -0.02, np.nan, np.inf])
+    def test_pixels_of_no_size_are_refused(self, image, pixel):
+        with pytest.raises(ValueError, match=r"pixels of .* nm; they must be above 0 and finite"):
+            Labelled.of("graphene", image, pixel, self.LABELS)
+
     def test_a_strip_is_held_out_to_be_scored_on(self, network_of, weights_file):
         """No scene shows any of it, and what is claimed there is held against the labels there."""
         image = np.zeros((200, 400))
@@ -203,4 +208,5 @@ class TestLabelled:
         assert set(found) == {"hole"}
         assert found["hole"].true == 1
         assert Labelled.of("graphene", image, 0.02, labels).score(Segmenter(weights_file)) == {}
-        assert Labelled.of("graphene", image, 0.02, labels, hold_out=0.1).held_out_nm == 0.0
+        with pytest.warns(UserWarning, match=r"nothing is held out of an image of 8 nm: the strip"):
+            assert Labelled.of("graphene", image, 0.02, labels, hold_out=0.1).held_out_nm == 0.0
