@@ -161,12 +161,12 @@ def runs_of(results: Results) -> Runs:
     return found
 
 
-def lines(results: Results) -> list[Line]:
+def lines(results: Results, runs: Runs) -> list[Line]:
     """The table: a line for each workflow on each picture."""
     settings = {label_of(a): Setting.of(a) for a in results.suite["agents"]}
     return [
         _line(picture, label, settings[label], list(of.values()))
-        for (picture, label), of in runs_of(results).items()
+        for (picture, label), of in runs.items()
     ]
 
 
@@ -216,13 +216,12 @@ def rows_of(found: Sequence[Line]) -> Rows:
     ]
 
 
-def differences(results: Results) -> list[Difference]:
+def differences(results: Results, runs: Runs) -> list[Difference]:
     """Of every workflow that runs on all pictures over the linear one, on simulated specimens.
 
     A workflow whose perception was trained beforehand and learns nothing in a run has but one
     line; it is compared in both ways.
     """
-    runs = runs_of(results)
     return [
         d
         for picture in SIMULATED
@@ -294,9 +293,8 @@ def rows_of_differences(found: Sequence[Difference]) -> Rows:
     ]
 
 
-def remarks(results: Results) -> list[str]:
+def remarks(results: Results, runs: Runs) -> list[str]:
     """What has to be known of all of it, in sentences."""
-    runs = runs_of(results)
     wanted = len(results.jobs())
     there = sum(len(of) for of in runs.values())
     failed = sum(r["failed"] for of in runs.values() for r in of.values())

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import facts
 from .paper import (
+    Runs,
     differences,
     lines,
     remarks,
@@ -27,20 +28,18 @@ from .workflows import Setting
 PAGE, PARTS = "paper.html", "paper"  # of a folder of results
 
 
-def write_page(results: Results, command: str) -> Path:
+def write_page(results: Results, runs: Runs, command: str) -> Path:
     """Make ``paper.html`` and the folder ``paper`` beside the results; where the page is.
 
     Args:
         results: of the suite.
+        runs: those that are there (``runs_of``).
         command: what repeats them.
-
-    Raises:
-        ValueError: no run has ended yet.
     """
-    found, apart = lines(results), differences(results)
+    found, apart = lines(results, runs), differences(results, runs)
     parts = results.folder / PARTS
     parts.mkdir(exist_ok=True)
-    plates = {name: plate_of(results, name) for name in pictures_of(results)}
+    plates = {name: plate_of(results, runs, name) for name in pictures_of(runs)}
     for name, plate in plates.items():
         plate.write(parts, name)
     tables = {"workflows": rows_of(found), "differences": rows_of_differences(apart)}
@@ -50,8 +49,8 @@ def write_page(results: Results, command: str) -> Path:
             (parts / f"{name}.md").write_text(markdown(rows), encoding="utf-8")
     page = template("paper.html.j2").render(
         suite=results.suite,
-        facts=_facts(results),
-        remarks=remarks(results),
+        facts=_facts(results, runs),
+        remarks=remarks(results, runs),
         verdicts=verdicts(found, apart),
         plates=plates,
         tables={k: v for k, v in tables.items() if v},
@@ -68,22 +67,22 @@ def write_figure(results: Results, name: str) -> list[Path]:
     Raises:
         ValueError: no such picture, or no run on it has ended.
     """
-    there = pictures_of(results)
+    runs = runs_of(results)
+    there = pictures_of(runs)
     if name not in there:
         raise ValueError(f"unknown figure {name!r}; there are: {', '.join(there)}")
     parts = results.folder / PARTS
     parts.mkdir(exist_ok=True)
-    return plate_of(results, name).write(parts, name)
+    return plate_of(results, runs, name).write(parts, name)
 
 
-def pictures_of(results: Results) -> list[str]:
+def pictures_of(runs: Runs) -> list[str]:
     """Those on which a run has ended, in the suite's order."""
-    return list(dict.fromkeys(picture for picture, _ in runs_of(results)))
+    return list(dict.fromkeys(picture for picture, _ in runs))
 
 
-def plate_of(results: Results, name: str) -> Plate:
+def plate_of(results: Results, runs: Runs, name: str) -> Plate:
     """The figure of a picture, with its words and data."""
-    runs = runs_of(results)
     settings = {label_of(a): Setting.of(a) for a in results.suite["agents"]}
     own = {label: of for (picture, label), of in runs.items() if picture == name}
     sound = {k: [s for s, r in of.items() if r["trace"]["means"]] for k, of in own.items()}
@@ -105,9 +104,9 @@ def plate_of(results: Results, name: str) -> Plate:
     return Plate(name, caption, figure, rows_of_curves(curves))
 
 
-def _facts(results: Results) -> dict[str, str]:
+def _facts(results: Results, runs: Runs) -> dict[str, str]:
     """The box at the top of the page, in order."""
-    records = results.records()
+    records = [r for of in runs.values() for r in of.values()]
     made = facts.made_with(records)
     packages = dict.fromkeys(n for r in records for n in r["made"]["versions"])
     suite: dict[str, Any] = results.suite

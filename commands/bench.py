@@ -58,7 +58,7 @@ def bench_run(
         _print_standings([folder], left_out, as_json)
         return
     if wanted.kind == "protocol":
-        terminal.table(paper.rows_of(paper.lines(results)), as_json)
+        terminal.table(paper.rows_of(paper.lines(results, paper.runs_of(results))), as_json)
         return
     entries = leaderboard(Scores([row_of(r) for r in results.records()], wanted.population))
     terminal.table([_line(e) for e in entries], as_json)

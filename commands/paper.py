@@ -57,9 +57,9 @@ def paper(
     results = run_in(suite, out, left_out, scheduler, suite.name)
     again = f"stemscout paper --out {shlex.quote(str(out))}"
     again += "" if seeds is None else f" --seeds {seeds}"
-    terminal.console().print(f"page      {write_page(results, again)}")
-    found = protocol.lines(results)
-    apart = protocol.differences(results)
+    runs = protocol.runs_of(results)
+    terminal.console().print(f"page      {write_page(results, runs, again)}")
+    found, apart = protocol.lines(results, runs), protocol.differences(results, runs)
     if as_json:
         rows = protocol.rows_of(found)
         said = verdicts(found, apart)

@@ -329,7 +329,8 @@ class TestResults:
     def test_a_line_is_what_its_rows_say(self, results):
         rows = read_table(results.folder)
         assert len(rows) == 4
-        found = paper.lines(results)
+        runs = paper.runs_of(results)
+        found = paper.lines(results, runs)
         assert [(of.picture, of.label, of.runs) for of in found] == [
             ("simulated-graphene", "linear", 2),
             ("simulated-graphene", "linear online", 2),
@@ -340,7 +341,7 @@ class TestResults:
         assert paper.rows_of(found)[0]["SSIM 10"] == "n/a"
 
     def test_the_page_and_one_figure_of_it(self, results):
-        page = write_page(results, "stemscout paper").read_text("utf-8")
+        page = write_page(results, paper.runs_of(results), "stemscout paper").read_text("utf-8")
         for words in (
             "<svg",
             "Only 2 seeds",
@@ -363,7 +364,7 @@ class TestResults:
 
     def test_a_folder_without_runs_is_refused(self, suite, tmp_path):
         with pytest.raises(ValueError, match="no finished run yet"):
-            paper.lines(Results(tmp_path / "new", suite))
+            paper.runs_of(Results(tmp_path / "new", suite))
 
 
 def line(picture, label, ssim, oracle=True, perception="linear"):
@@ -429,7 +430,7 @@ class TestVerdicts:
                 "trace": {**asdict(protocol.Trace())},
             }
             results.keep(job.key, record)
-        found = paper.differences(results)
+        found = paper.differences(results, paper.runs_of(results))
         assert {d.other for d in found} == {"linear", "linear online"}
         assert len({d.picture for d in found}) == 3
         for d in found:
