@@ -129,6 +129,7 @@ LOOKS_WITH: dict[str, str | None] = {
     "novelty": None,
     "paper": None,
 }
+SB3 = "sb3:"  # before the path of a model that Stable-Baselines3 saved
 ABOUT = {
     "linear-bo": "Creange et al. 2022, linear: windowed FFT, linear components, GP expected "
     "improvement",
@@ -187,13 +188,15 @@ AGENTS["dkl-bo"] = Entry(
 
 
 def make_agent(name: str, **options: Any) -> Agent:
-    """An agent by its name, or one's own as ``module:Class``.
+    """An agent by its name, one's own as ``module:Class``, or a saved model as ``sb3:path.zip``.
 
     Modules are looked for where Python looks, and in the working folder.
 
     Raises:
         ValueError: an unknown name or option; the message lists the known ones.
     """
+    if name.startswith(SB3):
+        return _saved(name, options)
     if ":" in name:
         return _own(name, options)
     if name not in AGENTS:
@@ -203,6 +206,17 @@ def make_agent(name: str, **options: Any) -> Agent:
         )
     agent: Agent = make(name, AGENTS[name], options)
     return agent
+
+
+def _saved(name: str, options: dict[str, Any]) -> Agent:
+    """A model that Stable-Baselines3 saved."""
+    from .learned.policy import from_zip
+
+    try:
+        return from_zip(name.removeprefix(SB3), **options)
+    except TypeError as error:
+        known = ", ".join(list(signature(from_zip).parameters)[1:])
+        raise ValueError(f"{name}: {error}; its options are: {known}") from error
 
 
 def make_navigator(name: str, **options: Any) -> Navigator:

@@ -204,7 +204,7 @@ def load_suite(name: str) -> Suite:
         ValueError: an unknown suite, key, environment, difficulty or agent, a name or key
             twice, or anything else that could not be run; the message says what is allowed.
     """
-    from .strict_yaml import read_yaml
+    from ..agents.strict_yaml import read_yaml
 
     path = FOLDER / f"{name}.yaml"
     if not path.exists():

@@ -94,9 +94,15 @@ def run(
             help="Any option of the agent, as a suite has it; may be given several times.",
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Unpickle what a model holds; with --agent sb3:path.zip."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """One agent on one microscope until the budget is spent."""
+    if trust and not agent.startswith("sb3:"):
+        raise ValueError("--trust only goes with --agent sb3:path.zip")
     if (env is None) == (image is None):
         raise ValueError("give either --env or --image, and not both")
     simulated = {"difficulty": difficulty, "renderer": renderer, "split": split}
@@ -121,6 +127,8 @@ def run(
         options["survey"] = survey
     wishes = {"component": component, "decomposition": decomposition, "engine": engine}
     wishes |= _named(option or [], wishes)
+    if trust:
+        wishes["trust"] = True
     configuration = {
         "env": env,
         "env_options": options,
@@ -185,7 +193,7 @@ def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
 
 def _named(options: list[str], others: dict[str, Any]) -> dict[str, Any]:
     """What NAME=VALUE say, values as YAML has them; ValueError where they say it badly."""
-    from ..benchmarks.strict_yaml import read_yaml
+    from ..agents.strict_yaml import read_yaml
 
     found: dict[str, Any] = {}
     for entry in options:

@@ -79,14 +79,14 @@ class BeliefAhead(Belief):
             self.cells.under(self.candidates.centres_yx_nm[chosen]), self.outcomes, axis=0
         )
         imagined = Evidence(self.cells, len(self.layers.names), len(under))
-        imagined.looks[:], imagined.sums[:] = self.evidence.looks, self.evidence.sums
+        imagined.looks[:], imagined.sums[:] = self.laid.evidence.looks, self.laid.evidence.sums
         imagined.add(np.arange(len(under)), under, self._drawn(likely, under))
         then = weighed(probabilities(self.net, imagined), self.layers)
         told = self.cover.told(situation.measured_yx_nm)
         free = self.candidates.free(self.context, situation)
         gains = np.empty(len(under))
         for k, weight in enumerate(then):
-            weight[imagined.looks[k] > self.evidence.looks[0]] = 0.0  # the chosen one's own
+            weight[imagined.looks[k] > self.laid.evidence.looks[0]] = 0.0  # the chosen one's own
             rest = np.where(free, worth(weight, told, self.cover.places), 0.0)
             best = block_greatest(rest[None], self.candidates.shape, SIDE)[0]
             gains[k] = np.sort(best)[::-1][:left].sum()
@@ -98,7 +98,7 @@ class BeliefAhead(Belief):
         at = np.clip(under, 0, np.array(self.cells.shape) - 1)
         p = np.moveaxis(likely[:, at[..., 0], at[..., 1]], 0, 1)
         told[:, : p.shape[1]] = self.rng.random(p.shape, dtype=np.float32) < p
-        known = self.evidence.looks[0][at[..., 0], at[..., 1]] > 0
+        known = self.laid.evidence.looks[0][at[..., 0], at[..., 1]] > 0
         return np.where(known[:, None], np.float32(np.nan), told)
 
     def why(self, best: int, expected: Floats, value: Floats) -> str:

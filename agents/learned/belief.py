@@ -19,7 +19,8 @@ from ..agent import Context, Needs
 from ..navigation.navigator import Candidates, Decision, Floats, Situation, greatest
 from ..navigation.search import AROUND, CELLS, CONTEXT, Cover
 from ..perception.sightings import BLOCKS, Layers
-from .evidence import Cells, Evidence
+from .evidence import Cells
+from .laid import Laid
 
 if TYPE_CHECKING:
     from .network import BeliefNet
@@ -70,17 +71,13 @@ class Belief:
         self.net: BeliefNet = held.member(self.member)
         self.cells = Cells.of(context.field_yx_nm, context.reference.fov_yx_nm)
         self.cover = Cover(context, self.candidates)
-        self._forget()
-
-    def _forget(self) -> None:
-        self.evidence = Evidence(self.cells, len(self.layers.names))
-        self.of = np.empty((0, 2))
+        self.laid = Laid(self.cells, len(self.layers.names))
 
     def decide(self, situation: Situation) -> Decision | None:
         free = self.candidates.free(self.context, situation)
         if not free.any():
             return None
-        self.take_in(situation)
+        self.laid.follow(situation)
         likely = self.likely()
         value = self.value(likely, situation)
         best = greatest(value, free)
@@ -92,24 +89,11 @@ class Belief:
         }
         return Decision.at(self.context, centres[best], self.why(best, expected, value), maps)
 
-    def take_in(self, situation: Situation) -> None:
-        """Lay what was sighted on the field."""
-        measured, sighted = situation.measured_yx_nm, situation.sightings
-        known = len(self.of)
-        if not np.array_equal(measured[:known], self.of):  # the stage has moved
-            self._forget()
-            known = 0
-        for k in range(known, len(measured)):
-            assert sighted is not None
-            under = self.cells.under(measured[k : k + 1])
-            self.evidence.add(np.zeros(1, dtype=np.int64), under, sighted[k : k + 1])
-        self.of = measured.copy()
-
     def likely(self) -> F32:
         """Probability (classes, rows, columns) of a feature of each class in each cell."""
         from .network import probabilities
 
-        return np.asarray(probabilities(self.net, self.evidence)[0])
+        return np.asarray(probabilities(self.net, self.laid.evidence)[0])
 
     def value(self, likely: F32, situation: Situation) -> Floats:
         """Of the candidates (n,): the share of the task that each can be expected to show."""

@@ -26,6 +26,7 @@ class Told:
 
     Attributes:
         map: (n, FINER * rows, FINER * columns) which places are told of.
+        scanned: which were scanned, with a border of ``REACH`` about the field.
     """
 
     def __init__(self, cells: Cells, n: int = 1) -> None:
@@ -34,12 +35,12 @@ class Told:
         rows, columns = (FINER * k for k in cells.shape)
         self.map = np.zeros((n, rows, columns), dtype=bool)
         # Nothing beyond the field is ever scanned; the border spares asking.
-        self._scanned = np.zeros((n, rows + 2 * REACH, columns + 2 * REACH), dtype=bool)
+        self.scanned = np.zeros((n, rows + 2 * REACH, columns + 2 * REACH), dtype=bool)
 
     def clear(self, which: Ints) -> None:
         """Some episodes begin anew."""
         self.map[which] = False
-        self._scanned[which] = False
+        self.scanned[which] = False
 
     def corners(self, centres_yx_nm: Floats) -> Ints:
         """The first places (m, 2) of frames, inside the field or not."""
@@ -63,13 +64,13 @@ class Told:
         of = which[:, None, None]
         own = np.arange(CELLS)
         here = of, (at[:, :1] + own)[:, :, None], (at[:, 1:] + own)[:, None, :]
-        self._scanned[here] = True
-        self._scanned[which, :REACH] = self._scanned[which, -REACH:] = False
-        self._scanned[which, :, :REACH] = self._scanned[which, :, -REACH:] = False
+        self.scanned[here] = True
+        self.scanned[which, :REACH] = self.scanned[which, -REACH:] = False
+        self.scanned[which, :, :REACH] = self.scanned[which, :, -REACH:] = False
         near = np.arange(REACH) - 2 * CONTEXT
         y = np.clip(at[:, :1] + near, 0, rows + 2 * REACH - 1)
         x = np.clip(at[:, 1:] + near, 0, columns + 2 * REACH - 1)
-        told = whole(self._scanned[of, y[:, :, None], x[:, None, :]])
+        told = whole(self.scanned[of, y[:, :, None], x[:, None, :]])
         inner = slice(CONTEXT, -CONTEXT)
         y, x = y[:, inner] - REACH, x[:, inner] - REACH
         there = ((y >= 0) & (y < rows))[:, :, None] & ((x >= 0) & (x < columns))[:, None, :]

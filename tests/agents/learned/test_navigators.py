@@ -77,9 +77,9 @@ def test_what_is_forbidden_it_leaves_alone(ready):
 
 def test_evidence_moves_with_the_stage(ready):
     ready.decide(situation([[0.0, 0.0], [3.6, 3.6]], 1.0))
-    before = ready.evidence.looks.copy()
+    before = ready.laid.evidence.looks.copy()
     ready.decide(situation([[1.8, 0.0], [5.4, 3.6]], 1.0))
-    assert (ready.evidence.looks[0, 4:] == before[0, :-4]).all()
+    assert (ready.laid.evidence.looks[0, 4:] == before[0, :-4]).all()
 
 
 def test_restored_it_decides_the_same(ready, context, file, kind):

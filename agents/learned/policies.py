@@ -1,0 +1,157 @@
+"""Files of trained policies: several of one training, which differ by their seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..perception import array_files
+from . import weights
+from .actor import ALGORITHMS, AS_FRAMES, Preference
+
+SHIPPED = Path(__file__).with_name("policies")
+KIND, VERSION = "stemscout policy", "1"
+# Where the network that prefers frames is found among a policy's parameters.
+ACTOR = {
+    "ppo": "mlp_extractor.actor.",
+    "maskable-ppo": "mlp_extractor.actor.",
+    "dqn": "q_net.q_net.",
+}
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Policies:
+    """What a file holds.
+
+    Attributes:
+        specimen: that they were trained on.
+        algorithm: by which.
+        network: ``width`` and ``dilations``, where they are not the usual ones.
+        belief: whether the evidence is encoded by the belief in the package.
+        members: parameters, one set for each seed of training: the actor's alone where that
+            prefers frames, else the whole policy's.
+        card: how they were made and how good they are; ``median`` is the member to take.
+    """
+
+    specimen: str
+    algorithm: str
+    network: dict[str, Any]
+    belief: bool
+    members: tuple[State, ...]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def member(self, number: int | None = None) -> State:
+        """The parameters of one of them; of the median by default."""
+        number = int(self.card.get("median", 0)) if number is None else number
+        if not 0 <= number < len(self.members):
+            raise ValueError(f"member {number}; the file has {len(self.members)}, from 0 on")
+        return self.members[number]
+
+    def preference(self, number: int | None = None) -> Preference:
+        """One of them as a network; ValueError where the algorithm has none that prefers."""
+        if self.algorithm not in AS_FRAMES:
+            raise ValueError(f"{self.algorithm} prefers no frames")
+        made = Preference(**self.network)
+        made.load_state_dict(self.member(number))
+        return made.eval()
+
+
+def state_of(algorithm: str, state: Mapping[str, torch.Tensor]) -> State:
+    """What is kept of the parameters of a policy of Stable-Baselines3."""
+    begins = ACTOR.get(algorithm, "")
+    return {k.removeprefix(begins): v for k, v in state.items() if k.startswith(begins)}
+
+
+def together(made: Sequence[Policies]) -> Policies:
+    """Trainings of several seeds as one; the median of them by validation is the one to take."""
+    first = made[0]
+    order = sorted(range(len(made)), key=lambda k: float(made[k].card["area"]))
+    card = {"members": [m.card for m in made], "median": order[(len(order) - 1) // 2]}
+    members = tuple(m.members[0] for m in made)
+    return Policies(first.specimen, first.algorithm, first.network, first.belief, members, card)
+
+
+def path_of(policy: str | Path) -> Path:
+    """A file, or that of the specimen in the package.
+
+    Raises:
+        ValueError: there is none.
+    """
+    shipped = SHIPPED / f"{policy}.safetensors"
+    if shipped.is_file():
+        return shipped
+    if policy and Path(policy).is_file():
+        return Path(policy)
+    known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none"
+    raise ValueError(
+        f"no policy {str(policy)!r}; in the package there are those for: {known}; or give the "
+        "path of a file"
+    )
+
+
+def save(path: Path, held: Policies) -> None:
+    """Write a file; half precision is enough for a network's numbers."""
+    arrays = {
+        f"{k}.{name}": value.detach().half().numpy()
+        for k, member in enumerate(held.members)
+        for name, value in member.items()
+    }
+    about = {
+        "kind": KIND,
+        "version": VERSION,
+        "specimen": held.specimen,
+        "algorithm": held.algorithm,
+        "network": json.dumps(held.network),
+        "belief": json.dumps(held.belief),
+        "card": json.dumps(held.card),
+    }
+    array_files.write(path, arrays, about)
+
+
+def load(path: Path) -> Policies:
+    """Read a file.
+
+    Raises:
+        ValueError: no such file, a damaged one, or one of something else.
+    """
+    arrays, about = array_files.read(path)
+    if about.get("kind") != KIND or about.get("version") != VERSION:
+        raise ValueError(f"{path} holds no policy that this version of stemscout reads")
+    try:
+        count = 1 + max(int(name.partition(".")[0]) for name in arrays)
+        members = tuple(
+            {
+                name.partition(".")[2]: torch.from_numpy(value).float()
+                for name, value in arrays.items()
+                if name.startswith(f"{k}.")
+            }
+            for k in range(count)
+        )
+        held = Policies(
+            about["specimen"],
+            about["algorithm"],
+            json.loads(about["network"]),
+            bool(json.loads(about["belief"])),
+            members,
+            json.loads(about["card"]),
+        )
+        if held.algorithm not in ALGORITHMS:
+            raise ValueError(f"an algorithm {held.algorithm!r}")
+        if held.algorithm in AS_FRAMES:
+            for k in range(count):
+                held.preference(k)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged, or of another version: {error}") from error
+    return held
+
+
+def belief_of(specimen: str) -> Any:
+    """The belief in the package that policies for a specimen go by; ValueError without one."""
+    return weights.load(weights.path_of(specimen)).member()

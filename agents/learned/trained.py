@@ -1,0 +1,120 @@
+"""The navigator that goes by a policy trained by reinforcement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...simulators.specimens import specimen_of
+from ..agent import Context, Needs
+from ..navigation.navigator import Candidates, Decision, Floats, Situation, greatest
+from ..perception.sightings import BLOCKS, Layers
+from .evidence import F32, Cells
+from .laid import Laid
+
+if TYPE_CHECKING:
+    from .policies import Policies
+
+
+class Policy:
+    """Takes the frame that a trained policy prefers.
+
+    It goes by the same maps as in training (``outlook.py``), over the frames of its own lattice,
+    none of which it takes twice.
+
+    Args:
+        policy: a file, or what one holds; by default those in the package for the task's classes.
+        member: which of the policies in the file, which differ by the seed of their training; None
+            for the one that was the median on validation specimens.
+
+    Raises:
+        ValueError: no such file or member.
+    """
+
+    name = "policy"
+    privileged = False
+    needs = Needs()
+    goes_by_sightings = True
+    candidates: Candidates
+
+    def __init__(self, policy: str | Policies | None = None, member: int | None = None) -> None:
+        self.given, self.member = policy, member
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        named = self.given if isinstance(self.given, str | None) else self.given.specimen
+        return {"policy": named, "member": self.member}
+
+    def reset(self, context: Context, rng: np.random.Generator) -> None:
+        from .policies import Policies, belief_of, load, path_of
+        from .rehearsal import lattice_centres, lattice_shape
+
+        self.context, self.rng = context, rng
+        specimen = specimen_of(context.class_names)
+        given = self.given
+        held = given if isinstance(given, Policies) else load(path_of(given or specimen or ""))
+        if specimen is not None and held.specimen != specimen:
+            raise ValueError(f"the policy for {held.specimen} is none for {specimen}")
+        self.held, self.layers = held, Layers.of(held.specimen)
+        self.net = held.preference(self.member)
+        self.belief = belief_of(held.specimen) if held.belief else None
+        self.cells = Cells.of(context.field_yx_nm, context.reference.fov_yx_nm)
+        half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
+        centres = np.clip(lattice_centres(self.cells), -half, half)  # cells may reach beyond
+        self.candidates = Candidates(centres, lattice_shape(self.cells))
+        self.raster = self.cells.shape[0] * self.cells.shape[1] / BLOCKS**2
+        self.laid = Laid(self.cells, len(self.layers.names))
+
+    def decide(self, situation: Situation) -> Decision | None:
+        free = self.candidates.free(self.context, situation)
+        if not free.any():
+            return None
+        self.laid.follow(situation)
+        preferred = self.preferences(situation)
+        best = greatest(preferred, free)
+        shown = np.where(free, preferred - preferred[free].max(), -np.inf)
+        chance = np.exp(shown)
+        chance /= chance.sum()
+        maps = {"preference": (np.where(free, chance, np.nan), "share")}
+        centre = self.candidates.centres_yx_nm[best]
+        return Decision.at(self.context, centre, self.why(chance[best]), maps)
+
+    def why(self, share: float) -> str:
+        """One plain sentence without its subject."""
+        return (
+            f"a policy trained by {self.held.algorithm} on such specimens prefers it "
+            f"({share:.1%} of its preference)"
+        )
+
+    def preferences(self, situation: Situation) -> Floats:
+        """Of the candidates (n,): the logarithms of how much each is preferred."""
+        import torch
+
+        with torch.inference_mode():
+            told = self.net(torch.from_numpy(self.outlook(situation)))
+        return np.asarray(told[0].numpy(), dtype=np.float64)
+
+    def outlook(self, situation: Situation) -> F32:
+        """The maps (1, channels, rows, columns) that the policy goes by."""
+        from .network import probabilities
+        from .outlook import outlook
+
+        taken = np.zeros(len(self.candidates.centres_yx_nm), dtype=bool)
+        laid = self.laid
+        if len(laid.of):
+            taken[self.candidates.nearest(laid.of)] = True
+        likely = None if self.belief is None else probabilities(self.belief, laid.evidence)
+        left = np.array([situation.left / self.raster], dtype=np.float32)
+        shape = (1, *self.candidates.shape)
+        return outlook(laid.evidence, laid.told, taken.reshape(shape), left, self.layers, likely)
+
+    def steer(self, exploration: float) -> None:
+        raise ValueError(f"{self.name} has no curiosity to set")
+
+    def save(self) -> dict[str, Any]:
+        return {"rng": self.rng.bit_generator.state}
+
+    def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
+        self.rng.bit_generator.state = state["rng"]
