@@ -8,7 +8,7 @@ network adds is nothing at first.  So training can only find where greed is wron
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -52,6 +52,11 @@ class Trunk(nn.Module):
                 x = x + torch.relu(self.whole(x.mean(dim=(2, 3))))[:, :, None, None]
         return x
 
+    def pooled(self, maps: torch.Tensor) -> torch.Tensor:
+        """The whole field as (n, 2 x width) numbers: means and maxima of the maps."""
+        x = self(maps)
+        return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+
 
 class Preference(nn.Module):
     """Preferences (n, rows x columns) of frames, from maps (n, CHANNELS, rows, columns)."""
@@ -85,12 +90,11 @@ class Heads(nn.Module):
         return self.forward_actor(maps), self.forward_critic(maps)
 
     def forward_actor(self, maps: torch.Tensor) -> torch.Tensor:
-        return self.actor(maps)  # type: ignore[no-any-return]
+        preferred: torch.Tensor = self.actor(maps)
+        return preferred
 
     def forward_critic(self, maps: torch.Tensor) -> torch.Tensor:
-        x = self.critic(maps)
-        pooled = torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
-        return torch.relu(self.pooled(pooled))
+        return torch.relu(self.pooled(self.critic.pooled(maps)))
 
 
 class AsGiven(BaseFeaturesExtractor):
@@ -103,13 +107,15 @@ class AsGiven(BaseFeaturesExtractor):
         return observations
 
 
-class OnFields:
-    """What makes a policy of Stable-Baselines3 prefer frames: mixed into its own class.
+class Sized:
+    """A policy of Stable-Baselines3 with trunks of its own: mixed into its class.
 
     Args:
-        width, dilations: of both trunks.
+        width, dilations: of the trunks.
         options: of the class it is mixed into.
     """
+
+    fixed: ClassVar[dict[str, Any]]  # options that nobody else decides
 
     def __init__(
         self,
@@ -119,8 +125,17 @@ class OnFields:
         **options: Any,
     ) -> None:
         self.width, self.dilations = width, tuple(dilations)
-        options |= {"features_extractor_class": AsGiven, "ortho_init": False}
-        super().__init__(*args, **options)
+        super().__init__(*args, **{**options, **self.fixed})
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        told: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        return {**told, "width": self.width, "dilations": self.dilations}
+
+
+class OnFields(Sized):
+    """Actor and critic on fields, in place of a policy's own."""
+
+    fixed: ClassVar[dict[str, Any]] = {"features_extractor_class": AsGiven, "ortho_init": False}
 
     def _build_mlp_extractor(self) -> None:
         own: Any = self
@@ -133,10 +148,6 @@ class OnFields:
         own.optimizer = own.optimizer_class(
             own.parameters(), lr=lr_schedule(1), **own.optimizer_kwargs
         )
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        told: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
-        return {**told, "width": self.width, "dilations": self.dilations}
 
 
 class FieldPolicy(OnFields, ActorCriticPolicy):
@@ -156,8 +167,7 @@ class Pooled(BaseFeaturesExtractor):
         self.trunk = Trunk(width, dilations)
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        x = self.trunk(observations)
-        return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+        return self.trunk.pooled(observations)
 
 
 class FieldQ(QNetwork):
@@ -168,19 +178,10 @@ class FieldQ(QNetwork):
         self.q_net = Preference(width, dilations)  # type: ignore[assignment]
 
 
-class FieldQPolicy(DQNPolicy):
+class FieldQPolicy(Sized, DQNPolicy):
     """For DQN."""
 
-    def __init__(
-        self,
-        *args: Any,
-        width: int = WIDTH,
-        dilations: Sequence[int] = DILATIONS,
-        **options: Any,
-    ) -> None:
-        self.width, self.dilations = width, tuple(dilations)
-        options |= {"features_extractor_class": AsGiven, "net_arch": []}
-        super().__init__(*args, **options)
+    fixed: ClassVar[dict[str, Any]] = {"features_extractor_class": AsGiven, "net_arch": []}
 
     def make_q_net(self) -> QNetwork:
         given = self._update_features_extractor(self.net_args, features_extractor=None)

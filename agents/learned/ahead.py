@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...envs.numbers import is_number
-from ..navigation.navigator import PITCH, Floats, Situation
+from ..navigation.navigator import PITCH, Bools, Floats, Situation
 from ..navigation.search import block_best, block_greatest
 from ..perception.sightings import BLOCKS
 from .belief import F32, Belief, weighed, worth
@@ -55,23 +55,23 @@ class BeliefAhead(Belief):
     def settings(self) -> dict[str, Any]:
         return {"closely": self.closely, "outcomes": self.outcomes, **super().settings}
 
-    def value(self, likely: F32, situation: Situation) -> Floats:
-        own = super().value(likely, situation)
+    def value(self, likely: F32, situation: Situation, free: Bools) -> Floats:
+        own = super().value(likely, situation, free)
         left = situation.left - 1
-        free = self.candidates.free(self.context, situation)
         ranked = np.where(free, own, -inf)
         best = block_best(ranked, self.candidates.shape, SIDE)
         chosen = best[np.argsort(-ranked[best], kind="stable")][: self.closely]
         chosen = chosen[free[chosen]]
         if left < 1 or not len(chosen):
             return own
-        to_come = self._to_come(likely, chosen, situation, left)
+        told = self.cover.told(situation.measured_yx_nm)
+        to_come = self._to_come(likely, chosen, told, free, left)
         # Those not looked at keep their order below all that were.
         values = own - 1.0 + float(to_come.min())
         values[chosen] = own[chosen] + to_come
         return np.asarray(values)
 
-    def _to_come(self, likely: F32, chosen: Ints, situation: Situation, left: int) -> Floats:
+    def _to_come(self, likely: F32, chosen: Ints, told: Bools, free: Bools, left: int) -> Floats:
         """The share of the task (m,) that the frames after a chosen one can be expected to show."""
         from .network import probabilities
 
@@ -82,8 +82,6 @@ class BeliefAhead(Belief):
         imagined.looks[:], imagined.sums[:] = self.laid.evidence.looks, self.laid.evidence.sums
         imagined.add(np.arange(len(under)), under, self._drawn(likely, under))
         then = weighed(probabilities(self.net, imagined), self.layers)
-        told = self.cover.told(situation.measured_yx_nm)
-        free = self.candidates.free(self.context, situation)
         gains = np.empty(len(under))
         for k, weight in enumerate(then):
             weight[imagined.looks[k] > self.laid.evidence.looks[0]] = 0.0  # the chosen one's own

@@ -8,19 +8,16 @@ scan whole that was not before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...simulators.specimens import specimen_of
-from ..agent import Context, Needs
-from ..navigation.navigator import Candidates, Decision, Floats, Situation, greatest
+from ..agent import Context
+from ..navigation.navigator import Bools, Candidates, Decision, Floats, Situation, greatest
 from ..navigation.search import AROUND, CELLS, CONTEXT, Cover
 from ..perception.sightings import BLOCKS, Layers
-from .evidence import Cells
-from .laid import Laid
+from .sighted import ByNetwork
 
 if TYPE_CHECKING:
     from .network import BeliefNet
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
 F32 = NDArray[np.float32]
 
 
-class Belief:
+class Belief(ByNetwork):
     """Greedy: the frame that can be expected to show most of what is unseen.
 
     Args:
@@ -43,35 +40,21 @@ class Belief:
     """
 
     name = "belief"
-    privileged = False
-    needs = Needs()
-    goes_by_sightings = True
-    candidates: Candidates
+    what = "belief"
 
     def __init__(self, belief: str | Held | None = None, member: int | None = None) -> None:
-        self.given, self.member = belief, member
+        super().__init__(belief, member)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        named = self.given if isinstance(self.given, str | None) else self.given.specimen
-        return {"belief": named, "member": self.member}
+    def loaded(self, name: str) -> Held:
+        from .weights import load, path_of
+
+        return load(path_of(name))
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
-        from .weights import Held, load, path_of
-
-        self.context, self.rng = context, rng
+        super().reset(context, rng)
+        self.net: BeliefNet = self.held.member(self.member)
         self.candidates = Candidates.of(context)
-        specimen = specimen_of(context.class_names)
-        given = self.given
-        held = given if isinstance(given, Held) else load(path_of(given or specimen or ""))
-        if specimen is not None and held.specimen != specimen:
-            raise ValueError(f"the belief for {held.specimen} is none for {specimen}")
-        self.layers = Layers.of(held.specimen)
-        self.held = held
-        self.net: BeliefNet = held.member(self.member)
-        self.cells = Cells.of(context.field_yx_nm, context.reference.fov_yx_nm)
         self.cover = Cover(context, self.candidates)
-        self.laid = Laid(self.cells, len(self.layers.names))
 
     def decide(self, situation: Situation) -> Decision | None:
         free = self.candidates.free(self.context, situation)
@@ -79,7 +62,7 @@ class Belief:
             return None
         self.laid.follow(situation)
         likely = self.likely()
-        value = self.value(likely, situation)
+        value = self.value(likely, situation, free)
         best = greatest(value, free)
         centres = self.candidates.centres_yx_nm
         expected = self._in_frames(likely, self.candidates.centres_yx_nm)
@@ -95,7 +78,7 @@ class Belief:
 
         return np.asarray(probabilities(self.net, self.laid.evidence)[0])
 
-    def value(self, likely: F32, situation: Situation) -> Floats:
+    def value(self, likely: F32, situation: Situation, free: Bools) -> Floats:
         """Of the candidates (n,): the share of the task that each can be expected to show."""
         told = self.cover.told(situation.measured_yx_nm)
         return worth(weighed(likely, self.layers), told, self.cover.places)
@@ -118,15 +101,6 @@ class Belief:
         under = np.clip(under, 0, np.array(self.cells.shape) - 1)
         sums = likely[:, under[..., 0], under[..., 1]].sum(axis=(2, 3))
         return np.asarray(sums, dtype=np.float64)
-
-    def steer(self, exploration: float) -> None:
-        raise ValueError(f"{self.name} has no curiosity to set")
-
-    def save(self) -> dict[str, Any]:
-        return {"rng": self.rng.bit_generator.state}
-
-    def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
-        self.rng.bit_generator.state = state["rng"]
 
 
 class BeliefThompson(Belief):

@@ -19,7 +19,7 @@ from torch.nn import functional
 from ..perception.sightings import Layers
 from .belief import weighed
 from .detector import Detector
-from .evidence import F32, Cells, Ints
+from .evidence import F32, Cells
 from .grounds import Ground
 from .network import BeliefNet, encoded
 from .rehearsal import Rehearsal, frame_sums
@@ -41,48 +41,36 @@ class Progress:
     loss: float
 
 
-class Rollouts(Rehearsal):
-    """Episodes each with a way of its own to choose frames, and of different age.
+class Rollouts:
+    """Rehearsed episodes each with a way of its own to choose frames, and of different age.
 
     Args:
-        pool, layers, cells, detector, rng, n: as of ``Rehearsal``.
+        rehearsal: the episodes, as they begin.
     """
 
-    def __init__(
-        self,
-        pool: Sequence[Ground],
-        layers: Layers,
-        cells: Cells,
-        detector: Detector,
-        rng: np.random.Generator,
-        n: int = SIDE_BY_SIDE,
-    ) -> None:
-        self.left = np.zeros(n, dtype=np.int64)
-        self.greedy = np.zeros(n)  # share of the frames that the network chooses
-        super().__init__(pool, layers, cells, detector, rng, n)
-        self.left = rng.integers(1, self._longest, n)  # not all end at once
-
-    @property
-    def _longest(self) -> int:
-        return max(2, int(LONGEST * self.raster))
-
-    def begin(self, which: Ints) -> None:
-        super().begin(which)
-        self.left[which] = self._longest
-        self.greedy[which] = self.rng.choice(GREEDY, len(which))
+    def __init__(self, rehearsal: Rehearsal) -> None:
+        self.rehearsal = rehearsal
+        self.longest = max(2, int(LONGEST * rehearsal.raster))
+        # Shares of the frames that the network chooses, and frames that are left: not all end
+        # at once.
+        self.greedy = rehearsal.rng.choice(GREEDY, rehearsal.n)
+        self.left = rehearsal.rng.integers(1, self.longest, rehearsal.n)
 
     def step(self, likely: F32) -> None:
         """One frame in each, by chance or where most can be expected."""
-        value = frame_sums(weighed(likely, self.layers) * (1.0 - self.told.shares))
-        value += 1e-9 * self.rng.random(value.shape, dtype=np.float32)
-        value[self.taken] = -1.0
-        best = value.reshape(self.n, -1).argmax(axis=1)
-        by_chance = self.rng.integers(value[0].size, size=self.n)
-        self.take(np.where(self.rng.random(self.n) < self.greedy, best, by_chance))
+        own = self.rehearsal
+        value = frame_sums(weighed(likely, own.layers) * (1.0 - own.told.shares))
+        value += 1e-9 * own.rng.random(value.shape, dtype=np.float32)
+        value[own.taken] = -1.0
+        best = value.reshape(own.n, -1).argmax(axis=1)
+        by_chance = own.rng.integers(value[0].size, size=own.n)
+        own.take(np.where(own.rng.random(own.n) < self.greedy, best, by_chance))
         self.left -= 1
         over = np.flatnonzero(self.left <= 0)
         if len(over):
-            self.begin(over)
+            own.begin(over)
+            self.left[over] = self.longest
+            self.greedy[over] = own.rng.choice(GREEDY, len(over))
 
 
 def train(
@@ -97,7 +85,9 @@ def train(
 ) -> BeliefNet:
     """A belief, from scratch; what it is follows from the seed."""
     torch.manual_seed(seed)
-    rollouts = Rollouts(pool, layers, cells, detector, np.random.default_rng([seed, 1]), n)
+    rng = np.random.default_rng([seed, 1])
+    rehearsal = Rehearsal(pool, layers, cells, detector, rng, n)
+    rollouts = Rollouts(rehearsal)
     network = BeliefNet(2 + len(layers.names), len(layers.classes))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
@@ -106,8 +96,8 @@ def train(
         rate = RATE * min(1.0, (step + 1) / WARM) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        logits = network(torch.from_numpy(encoded(rollouts.evidence)))
-        there = torch.from_numpy(np.minimum(rollouts.there[:, : len(layers.classes)], 1.0))
+        logits = network(torch.from_numpy(encoded(rehearsal.evidence)))
+        there = torch.from_numpy(np.minimum(rehearsal.there[:, : len(layers.classes)], 1.0))
         loss = functional.binary_cross_entropy_with_logits(logits, there)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -113,17 +113,22 @@ def _set_global_state(held: dict[str, Any]) -> None:
     )
 
 
-def _episodes(env: RehearsalEnv) -> dict[str, Any]:
+def _changing(env: RehearsalEnv) -> dict[str, NDArray[Any]]:
+    """The arrays of its episodes, by name; they change in place."""
     own = env.rehearsal
-    arrays = {name: getattr(own, name) for name in ARRAYS} | {
+    return {name: getattr(own, name) for name in ARRAYS} | {
         "looks": own.evidence.looks,
         "sums": own.evidence.sums,
         "map": own.told.map,
         "scanned": own.told.scanned,
         "earned": env.earned,
     }
+
+
+def _episodes(env: RehearsalEnv) -> dict[str, Any]:
+    own = env.rehearsal
     return {
-        "arrays": {k: torch.from_numpy(v) for k, v in arrays.items()},
+        "arrays": {k: torch.from_numpy(v) for k, v in _changing(env).items()},
         "rng": json.dumps(own.rng.bit_generator.state),
         "left": env.left,
         "levels": None if own.levels is None else list(own.levels),
@@ -131,20 +136,13 @@ def _episodes(env: RehearsalEnv) -> dict[str, Any]:
 
 
 def _set_episodes(env: RehearsalEnv, held: dict[str, Any]) -> None:
-    own, arrays = env.rehearsal, {k: v.numpy() for k, v in held["arrays"].items()}
-    into: dict[str, NDArray[Any]] = {name: getattr(own, name) for name in ARRAYS} | {
-        "looks": own.evidence.looks,
-        "sums": own.evidence.sums,
-        "map": own.told.map,
-        "scanned": own.told.scanned,
-        "earned": env.earned,
-    }
-    for name, array in into.items():
+    arrays = {k: v.numpy() for k, v in held["arrays"].items()}
+    for name, array in _changing(env).items():
         if array.shape != arrays[name].shape:
             raise ValueError(f"{name} of {arrays[name].shape}, and not of {array.shape}")
         array[:] = arrays[name]
-    own.rng.bit_generator.state = json.loads(held["rng"])
-    own.levels = held["levels"]
+    env.rehearsal.rng.bit_generator.state = json.loads(held["rng"])
+    env.rehearsal.levels = held["levels"]
     env.left = held["left"]
 
 

@@ -20,11 +20,13 @@ from ..scalarizers import scalarizer_of
 from ..workflow import Finder
 from . import belief_training
 from .belief import Belief
-from .belief_training import Progress, Rollouts
+from .belief_training import SIDE_BY_SIDE, Progress, Rollouts
 from .detector import Detector
 from .evidence import Cells
 from .grounds import Ground, grounds
+from .kept import median
 from .network import BeliefNet, probabilities
+from .rehearsal import Rehearsal
 from .validation import areas
 from .weights import Held, load, save
 
@@ -114,14 +116,13 @@ def validated(held: Held, count: int = VALIDATED) -> Held:
             return Finder(sees, scalarizer_of("features"), Belief(held, k))
 
         each.append(areas(finder, held.specimen, LEVELS, count))
-    order = sorted(range(len(each)), key=lambda k: sum(each[k].values()))
-    median = order[(len(order) - 1) // 2]
+    best = median([sum(own.values()) for own in each])
     shown = pool(held.specimen, JUDGED, "validation")
     card = {
         **held.card,
         "validation": {"specimens": count, "area": each},
-        "median": median,
-        "calibration": calibration(held.members[median], held.specimen, shown),
+        "median": best,
+        "calibration": calibration(held.members[best], held.specimen, shown),
     }
     return Held(held.specimen, held.members, card)
 
@@ -135,13 +136,15 @@ def calibration(network: BeliefNet, specimen: str, shown: Sequence[Ground]) -> d
     """
     layers = Layers.of(specimen)
     rng = np.random.default_rng(0)
-    rollouts = Rollouts(shown, layers, cells_of(specimen), Detector.of(specimen), rng)
+    detector = Detector.of(specimen)
+    rehearsal = Rehearsal(shown, layers, cells_of(specimen), detector, rng, SIDE_BY_SIDE)
+    rollouts = Rollouts(rehearsal)
     sums = np.zeros((3, BINS))
     for _ in range(JUDGED_STEPS):
-        likely = probabilities(network, rollouts.evidence)
-        unlooked = np.broadcast_to(rollouts.evidence.looks[:, None] == 0, likely.shape)
+        likely = probabilities(network, rehearsal.evidence)
+        unlooked = np.broadcast_to(rehearsal.evidence.looks[:, None] == 0, likely.shape)
         said = likely[unlooked]
-        there = np.minimum(rollouts.there[:, : len(layers.classes)], 1.0)[unlooked]
+        there = np.minimum(rehearsal.there[:, : len(layers.classes)], 1.0)[unlooked]
         into = np.minimum((said * BINS).astype(np.int64), BINS - 1)
         for row, of in enumerate((said, there, np.ones_like(said))):
             sums[row] += np.bincount(into, of, BINS)

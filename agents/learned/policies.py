@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from ..perception import array_files
-from . import weights
+from . import kept
 from .actor import ALGORITHMS, AS_FRAMES, Preference
+from .kept import chosen, median, packed, unpacked
 
 SHIPPED = Path(__file__).with_name("policies")
 KIND, VERSION = "stemscout policy", "1"
@@ -49,10 +50,7 @@ class Policies:
 
     def member(self, number: int | None = None) -> State:
         """The parameters of one of them; of the median by default."""
-        number = int(self.card.get("median", 0)) if number is None else number
-        if not 0 <= number < len(self.members):
-            raise ValueError(f"member {number}; the file has {len(self.members)}, from 0 on")
-        return self.members[number]
+        return chosen(self.members, self.card, number)
 
     def preference(self, number: int | None = None) -> Preference:
         """One of them as a network; ValueError where the algorithm has none that prefers."""
@@ -72,37 +70,19 @@ def state_of(algorithm: str, state: Mapping[str, torch.Tensor]) -> State:
 def together(made: Sequence[Policies]) -> Policies:
     """Trainings of several seeds as one; the median of them by validation is the one to take."""
     first = made[0]
-    order = sorted(range(len(made)), key=lambda k: float(made[k].card["area"]))
-    card = {"members": [m.card for m in made], "median": order[(len(order) - 1) // 2]}
+    best = median([float(m.card["area"]) for m in made])
+    card = {"members": [m.card for m in made], "median": best}
     members = tuple(m.members[0] for m in made)
     return Policies(first.specimen, first.algorithm, first.network, first.belief, members, card)
 
 
 def path_of(policy: str | Path) -> Path:
-    """A file, or that of the specimen in the package.
-
-    Raises:
-        ValueError: there is none.
-    """
-    shipped = SHIPPED / f"{policy}.safetensors"
-    if shipped.is_file():
-        return shipped
-    if policy and Path(policy).is_file():
-        return Path(policy)
-    known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none"
-    raise ValueError(
-        f"no policy {str(policy)!r}; in the package there are those for: {known}; or give the "
-        "path of a file"
-    )
+    """A file, or that of the specimen in the package; ValueError where there is none."""
+    return kept.path_of("policy", SHIPPED, policy)
 
 
 def save(path: Path, held: Policies) -> None:
-    """Write a file; half precision is enough for a network's numbers."""
-    arrays = {
-        f"{k}.{name}": value.detach().half().numpy()
-        for k, member in enumerate(held.members)
-        for name, value in member.items()
-    }
+    """Write a file."""
     about = {
         "kind": KIND,
         "version": VERSION,
@@ -112,7 +92,7 @@ def save(path: Path, held: Policies) -> None:
         "belief": json.dumps(held.belief),
         "card": json.dumps(held.card),
     }
-    array_files.write(path, arrays, about)
+    array_files.write(path, packed(held.members), about)
 
 
 def load(path: Path) -> Policies:
@@ -125,33 +105,19 @@ def load(path: Path) -> Policies:
     if about.get("kind") != KIND or about.get("version") != VERSION:
         raise ValueError(f"{path} holds no policy that this version of stemscout reads")
     try:
-        count = 1 + max(int(name.partition(".")[0]) for name in arrays)
-        members = tuple(
-            {
-                name.partition(".")[2]: torch.from_numpy(value).float()
-                for name, value in arrays.items()
-                if name.startswith(f"{k}.")
-            }
-            for k in range(count)
-        )
         held = Policies(
             about["specimen"],
             about["algorithm"],
             json.loads(about["network"]),
             bool(json.loads(about["belief"])),
-            members,
+            tuple(unpacked(arrays)),
             json.loads(about["card"]),
         )
         if held.algorithm not in ALGORITHMS:
             raise ValueError(f"an algorithm {held.algorithm!r}")
         if held.algorithm in AS_FRAMES:
-            for k in range(count):
+            for k in range(len(held.members)):
                 held.preference(k)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged, or of another version: {error}") from error
     return held
-
-
-def belief_of(specimen: str) -> Any:
-    """The belief in the package that policies for a specimen go by; ValueError without one."""
-    return weights.load(weights.path_of(specimen)).member()

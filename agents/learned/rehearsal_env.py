@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -109,10 +108,6 @@ class RehearsalEnv(VecEnv):
     def action_masks(self) -> NDArray[np.bool_]:
         """Frames (n, rows x columns) that are not taken."""
         return np.asarray(~self.rehearsal.taken.reshape(self.num_envs, -1))
-
-    def open(self, levels: Sequence[str] | None) -> None:
-        """Episodes begin with specimens of these difficulties from now on."""
-        self.rehearsal.levels = levels
 
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any

@@ -27,13 +27,15 @@ from .cloning import clone
 from .detector import Detector
 from .members import cells_of, pool
 from .network import BeliefNet
-from .policies import Policies, State, belief_of, state_of
+from .policies import Policies, State, state_of
 from .rehearsal import Rehearsal
 from .rehearsal_env import SCALE, RehearsalEnv
 from .validation import IDS
+from .weights import belief_of
 
 HYPER = Path(__file__).with_name("hyper")
 ON_POLICY = ("ppo", "maskable-ppo", "recurrent-ppo")
+LEVELS = ("easy", "medium", "hard")
 JUDGED, JUDGED_SEED = 64, 7  # validation episodes, side by side, always the same
 LINEAR = "lin_"  # a learning rate that falls to nothing, as the zoo writes it
 
@@ -211,7 +213,11 @@ def rehearsed(
     rng: np.random.Generator,
     judged: bool = False,
 ) -> RehearsalEnv:
-    """Episodes to train on, or of validation specimens."""
+    """Episodes to train on, or of validation specimens.
+
+    Raises:
+        ValueError: a curriculum of difficulties that no specimen has.
+    """
     shown = pool(specimen, JUDGED, "validation") if judged else pool(specimen, settings.specimens)
     rehearsal = Rehearsal(
         shown,
@@ -221,6 +227,8 @@ def rehearsed(
         rng,
         JUDGED if judged else settings.side_by_side,
     )
+    if unknown := [level for level in settings.curriculum if level not in LEVELS]:
+        raise ValueError(f"no specimens are {', '.join(unknown)}; there are: {', '.join(LEVELS)}")
     if settings.curriculum and not judged:
         rehearsal.levels = settings.curriculum[:1]
     action = "place" if algorithm == "sac" else "frame"

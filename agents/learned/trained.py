@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...simulators.specimens import specimen_of
-from ..agent import Context, Needs
+from ..agent import Context
 from ..navigation.navigator import Candidates, Decision, Floats, Situation, greatest
-from ..perception.sightings import BLOCKS, Layers
-from .evidence import F32, Cells
-from .laid import Laid
+from ..perception.sightings import BLOCKS
+from .evidence import F32
+from .sighted import ByNetwork
 
 if TYPE_CHECKING:
     from .policies import Policies
 
 
-class Policy:
+class Policy(ByNetwork):
     """Takes the frame that a trained policy prefers.
 
     It goes by the same maps as in training (``outlook.py``), over the frames of its own lattice,
@@ -34,38 +32,27 @@ class Policy:
     """
 
     name = "policy"
-    privileged = False
-    needs = Needs()
-    goes_by_sightings = True
-    candidates: Candidates
+    what = "policy"
 
     def __init__(self, policy: str | Policies | None = None, member: int | None = None) -> None:
-        self.given, self.member = policy, member
+        super().__init__(policy, member)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        named = self.given if isinstance(self.given, str | None) else self.given.specimen
-        return {"policy": named, "member": self.member}
+    def loaded(self, name: str) -> Policies:
+        from .policies import load, path_of
+
+        return load(path_of(name))
 
     def reset(self, context: Context, rng: np.random.Generator) -> None:
-        from .policies import Policies, belief_of, load, path_of
         from .rehearsal import lattice_centres, lattice_shape
+        from .weights import belief_of
 
-        self.context, self.rng = context, rng
-        specimen = specimen_of(context.class_names)
-        given = self.given
-        held = given if isinstance(given, Policies) else load(path_of(given or specimen or ""))
-        if specimen is not None and held.specimen != specimen:
-            raise ValueError(f"the policy for {held.specimen} is none for {specimen}")
-        self.held, self.layers = held, Layers.of(held.specimen)
-        self.net = held.preference(self.member)
-        self.belief = belief_of(held.specimen) if held.belief else None
-        self.cells = Cells.of(context.field_yx_nm, context.reference.fov_yx_nm)
+        super().reset(context, rng)
+        self.net = self.held.preference(self.member)
+        self.belief = belief_of(self.held.specimen) if self.held.belief else None
         half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
         centres = np.clip(lattice_centres(self.cells), -half, half)  # cells may reach beyond
         self.candidates = Candidates(centres, lattice_shape(self.cells))
         self.raster = self.cells.shape[0] * self.cells.shape[1] / BLOCKS**2
-        self.laid = Laid(self.cells, len(self.layers.names))
 
     def decide(self, situation: Situation) -> Decision | None:
         free = self.candidates.free(self.context, situation)
@@ -109,12 +96,3 @@ class Policy:
         left = np.array([situation.left / self.raster], dtype=np.float32)
         shape = (1, *self.candidates.shape)
         return outlook(laid.evidence, laid.told, taken.reshape(shape), left, self.layers, likely)
-
-    def steer(self, exploration: float) -> None:
-        raise ValueError(f"{self.name} has no curiosity to set")
-
-    def save(self) -> dict[str, Any]:
-        return {"rng": self.rng.bit_generator.state}
-
-    def restore(self, state: Mapping[str, Any], situation: Situation) -> None:
-        self.rng.bit_generator.state = state["rng"]

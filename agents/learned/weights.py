@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..perception import array_files
 from ..perception.sightings import Layers
+from . import kept
+from .kept import chosen, packed, unpacked
 from .network import BeliefNet
 
 SHIPPED = Path(__file__).with_name("beliefs")
@@ -33,37 +33,17 @@ class Held:
 
     def member(self, number: int | None = None) -> BeliefNet:
         """One of them, ready to be asked; the median by default."""
-        number = int(self.card.get("median", 0)) if number is None else number
-        if not 0 <= number < len(self.members):
-            raise ValueError(f"member {number}; the file has {len(self.members)}, from 0 on")
-        return self.members[number].eval()
+        return chosen(self.members, self.card, number).eval()
 
 
 def path_of(network: str | Path) -> Path:
-    """A file, or that of the specimen in the package.
-
-    Raises:
-        ValueError: there is none.
-    """
-    shipped = SHIPPED / f"{network}.safetensors"
-    if shipped.is_file():
-        return shipped
-    if network and Path(network).is_file():
-        return Path(network)
-    known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors"))) or "none"
-    raise ValueError(
-        f"no belief {str(network)!r}; in the package there are those for: {known}; or give the "
-        "path of a file"
-    )
+    """A file, or that of the specimen in the package; ValueError where there is none."""
+    return kept.path_of("belief", SHIPPED, network)
 
 
 def save(path: Path, held: Held) -> None:
-    """Write a file; half precision is enough for a network's numbers."""
-    arrays = {
-        f"{k}.{name}": value.half().numpy()
-        for k, member in enumerate(held.members)
-        for name, value in member.state_dict().items()
-    }
+    """Write a file."""
+    arrays = packed([member.state_dict() for member in held.members])
     about = {"kind": KIND, "version": VERSION, "specimen": held.specimen}
     array_files.write(path, arrays, {**about, "card": json.dumps(held.card)})
 
@@ -80,17 +60,16 @@ def load(path: Path) -> Held:
     try:
         specimen, card = about["specimen"], json.loads(about["card"])
         layers = Layers.of(specimen)
-        count = 1 + max(int(name.partition(".")[0]) for name in arrays)
         members = []
-        for k in range(count):
+        for state in unpacked(arrays):
             member = BeliefNet(2 + len(layers.names), len(layers.classes))
-            own = {
-                name.partition(".")[2]: torch.from_numpy(value).float()
-                for name, value in arrays.items()
-                if name.startswith(f"{k}.")
-            }
-            member.load_state_dict(own)
+            member.load_state_dict(state)
             members.append(member.eval())
     except (KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged, or of other classes: {error}") from error
     return Held(specimen, tuple(members), card)
+
+
+def belief_of(specimen: str) -> BeliefNet:
+    """The median belief in the package for a specimen; ValueError where there is none."""
+    return load(path_of(specimen)).member()

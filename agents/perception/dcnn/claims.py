@@ -145,9 +145,9 @@ def areas(seen: Segmentation, new: NDArray[np.bool_], least: float = EVEN) -> li
         made = contour_generator(z=padded, fill_type=FillType.OuterOffset)
         for corners, offsets in zip(*made.filled(least, np.inf), strict=True):
             rings = [corners[a:b, ::-1] - 1.0 for a, b in pairwise(offsets.tolist())]
-            outer, *holes = (r for r in rings if len(r) > 3)
-            if (abs(_area(outer)) - sum(abs(_area(h)) for h in holes)) * pixel >= SMALLEST_NM2:
-                path = _slit(outer, holes)
+            # Holes go the other way round, so that their areas count against the outer one.
+            if abs(sum(map(_area, rings))) * pixel >= SMALLEST_NM2:
+                path = _slit(rings[0], rings[1:])
                 sure = _mean_within(values, path, least)
                 found.append(Found(of, seen.image_px(path[:-1]), sure))
     return found

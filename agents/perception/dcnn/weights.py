@@ -85,23 +85,17 @@ def load(path: Path, specimen: str | None = None) -> tuple[list[UNet], Header]:
     if specimen is not None and header.specimen != specimen:
         raise ValueError(f"{path} is for {header.specimen}, and not for {specimen}")
     with torch.device("meta"):  # as large as the header says, without the memory
-        as_said = UNet(len(header.channels), header.widths)
-    shapes = {name: value.shape for name, value in as_said.named_parameters()}
+        as_said = UNet(len(header.channels), header.widths).state_dict()
+    shapes = {n: v.shape for n, v in as_said.items() if "num_batches" not in n}
     members = []
     for k in range(header.members):
         own = {n.partition(".")[2]: t for n, t in tensors.items() if n.startswith(f"{k}.")}
-        if wrong := [n for n, shape in shapes.items() if n in own and own[n].shape != shape]:
-            raise ValueError(f"{path}: its tensors do not fit its header: {', '.join(wrong[:3])}")
-        if lacking := [n for n in shapes if n not in own]:
+        if lacking := sorted(own.keys() ^ shapes.keys()):
             raise ValueError(f"{path}: member {k} lacks or has too much: {lacking}")
+        if wrong := [n for n, shape in shapes.items() if own[n].shape != shape]:
+            raise ValueError(f"{path}: its tensors do not fit its header: {', '.join(wrong)}")
         network = UNet(len(header.channels), header.widths)
-        try:
-            missing, unexpected = network.load_state_dict(own, strict=False)
-        except RuntimeError as error:
-            raise ValueError(f"{path}: its tensors do not fit its header: {error}") from error
-        lacking = [n for n in missing if "num_batches" not in n]
-        if lacking or unexpected:
-            raise ValueError(f"{path}: member {k} lacks or has too much: {lacking or unexpected}")
+        network.load_state_dict(own, strict=False)
         members.append(network)
     return members, header
 

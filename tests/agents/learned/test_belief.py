@@ -13,6 +13,7 @@ from stemscout.agents.learned.detector import PIECE, Detector, Rates, sighted
 from stemscout.agents.learned.evidence import Cells, Evidence
 from stemscout.agents.learned.grounds import grounds
 from stemscout.agents.learned.network import BeliefNet, encoded, probabilities
+from stemscout.agents.learned.rehearsal import Rehearsal
 from stemscout.agents.perception.sightings import BLOCKS, Layers
 from stemscout.simulators.specimens import specimen_module
 
@@ -107,15 +108,16 @@ def test_training_follows_its_seed_and_learns(pool):
 
 def test_rollouts_take_no_frame_twice_and_begin_anew(pool):
     rng = np.random.default_rng(0)
-    rollouts = Rollouts(pool, LAYERS, CELLS_OF, Detector.perfect(LAYERS), rng, n=4)
+    rehearsal = Rehearsal(pool, LAYERS, CELLS_OF, Detector.perfect(LAYERS), rng, n=4)
+    rollouts = Rollouts(rehearsal)
     rollouts.greedy[:] = 1.0
     rollouts.left[:] = [3, 100, 100, 100]
     likely = np.full((4, len(LAYERS.classes), *CELLS_OF.shape), 0.01, np.float32)
     for step in range(20):
         rollouts.step(likely)
         if step == 2:
-            assert rollouts.evidence.looks[0].sum() == 0
-    assert rollouts.taken[1:].reshape(3, -1).sum(axis=1).tolist() == [20, 20, 20]
+            assert rehearsal.evidence.looks[0].sum() == 0
+    assert rehearsal.taken[1:].reshape(3, -1).sum(axis=1).tolist() == [20, 20, 20]
 
 
 class TestFiles:

@@ -229,6 +229,10 @@ class TestRefused:
         with pytest.raises(ValueError, match=r"ppo does not take these arguments: .*gama"):
             train("ppo", ID, wrong, 0)
 
+    def test_a_curriculum_of_difficulties_that_there_are_not(self):
+        with pytest.raises(ValueError, match="no specimens are harder; there are: easy, medium"):
+            train("ppo", ID, settings("ppo", curriculum=("easy", "harder")), 0)
+
     def test_an_environment_that_nobody_measured(self):
         with pytest.raises(ValueError, match="nothing is rehearsed of 'CartPole-v1'"):
             train("ppo", "CartPole-v1", settings("ppo"), 0)
