@@ -7,6 +7,7 @@ network adds is nothing at first.  So training can only find where greed is wron
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,6 +20,8 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
 from .outlook import CHANNELS
+from .own_belief import OwnBelief
+from .rehearsal import lattice_shape
 
 WIDTH = 24
 DILATIONS = (1, 2, 4, 2)
@@ -59,42 +62,77 @@ class Trunk(nn.Module):
 
 
 class Preference(nn.Module):
-    """Preferences (n, rows x columns) of frames, from maps (n, CHANNELS, rows, columns)."""
+    """Preferences (n, rows x columns) of frames, from an outlook over them.
 
-    def __init__(self, width: int = WIDTH, dilations: Sequence[int] = DILATIONS) -> None:
+    Args:
+        width, dilations: of the trunk.
+        own: a belief that is trained with it; a copy is. The outlook is to be whole then.
+    """
+
+    def __init__(
+        self,
+        width: int = WIDTH,
+        dilations: Sequence[int] = DILATIONS,
+        own: OwnBelief | None = None,
+    ) -> None:
         super().__init__()
+        self.own = copy.deepcopy(own)
         self.trunk = Trunk(width, dilations)
         self.last = nn.Conv2d(width, 1, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
         self.greed = nn.Parameter(torch.tensor(GREED))
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return self.among(self.maps(given))
+
+    def maps(self, given: torch.Tensor) -> torch.Tensor:
+        """The outlook (n, CHANNELS, rows, columns) over frames, by its own belief if it has one."""
+        if self.own is None:
+            return given
+        told: torch.Tensor = self.own(given)
+        return told
+
+    def among(self, maps: torch.Tensor) -> torch.Tensor:
+        """Preferences by maps (n, CHANNELS, rows, columns)."""
         expected = maps[:, CHANNELS.index("expected")].clamp(min=LEAST)
         logits = self.last(self.trunk(maps))[:, 0] + self.greed * torch.log(expected)
         return torch.flatten(logits, 1)
 
 
 class Heads(nn.Module):
-    """Actor and critic, which share nothing, as Stable-Baselines3 asks for them."""
+    """Actor and critic, as Stable-Baselines3 asks for them.
 
-    def __init__(self, shape: Sequence[int], width: int, dilations: Sequence[int]) -> None:
+    They share nothing but the actor's own belief if it has one, which the critic leaves as it is.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        width: int,
+        dilations: Sequence[int],
+        own: OwnBelief | None = None,
+    ) -> None:
         super().__init__()
-        self.shape = tuple(shape)
-        self.actor = Preference(width, dilations)
+        self.actor = Preference(width, dilations, own)
         self.critic = Trunk(width, dilations)
         self.pooled = nn.Linear(2 * width, LATENT)
-        self.latent_dim_pi, self.latent_dim_vf = int(np.prod(shape[1:])), LATENT
+        frames = shape[1:] if own is None else lattice_shape(shape[1:])
+        self.latent_dim_pi, self.latent_dim_vf = int(np.prod(frames)), LATENT
 
-    def forward(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.forward_actor(maps), self.forward_critic(maps)
+    def forward(self, given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        maps = self.actor.maps(given)
+        return self.actor.among(maps), self._valued(maps)
 
-    def forward_actor(self, maps: torch.Tensor) -> torch.Tensor:
-        preferred: torch.Tensor = self.actor(maps)
+    def forward_actor(self, given: torch.Tensor) -> torch.Tensor:
+        preferred: torch.Tensor = self.actor(given)
         return preferred
 
-    def forward_critic(self, maps: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.pooled(self.critic.pooled(maps)))
+    def forward_critic(self, given: torch.Tensor) -> torch.Tensor:
+        return self._valued(self.actor.maps(given))
+
+    def _valued(self, maps: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.pooled(self.critic.pooled(maps.detach())))
 
 
 class AsGiven(BaseFeaturesExtractor):
@@ -112,6 +150,7 @@ class Sized:
 
     Args:
         width, dilations: of the trunks.
+        own: a belief that is trained with the actor.
         options: of the class it is mixed into.
     """
 
@@ -122,14 +161,15 @@ class Sized:
         *args: Any,
         width: int = WIDTH,
         dilations: Sequence[int] = DILATIONS,
+        own: OwnBelief | None = None,
         **options: Any,
     ) -> None:
-        self.width, self.dilations = width, tuple(dilations)
+        self.trunks: dict[str, Any] = {"width": width, "dilations": tuple(dilations), "own": own}
         super().__init__(*args, **{**options, **self.fixed})
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         told: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
-        return {**told, "width": self.width, "dilations": self.dilations}
+        return {**told, **self.trunks}
 
 
 class OnFields(Sized):
@@ -139,7 +179,7 @@ class OnFields(Sized):
 
     def _build_mlp_extractor(self) -> None:
         own: Any = self
-        own.mlp_extractor = Heads(own.observation_space.shape, self.width, self.dilations)
+        own.mlp_extractor = Heads(own.observation_space.shape, **self.trunks)
 
     def _build(self, lr_schedule: Any) -> None:
         own: Any = self
@@ -173,9 +213,9 @@ class Pooled(BaseFeaturesExtractor):
 class FieldQ(QNetwork):
     """Values of frames: the preferences, in the units of rewards."""
 
-    def __init__(self, *args: Any, width: int, dilations: Sequence[int], **options: Any) -> None:
+    def __init__(self, *args: Any, trunks: Mapping[str, Any], **options: Any) -> None:
         super().__init__(*args, **options)
-        self.q_net = Preference(width, dilations)  # type: ignore[assignment]
+        self.q_net = Preference(**trunks)  # type: ignore[assignment]
 
 
 class FieldQPolicy(Sized, DQNPolicy):
@@ -185,7 +225,7 @@ class FieldQPolicy(Sized, DQNPolicy):
 
     def make_q_net(self) -> QNetwork:
         given = self._update_features_extractor(self.net_args, features_extractor=None)
-        return FieldQ(width=self.width, dilations=self.dilations, **given).to(self.device)
+        return FieldQ(trunks=self.trunks, **given).to(self.device)
 
 
 POOLED: dict[str, Any] = {"features_extractor_class": Pooled}
@@ -227,9 +267,11 @@ def algorithm_of(name: str) -> tuple[type[Any], Any, dict[str, Any]]:
     return known[name]
 
 
-def options_of(name: str, network: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the policy: ``width`` and ``dilations`` where it takes them."""
+def options_of(
+    name: str, network: Mapping[str, Any], own: OwnBelief | None = None
+) -> dict[str, Any]:
+    """Arguments of the policy: ``width`` and ``dilations`` of its trunks, and its own belief."""
     _, _, options = algorithm_of(name)
     if options is POOLED:
         return {**options, "features_extractor_kwargs": dict(network)}
-    return {**options, **network}
+    return {**options, **network, "own": own}

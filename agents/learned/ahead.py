@@ -12,7 +12,7 @@ from ...envs.numbers import is_number
 from ..navigation.navigator import PITCH, Bools, Floats, Situation
 from ..navigation.search import block_best, block_greatest
 from ..perception.sightings import BLOCKS
-from .belief import F32, Belief, weighed, worth
+from .belief import F32, Belief, worth
 from .evidence import Evidence, Ints
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class BeliefAhead(Belief):
 
     def _to_come(self, likely: F32, chosen: Ints, told: Bools, free: Bools, left: int) -> Floats:
         """The share of the task (m,) that the frames after a chosen one can be expected to show."""
-        from .network import probabilities
+        from .network import probabilities, weighed
 
         under = np.repeat(
             self.cells.under(self.candidates.centres_yx_nm[chosen]), self.outcomes, axis=0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..agent import Context
 from ..navigation.navigator import Bools, Candidates, Decision, Floats, Situation, greatest
 from ..navigation.search import AROUND, CELLS, CONTEXT, Cover
-from ..perception.sightings import BLOCKS, Layers
+from ..perception.sightings import BLOCKS
 from .sighted import ByNetwork
 
 if TYPE_CHECKING:
@@ -80,8 +80,10 @@ class Belief(ByNetwork):
 
     def value(self, likely: F32, situation: Situation, free: Bools) -> Floats:
         """Of the candidates (n,): the share of the task that each can be expected to show."""
+        from .network import weighed
+
         told = self.cover.told(situation.measured_yx_nm)
-        return worth(weighed(likely, self.layers), told, self.cover.places)
+        return worth(weighed(likely[None], self.layers)[0], told, self.cover.places)
 
     def why(self, best: int, expected: Floats, value: Floats) -> str:
         """One plain sentence without its subject; features (classes, n) are expected in frames."""
@@ -136,21 +138,6 @@ class BeliefThompson(Belief):
 
     def why(self, best: int, expected: Floats, value: Floats) -> str:
         return f"{super().why(best, expected, value)}, as network {self.drawn} believes"
-
-
-def weighed(likely: F32, layers: Layers) -> F32:
-    """Probabilities (..., classes, rows, columns) as shares of the task (..., rows, columns).
-
-    Points and extended features carry half each where there are both.
-    """
-    extended = np.array([c.shape != "point" for c in layers.classes])
-    out = np.zeros((*likely.shape[:-3], *likely.shape[-2:]), dtype=np.float32)
-    kinds = [k for k in (extended, ~extended) if k.any()]
-    for kind in kinds:
-        own = likely[..., kind, :, :].sum(axis=-3)
-        total = np.maximum(own.sum(axis=(-2, -1), keepdims=True), 1.0)
-        out += own / total / len(kinds)
-    return out
 
 
 def worth(weight: F32, told: NDArray[np.bool_], places: NDArray[np.int64]) -> Floats:

@@ -17,11 +17,10 @@ import torch
 from torch.nn import functional
 
 from ..perception.sightings import Layers
-from .belief import weighed
 from .detector import Detector
 from .evidence import F32, Cells
 from .grounds import Ground
-from .network import BeliefNet, encoded
+from .network import BeliefNet, encoded, weighed
 from .rehearsal import Rehearsal, frame_sums
 
 SIDE_BY_SIDE = 32

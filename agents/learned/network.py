@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..perception.sightings import Layers
 from .evidence import F32, Evidence
 
 WIDTH = 32
@@ -63,3 +64,27 @@ def probabilities(network: BeliefNet, evidence: Evidence) -> F32:
     """Of a feature of each class in each cell (n, classes, rows, columns)."""
     with torch.inference_mode():
         return np.asarray(torch.sigmoid(network(torch.from_numpy(encoded(evidence)))).numpy())
+
+
+def weighed(likely: F32, layers: Layers) -> F32:
+    """Probabilities (n, classes, rows, columns) as shares of the task (n, rows, columns).
+
+    Points and extended features carry half each where there are both.
+    """
+    return as_shares(torch.from_numpy(likely), extended(layers)).numpy()
+
+
+def extended(layers: Layers) -> torch.Tensor:
+    """Which classes (classes,) are no points."""
+    return torch.tensor([c.shape != "point" for c in layers.classes])
+
+
+def as_shares(likely: torch.Tensor, extended: torch.Tensor) -> torch.Tensor:
+    """What ``weighed`` does, so that gradients pass."""
+    kinds = [kind for kind in (extended, ~extended) if bool(kind.any())]
+    out = torch.zeros_like(likely[:, 0])
+    for kind in kinds:
+        own = likely[:, kind].sum(dim=1)
+        total = own.sum(dim=(-2, -1), keepdim=True).clamp(min=1.0)
+        out = out + own / total / len(kinds)
+    return out

@@ -11,12 +11,16 @@ from typing import Any
 import torch
 
 from ..perception import array_files
+from ..perception.sightings import Layers
 from . import kept
 from .actor import ALGORITHMS, AS_FRAMES, Preference
 from .kept import chosen, median, packed, unpacked
+from .own_belief import OwnBelief
 
 SHIPPED = Path(__file__).with_name("policies")
 KIND, VERSION = "stemscout policy", "1"
+# What encodes the evidence: nothing, the belief in the package, or a policy's own, tuned with it.
+BELIEFS = ("none", "frozen", "tuned")
 # Where the network that prefers frames is found among a policy's parameters.
 ACTOR = {
     "ppo": "mlp_extractor.actor.",
@@ -35,7 +39,7 @@ class Policies:
         specimen: that they were trained on.
         algorithm: by which.
         network: ``width`` and ``dilations``, where they are not the usual ones.
-        belief: whether the evidence is encoded by the belief in the package.
+        belief: that encodes the evidence, one of ``BELIEFS``.
         members: parameters, one set for each seed of training: the actor's alone where that
             prefers frames, else the whole policy's.
         card: how they were made and how good they are; ``median`` is the member to take.
@@ -44,7 +48,7 @@ class Policies:
     specimen: str
     algorithm: str
     network: dict[str, Any]
-    belief: bool
+    belief: str
     members: tuple[State, ...]
     card: dict[str, Any] = field(default_factory=dict)
 
@@ -56,7 +60,8 @@ class Policies:
         """One of them as a network; ValueError where the algorithm has none that prefers."""
         if self.algorithm not in AS_FRAMES:
             raise ValueError(f"{self.algorithm} prefers no frames")
-        made = Preference(**self.network)
+        own = OwnBelief(Layers.of(self.specimen)) if self.belief == "tuned" else None
+        made = Preference(**self.network, own=own)
         made.load_state_dict(self.member(number))
         return made.eval()
 
@@ -89,7 +94,7 @@ def save(path: Path, held: Policies) -> None:
         "specimen": held.specimen,
         "algorithm": held.algorithm,
         "network": json.dumps(held.network),
-        "belief": json.dumps(held.belief),
+        "belief": held.belief,
         "card": json.dumps(held.card),
     }
     array_files.write(path, packed(held.members), about)
@@ -109,12 +114,14 @@ def load(path: Path) -> Policies:
             about["specimen"],
             about["algorithm"],
             json.loads(about["network"]),
-            bool(json.loads(about["belief"])),
+            about["belief"],
             tuple(unpacked(arrays)),
             json.loads(about["card"]),
         )
         if held.algorithm not in ALGORITHMS:
             raise ValueError(f"an algorithm {held.algorithm!r}")
+        if held.belief not in BELIEFS:
+            raise ValueError(f"a belief {held.belief!r}")
         if held.algorithm in AS_FRAMES:
             for k in range(len(held.members)):
                 held.preference(k)

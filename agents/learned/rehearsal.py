@@ -22,9 +22,9 @@ from .told import FINER, Told
 STRIDE = BLOCKS // 2  # cells between frames of the lattice
 
 
-def lattice_shape(cells: Cells) -> tuple[int, int]:
-    """Rows and columns of the frames that begin at every ``STRIDE``-th cell."""
-    rows, columns = (max(0, s - BLOCKS) // STRIDE + 1 for s in cells.shape)
+def lattice_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Of so many cells, rows and columns of the frames that begin at every ``STRIDE``-th."""
+    rows, columns = (max(0, s - BLOCKS) // STRIDE + 1 for s in shape)
     return rows, columns
 
 
@@ -33,7 +33,7 @@ def lattice_centres(cells: Cells) -> Floats:
     rows, columns = (
         low + side * (STRIDE * np.arange(count) + BLOCKS / 2)
         for low, side, count in zip(
-            cells.low_yx_nm, cells.side_yx_nm, lattice_shape(cells), strict=True
+            cells.low_yx_nm, cells.side_yx_nm, lattice_shape(cells.shape), strict=True
         )
     )
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -41,8 +41,12 @@ def lattice_centres(cells: Cells) -> Floats:
 
 def frame_sums(values: F32) -> F32:
     """Of cells (n, rows, columns), the sum in each frame of the lattice."""
-    given = torch.from_numpy(np.ascontiguousarray(values))[:, None]
-    return functional.avg_pool2d(given, BLOCKS, STRIDE)[:, 0].numpy() * BLOCKS**2
+    return in_frames(torch.from_numpy(np.ascontiguousarray(values))).numpy()
+
+
+def in_frames(values: torch.Tensor) -> torch.Tensor:
+    """What ``frame_sums`` does, so that gradients pass."""
+    return functional.avg_pool2d(values[:, None], BLOCKS, STRIDE)[:, 0] * BLOCKS**2
 
 
 class Rehearsal:
@@ -76,7 +80,7 @@ class Rehearsal:
         self.pool, self.layers, self.cells, self.detector, self.rng, self.n = (
             pool, layers, cells, detector, rng, n,
         )  # fmt: skip
-        self.shape = lattice_shape(cells)
+        self.shape = lattice_shape(cells.shape)
         self.raster = cells.shape[0] * cells.shape[1] // BLOCKS**2  # frames that fill the field
         self.levels: Sequence[str] | None = None
         self.evidence = Evidence(cells, len(layers.names), n)

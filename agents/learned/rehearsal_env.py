@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from .evidence import F32, Ints
 from .network import BeliefNet, probabilities
-from .outlook import CHANNELS, outlook
+from .outlook import outlook, outlook_shape
 from .rehearsal import Rehearsal
 
 SCALE = 10.0  # of rewards
@@ -33,6 +33,7 @@ class RehearsalEnv(VecEnv):
         belief: encodes the evidence; None for none.
         budget: of a raster.
         action: ``frame`` or ``place``.
+        whole: show the evidence itself besides, for policies with a belief of their own.
 
     Raises:
         ValueError: another action, or a budget that pays for no frame.
@@ -44,10 +45,12 @@ class RehearsalEnv(VecEnv):
         belief: BeliefNet | None,
         budget: float,
         action: str = "frame",
+        whole: bool = False,
     ) -> None:
         if action not in ACTIONS:
             raise ValueError(f"unknown action {action!r}; there are: {', '.join(ACTIONS)}")
         self.rehearsal, self.belief, self.action = rehearsal, belief, action
+        self.whole = whole
         self.frames = int(budget * rehearsal.raster)
         if self.frames < 1:
             raise ValueError(f"a budget of {budget:g} pays for no frame")
@@ -55,7 +58,8 @@ class RehearsalEnv(VecEnv):
         self.earned = np.zeros(rehearsal.n, dtype=np.float32)
         rows, columns = rehearsal.shape
         self.render_mode = None
-        maps = spaces.Box(-np.inf, np.inf, (len(CHANNELS), rows, columns), np.float32)
+        shape = outlook_shape(rehearsal.cells, rehearsal.layers, whole)
+        maps = spaces.Box(-np.inf, np.inf, shape, np.float32)
         frames: spaces.Space[Any] = spaces.Discrete(rows * columns)
         places = spaces.Box(-1.0, 1.0, (2,), np.float32)
         super().__init__(rehearsal.n, maps, frames if action == "frame" else places)
@@ -73,7 +77,7 @@ class RehearsalEnv(VecEnv):
         own = self.rehearsal
         likely = None if self.belief is None else probabilities(self.belief, own.evidence)
         left = np.full(own.n, self.left / own.raster, dtype=np.float32)
-        return outlook(own.evidence, own.told, own.taken, left, own.layers, likely)
+        return outlook(own.evidence, own.told, own.taken, left, own.layers, likely, self.whole)
 
     def step_async(self, actions: NDArray[Any]) -> None:
         self._actions = actions

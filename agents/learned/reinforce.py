@@ -22,12 +22,13 @@ from ...envs.numbers import is_number
 from ..perception.sightings import Layers
 from ..strict_yaml import read_yaml
 from . import checkpoint
-from .actor import algorithm_of, options_of
+from .actor import AS_FRAMES, algorithm_of, options_of
 from .cloning import clone
 from .detector import Detector
 from .members import cells_of, pool
 from .network import BeliefNet
-from .policies import Policies, State, state_of
+from .own_belief import OwnBelief
+from .policies import BELIEFS, Policies, State, state_of
 from .rehearsal import Rehearsal
 from .rehearsal_env import SCALE, RehearsalEnv
 from .validation import IDS
@@ -49,7 +50,8 @@ class Settings:
         side_by_side: episodes.
         specimens: of training, of all difficulties.
         budget: of an episode, in rasters.
-        belief: whether the evidence is encoded by the belief in the package.
+        belief: that encodes the evidence: ``none``, ``frozen`` as it is in the package, or
+            ``tuned``, a copy that is trained with the policy, which takes several times as long.
         curriculum: difficulties, in the order in which they join; all at once without.
         eased: share of the training by whose end all have joined.
         teacher: whose choices are cloned before; None for nobody's.
@@ -64,7 +66,7 @@ class Settings:
     side_by_side: int = 32
     specimens: int = 1000
     budget: float = 0.4
-    belief: bool = True
+    belief: str = "frozen"
     curriculum: tuple[str, ...] = ()
     eased: float = 0.5
     teacher: str | None = None
@@ -121,6 +123,10 @@ class Settings:
             raise ValueError(f"budget is {self.budget!r}; it must lie in (0, 1]")
         if not (is_number(self.eased) and 0 < self.eased <= 1):
             raise ValueError(f"eased is {self.eased!r}; it must lie in (0, 1]")
+        if self.belief not in BELIEFS:
+            raise ValueError(f"belief is {self.belief!r}; there are: {', '.join(BELIEFS)}")
+        if self.belief == "tuned" and algorithm not in AS_FRAMES:
+            raise ValueError(f"{algorithm} has no actor that prefers frames, and tunes no belief")
         unknown = [k for k in self.network if k not in ("width", "dilations")]
         if unknown:
             raise ValueError(f"network has no {', '.join(unknown)}; it has: width, dilations")
@@ -175,11 +181,13 @@ def train(
     """
     specimen = specimen_for(env_id)
     torch.manual_seed(seed)
-    belief = belief_of(specimen) if settings.belief else None
+    belief = None if settings.belief == "none" else belief_of(specimen)
     rng, of_judge = np.random.default_rng([seed, 2]), np.random.default_rng(JUDGED_SEED)
     env = rehearsed(specimen, settings, belief, algorithm, rng)
     judge = rehearsed(specimen, settings, belief, algorithm, of_judge, judged=True)
-    model = model_of(algorithm, env, settings, seed, tensorboard)
+    tuned = settings.belief == "tuned"
+    own = OwnBelief(Layers.of(specimen), belief) if tuned else None
+    model = model_of(algorithm, env, settings, seed, tensorboard, own)
     of = {"algorithm": algorithm, "env": env_id, "seed": seed, "settings": asdict(settings)}
     watch = Watch(env, judge, settings, kept, json.loads(json.dumps(of)), report)
     if kept is not None and kept.exists():
@@ -232,13 +240,19 @@ def rehearsed(
     if settings.curriculum and not judged:
         rehearsal.levels = settings.curriculum[:1]
     action = "place" if algorithm == "sac" else "frame"
-    return RehearsalEnv(rehearsal, belief, settings.budget, action)
+    tuned = settings.belief == "tuned"
+    return RehearsalEnv(rehearsal, None if tuned else belief, settings.budget, action, tuned)
 
 
 def model_of(
-    algorithm: str, env: RehearsalEnv, settings: Settings, seed: int, tensorboard: Path | None
+    algorithm: str,
+    env: RehearsalEnv,
+    settings: Settings,
+    seed: int,
+    tensorboard: Path | None,
+    own: OwnBelief | None = None,
 ) -> Any:
-    """A model of Stable-Baselines3, before any training.
+    """A model of Stable-Baselines3, before any training; ``own`` is tuned with it.
 
     Raises:
         ValueError: arguments that the algorithm does not take.
@@ -254,7 +268,7 @@ def model_of(
         return made(
             policy,
             env,
-            policy_kwargs=options_of(algorithm, settings.network),
+            policy_kwargs=options_of(algorithm, settings.network, own),
             seed=seed,
             device="cpu",
             tensorboard_log=None if tensorboard is None else str(tensorboard),

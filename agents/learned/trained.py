@@ -48,10 +48,10 @@ class Policy(ByNetwork):
 
         super().reset(context, rng)
         self.net = self.held.preference(self.member)
-        self.belief = belief_of(self.held.specimen) if self.held.belief else None
+        self.belief = belief_of(self.held.specimen) if self.held.belief == "frozen" else None
         half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
         centres = np.clip(lattice_centres(self.cells), -half, half)  # cells may reach beyond
-        self.candidates = Candidates(centres, lattice_shape(self.cells))
+        self.candidates = Candidates(centres, lattice_shape(self.cells.shape))
         self.raster = self.cells.shape[0] * self.cells.shape[1] / BLOCKS**2
 
     def decide(self, situation: Situation) -> Decision | None:
@@ -95,4 +95,6 @@ class Policy(ByNetwork):
         likely = None if self.belief is None else probabilities(self.belief, laid.evidence)
         left = np.array([situation.left / self.raster], dtype=np.float32)
         shape = (1, *self.candidates.shape)
-        return outlook(laid.evidence, laid.told, taken.reshape(shape), left, self.layers, likely)
+        own = self.held.belief == "tuned"
+        taken = taken.reshape(shape)
+        return outlook(laid.evidence, laid.told, taken, left, self.layers, likely, own)

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from stemscout.agents.learned import weights
-from stemscout.agents.learned.belief import weighed
 from stemscout.agents.learned.belief_training import Rollouts, train
 from stemscout.agents.learned.detector import PIECE, Detector, Rates, sighted
 from stemscout.agents.learned.evidence import Cells, Evidence
 from stemscout.agents.learned.grounds import grounds
-from stemscout.agents.learned.network import BeliefNet, encoded, probabilities
+from stemscout.agents.learned.network import BeliefNet, encoded, probabilities, weighed
 from stemscout.agents.learned.rehearsal import Rehearsal
 from stemscout.agents.perception.sightings import BLOCKS, Layers
 from stemscout.simulators.specimens import specimen_module
@@ -81,11 +80,11 @@ def test_the_network_takes_fields_of_any_size(shape):
 
 def test_points_and_extended_features_carry_half_each():
     layers = Layers.of("graphene")
-    likely = np.random.default_rng(0).random((len(layers.classes), 8, 8), np.float32)
+    likely = np.random.default_rng(0).random((1, len(layers.classes), 8, 8), np.float32)
     weight = weighed(likely, layers)
     assert weight.sum() == pytest.approx(1.0, rel=1e-5)
     only = np.zeros_like(likely)
-    only[-1] = likely[-1]  # the boundary
+    only[:, -1] = likely[:, -1]  # the boundary
     assert weighed(only, layers).sum() == pytest.approx(0.5, rel=1e-5)
 
 

@@ -36,14 +36,14 @@ def rehearsal(shown, n=4, seed=0):
 def test_the_lattice_is_that_of_navigators_where_frames_fit_the_field(context_of):
     context, _, _ = context_of("StemScout/FerroelectricDomains-v0", budget=0.02)
     candidates = Candidates.of(context)
-    assert lattice_shape(CELLS_OF) == candidates.shape
+    assert lattice_shape(CELLS_OF.shape) == candidates.shape
     assert lattice_centres(CELLS_OF) == pytest.approx(candidates.centres_yx_nm)
 
 
 def test_sums_of_frames_are_those_of_their_cells():
     values = np.random.default_rng(0).random((1, 12, 16), np.float32)
     sums = frame_sums(values)
-    assert sums.shape == (1, *lattice_shape(Cells((0, 0), (1, 1), (12, 16)))) == (1, 5, 7)
+    assert sums.shape == (1, *lattice_shape((12, 16))) == (1, 5, 7)
     assert sums[0, 1, 2] == pytest.approx(values[0, 2:6, 4:8].sum(), rel=1e-5)
 
 
@@ -98,7 +98,7 @@ def test_points_and_extended_features_carry_half_each_where_there_are_both():
 
 def test_a_field_of_less_than_a_frame_has_one_frame():
     cells = Cells.of((1.0, 1.0), (1.8, 1.8))
-    assert lattice_shape(cells) == (1, 1)
+    assert lattice_shape(cells.shape) == (1, 1)
     amounts = np.ones((len(LAYERS.names), *cells.shape), np.float32)
     ground = Ground(amounts, "easy")
     perfect = Detector.perfect(LAYERS)

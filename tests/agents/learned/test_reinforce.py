@@ -14,9 +14,11 @@ from stemscout.agents.learned.cloning import TEACHERS, clone
 from stemscout.agents.learned.detector import Detector
 from stemscout.agents.learned.members import cells_of, pool
 from stemscout.agents.learned.outlook import CHANNELS
+from stemscout.agents.learned.own_belief import OwnBelief
 from stemscout.agents.learned.rehearsal import Rehearsal
 from stemscout.agents.learned.rehearsal_env import SCALE, RehearsalEnv
 from stemscout.agents.learned.reinforce import Settings, Watch, train
+from stemscout.agents.learned.weights import load
 from stemscout.agents.perception.sightings import Layers
 
 ID = "StemScout/FerroelectricDomains-v0"
@@ -49,7 +51,7 @@ def settings(name, **options):
         "steps": 40,
         "side_by_side": 2,
         "budget": 0.02,
-        "belief": False,
+        "belief": "none",
         "evaluate": 1,
         "network": SMALL,
         "algorithm": ARGUMENTS[name],
@@ -57,10 +59,10 @@ def settings(name, **options):
     return Settings(**{**given, **options})
 
 
-def environment(shown, n=3, action="frame", budget=0.04, seed=0):
+def environment(shown, n=3, action="frame", budget=0.04, seed=0, belief=None, whole=False):
     detector = Detector.perfect(LAYERS)
     rehearsal = Rehearsal(shown, LAYERS, CELLS, detector, np.random.default_rng(seed), n)
-    return RehearsalEnv(rehearsal, None, budget, action)
+    return RehearsalEnv(rehearsal, belief, budget, action, whole)
 
 
 def alike(one, other):
@@ -127,26 +129,77 @@ def test_a_policy_begins_with_what_can_be_expected():
         assert torch.equal(choice, expected.argmax(dim=1))
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_every_algorithm_trains_and_goes_on_exactly(algorithm, tmp_path, monkeypatch):
-    """A training that is killed between two rollouts ends as one that was not."""
-    whole = train(algorithm, ID, settings(algorithm), 3)
-    kept = tmp_path / "checkpoint.pt"
+def killed_at_second_checkpoint(monkeypatch, algorithm, given, kept):
     save, times = checkpoint.save, itertools.count()
 
-    def killed(*given):
-        save(*given)
+    def killed(*args):
+        save(*args)
         if next(times) == 1:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(algorithm, ID, settings(algorithm), 3, kept)
+        train(algorithm, ID, given, 3, kept)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_trains_and_goes_on_exactly(algorithm, tmp_path, monkeypatch):
+    """A training that is killed between two rollouts ends as one that was not."""
+    whole = train(algorithm, ID, settings(algorithm), 3)
+    kept = tmp_path / "checkpoint.pt"
+    killed_at_second_checkpoint(monkeypatch, algorithm, settings(algorithm), kept)
     later = train(algorithm, ID, settings(algorithm), 3, kept)
     assert later.card == whole.card
     assert alike(later.members[0], whole.members[0])
     other = train(algorithm, ID, settings(algorithm), 4)
     assert not alike(other.members[0], whole.members[0])
+
+
+class TestOwnBelief:
+    @pytest.fixture(autouse=True)
+    def begun(self, monkeypatch, file):
+        belief = load(file).member()
+        monkeypatch.setattr(reinforce, "belief_of", lambda specimen: belief)
+        return belief
+
+    def test_it_begins_with_what_the_frozen_one_says(self, shown, begun):
+        frozen, tuned = environment(shown, belief=begun), environment(shown, whole=True)
+        assert tuned.observation_space.shape[1:] == CELLS.shape
+        choice = np.array([100, 300, 700])
+        for env in (frozen, tuned):
+            env.reset()
+        for env in (frozen, tuned):
+            env.step(choice)
+        maps = torch.from_numpy(frozen.observed())
+        own = OwnBelief(LAYERS, begun)(torch.from_numpy(tuned.observed()))
+        assert torch.allclose(own, maps, atol=1e-5)
+
+    @pytest.mark.parametrize("algorithm", AS_FRAMES)
+    def test_it_is_trained_with_the_policy_and_goes_on_exactly(
+        self, algorithm, begun, tmp_path, monkeypatch
+    ):
+        given = settings(algorithm, belief="tuned")
+        before = {k: v.clone() for k, v in begun.state_dict().items()}
+        whole = train(algorithm, ID, given, 3)
+        assert alike(before, begun.state_dict())
+        kept = {k.removeprefix("own.belief."): v for k, v in whole.members[0].items()}
+        assert any(not torch.equal(kept[k], v) for k, v in before.items())
+        path = tmp_path / "checkpoint.pt"
+        killed_at_second_checkpoint(monkeypatch, algorithm, given, path)
+        assert alike(train(algorithm, ID, given, 3, path).members[0], whole.members[0])
+
+    def test_it_is_kept_with_the_policy(self, tmp_path, shown):
+        made = train("ppo", ID, settings("ppo", belief="tuned"), 0)
+        path = tmp_path / "tuned.safetensors"
+        policies.save(path, policies.together([made]))
+        maps = torch.from_numpy(environment(shown, whole=True).reset())
+        again = policies.load(path).preference()
+        assert torch.allclose(again(maps), made.preference()(maps), atol=0.05)
+
+    @pytest.mark.parametrize("algorithm", ["recurrent-ppo", "sac"])
+    def test_algorithms_without_preferences_tune_none(self, algorithm):
+        with pytest.raises(ValueError, match="tunes no belief"):
+            settings(algorithm, belief="tuned").check(algorithm)
 
 
 def test_it_ends_where_nothing_is_gained(monkeypatch):
@@ -205,6 +258,7 @@ class TestRefused:
             (f"{ID}: {{steps: 5, network: {{depth: 3}}}}", "network has no depth"),
             (f"{ID}: {{steps: 5, algorithm: {{n_steps: 3}}}}", "n_steps is the length"),
             (f"{ID}: {{steps: 5, cloned: 3}}", "cloned needs a teacher"),
+            (f"{ID}: {{steps: 5, belief: deep}}", "belief is 'deep'; there are: none, frozen"),
             (f"{ID}: {{steps: 5, steps: 6}}", "'steps' in line 1 is there already"),
             (f"{ID}: {{steps: [", "not readable YAML"),
         ],
@@ -254,7 +308,7 @@ class TestFiles:
         torch.manual_seed(0)
         members = tuple(Preference(6, (1, 2)).state_dict() for _ in range(3))
         made = [
-            policies.Policies("bifeo3", "ppo", dict(SMALL), False, (m,), {"area": a, "seed": k})
+            policies.Policies("bifeo3", "ppo", dict(SMALL), "none", (m,), {"area": a, "seed": k})
             for k, (m, a) in enumerate(zip(members, (0.4, 0.2, 0.3), strict=True))
         ]
         return policies.together(made)
