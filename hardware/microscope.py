@@ -117,6 +117,10 @@ class Limits:
         detectors: names that may be asked for.
         max_dose_e_per_a2: dose of a single frame.
         max_dose_rate_e_per_a2_s: beam current over the area of a frame.
+        max_spot_dose_e_per_a2: dose of all frames together, at any one spot.
+        max_charge_e, max_time_s: of all frames together, beam-on charge and instrument time.
+        stage_step_nm: length of a stage move.
+        stage_speed_nm_per_s: length of a stage move over the time since the one before.
     """
 
     field_yx_nm: YX
@@ -130,6 +134,11 @@ class Limits:
     beam_shift_nm: Range = (0.0, 0.0)
     max_dose_e_per_a2: float | None = None
     max_dose_rate_e_per_a2_s: float | None = None
+    max_spot_dose_e_per_a2: float | None = None
+    max_charge_e: float | None = None
+    max_time_s: float | None = None
+    stage_step_nm: float | None = None
+    stage_speed_nm_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +157,9 @@ class Capabilities:
         can_blank_while_busy: also in the middle of an acquisition.
         units_verified: distances were held against a known specimen.
         simulated: no beam exists.
+        remembers_requests: a request whose id it knows is answered as before, and no electron
+            is sent again.
+        stage_tolerance_nm, shift_tolerance_nm: how far off a read-back may be.
     """
 
     name: str
@@ -160,6 +172,9 @@ class Capabilities:
     can_blank_while_busy: bool
     units_verified: bool
     simulated: bool
+    remembers_requests: bool = False
+    stage_tolerance_nm: float = 1.0
+    shift_tolerance_nm: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
