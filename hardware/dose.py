@@ -62,7 +62,7 @@ class DoseMap:
         low = [floor(v / pitch) for v in edges.min(axis=0)]
         high = [ceil(v / pitch) for v in edges.max(axis=0)]
         half = np.asarray(region.fov_yx_nm) / 2
-        found = []
+        found: list[tuple[tuple[int, int], NDArray[np.bool_]]] = []
         for ty in range(low[0] // SIDE, high[0] // SIDE + 1):
             for tx in range(low[1] // SIDE, high[1] // SIDE + 1):
                 steps = np.arange(SIDE)
@@ -70,7 +70,8 @@ class DoseMap:
                 grid = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
                 off = (grid - middle) @ rotation(angle)
                 # Points on a border belong to one of two frames that touch there.
-                inside = ((off >= -half - ROUNDING) & (off < half - ROUNDING)).all(axis=-1)
+                here = (off >= -half - ROUNDING) & (off < half - ROUNDING)
+                inside = np.asarray(here.all(axis=-1))
                 if inside.any():
                     found.append(((ty, tx), inside))
         if not found:

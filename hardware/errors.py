@@ -14,6 +14,18 @@ class LimitError(MicroscopeError, ValueError):
     """A request beyond the limits; nothing was sent."""
 
 
+class RefusedError(MicroscopeError):
+    """A person did not approve of a request; nothing was sent."""
+
+
+class LeaseError(MicroscopeError):
+    """Somebody else has the microscope; nothing was sent."""
+
+
+class JournalError(MicroscopeError):
+    """A journal is damaged or cannot be written; where it cannot be written nothing is sent."""
+
+
 class AbortedError(MicroscopeError):
     """An acquisition was stopped by ``abort``."""
 

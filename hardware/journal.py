@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
-from .errors import MicroscopeError
+from .errors import JournalError
 from .wire import Arrays, pack, unpack
 
 BEGIN = b"stemscout journal 1\n"
@@ -32,10 +32,6 @@ HEAD = struct.Struct("<8sII32s")  # marker, length, CRC-32 of what follows it, c
 LARGEST = 2**30  # bytes of a record
 CHAIN = hashlib.sha256(BEGIN).digest()  # what the first record follows
 NAME = "journal.log"
-
-
-class JournalError(MicroscopeError):
-    """A journal cannot be written or is damaged; where it cannot be written nothing is sent."""
 
 
 @dataclass(frozen=True)

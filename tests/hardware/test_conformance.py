@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from stemscout.hardware import ScanRequest
+from stemscout.hardware.adapter import Adapter
 from stemscout.hardware.conformance import CHECKS, Bench, Skipped
+from stemscout.hardware.guard import guarded
 from stemscout.simulators.recorded import RecordedMicroscope
 from stemscout.simulators.simulated import SimulatedMicroscope
 
@@ -27,8 +29,33 @@ def recorded_with_noise(world, lattice_image):
     return RecordedMicroscope(lattice_image, 0.05, electrons=5000.0), Bench(wide)
 
 
+def guarded_simulated(world, lattice_image):
+    microscope, bench = simulated(world, lattice_image)
+    return guarded(microscope), bench
+
+
+def guarded_recorded(world, lattice_image):
+    microscope, bench = recorded(world, lattice_image)
+    return guarded(microscope), bench
+
+
+def in_a_process_of_its_own(world, lattice_image):
+    wide = ScanRequest((0.0, 0.0), (2.4, 1.92), (80, 64), 4000.0)
+    return Adapter("stemscout.envs.live:connect", {"address": "sim://graphene"}), Bench(wide)
+
+
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-@pytest.mark.parametrize("make", [simulated, recorded, recorded_with_noise])
+@pytest.mark.parametrize(
+    "make",
+    [
+        simulated,
+        recorded,
+        recorded_with_noise,
+        guarded_simulated,
+        guarded_recorded,
+        in_a_process_of_its_own,
+    ],
+)
 def test_microscope(make, check, world, lattice_image):
     microscope, bench = make(world, lattice_image)
     microscope.open()

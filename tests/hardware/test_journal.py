@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 
 from stemscout.hardware import ScanRegion, ScanRequest, State, wire
-from stemscout.hardware.errors import AcquisitionError, LimitError
-from stemscout.hardware.journal import BEGIN, HEAD, Journal, JournalError, read
+from stemscout.hardware.errors import AcquisitionError, JournalError, LimitError
+from stemscout.hardware.journal import BEGIN, HEAD, Journal, read
 from stemscout.hardware.microscope import Frame
 
 FRAMES = some.arrays(

@@ -1,0 +1,84 @@
+"""One owner at a time: a lock that runs out unless its owner gives a sign of life."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+from .errors import LeaseError
+
+
+class Lease:
+    """Who has the microscope.
+
+    Clocks that are set, forwards or backwards, change nothing: time is monotonic.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._key: str | None = None
+        self._owner, self._seconds, self._until = "", 0.0, 0.0
+
+    def take(self, owner: str, seconds: float) -> str:
+        """A key, without which others are refused for so many seconds, and again at every sign.
+
+        Raises:
+            LeaseError: somebody else has it.
+            ValueError: a time that is no time.
+        """
+        if not 0 < seconds < float("inf"):
+            raise ValueError(f"a lease of {seconds} s; it must be above 0 and finite")
+        with self._lock:
+            if self._key is not None and self._clock() < self._until:
+                raise LeaseError(self._held())
+            self._key, self._owner, self._seconds = secrets.token_hex(16), owner, seconds
+            self._until = self._clock() + seconds
+            return self._key
+
+    def check(self, key: str | None) -> None:
+        """Whoever has the key gives a sign of life; without a lease nobody needs one.
+
+        Raises:
+            LeaseError: somebody else has it, or the key's lease has run out.
+        """
+        with self._lock:
+            if key is None:
+                if self._key is not None:
+                    raise LeaseError(self._held())
+                return
+            if self._key is None or not secrets.compare_digest(key, self._key):
+                raise LeaseError("this lease has run out or was given back; take another")
+            if self._clock() >= self._until:
+                raise LeaseError(f"the lease of {self._owner} has run out; take another")
+            self._until = self._clock() + self._seconds
+
+    def release(self, key: str) -> None:
+        """Give it back; LeaseError where the key is none."""
+        with self._lock:
+            if self._key is None or not secrets.compare_digest(key, self._key):
+                raise LeaseError("this lease has run out or was given back already")
+            self._key = None
+
+    def ran_out(self) -> str | None:
+        """The owner whose lease has run out, who loses it by this; None where there is none."""
+        with self._lock:
+            if self._key is None or self._clock() < self._until:
+                return None
+            self._key = None
+            return self._owner
+
+    @property
+    def owner(self) -> str | None:
+        """Who has it now."""
+        with self._lock:
+            return None if self._key is None else self._owner
+
+    def _held(self) -> str:
+        left = max(0.0, self._until - self._clock())
+        return f"{self._owner} has the microscope, for another {left:.0f} s at least"

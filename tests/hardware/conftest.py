@@ -1,0 +1,87 @@
+"""An instrument whose moods tests decide."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from stemscout.hardware import AbortedError
+from stemscout.simulators.recorded import RecordedMicroscope
+
+
+class Moody(RecordedMicroscope):
+    """A recorded microscope that can be slow, hang, fail, or do less than it was told.
+
+    Attributes:
+        calls: every verb that reached it, in order.
+        scanning: set while a scan that ``holds`` is under way.
+        holds: scans wait for ``go`` or an abort.
+        hangs: verbs that wait for ``go`` and heed nothing else.
+        fails: verbs that raise what is named here, once for each entry.
+        clamps: moves go nowhere, silently.
+    """
+
+    def __init__(self, image, while_busy=True, **told):
+        super().__init__(image, 0.05)
+        self.capabilities = replace(self.capabilities, can_blank_while_busy=while_busy, **told)
+        self.calls, self.fails = [], {}
+        self.holds, self.hangs, self.clamps = False, set(), False
+        self.scanning, self.go, self.aborted = (threading.Event() for _ in range(3))
+
+    def _called(self, verb):
+        self.calls.append(verb)
+        if verb in self.hangs:
+            self.go.wait(30)
+        for error in self.fails.get(verb, [])[:1]:
+            self.fails[verb].remove(error)
+            raise error
+
+    def state(self):
+        self._called("state")
+        return super().state()
+
+    def acquire(self, request, timeout_s=60.0):
+        self.scanning.set()
+        self._called("acquire")
+        if self.holds:
+            self.aborted.clear()
+            while not self.go.wait(0.001):
+                if self.aborted.is_set():
+                    raise AbortedError("the scan was aborted")
+        return super().acquire(request, timeout_s)
+
+    def move_stage(self, yx_nm, timeout_s=30.0):
+        self._called("move_stage")
+        return super().state() if self.clamps else super().move_stage(yx_nm, timeout_s)
+
+    def set_beam_shift(self, yx_nm):
+        self._called("set_beam_shift")
+        return super().state() if self.clamps else super().set_beam_shift(yx_nm)
+
+    def blank(self, on):
+        self._called("blank")
+        return super().blank(on)
+
+    def abort(self):
+        self.calls.append("abort")
+        self.aborted.set()
+
+    def close(self):
+        self.calls.append("close")
+        super().close()
+
+
+@pytest.fixture
+def moody(lattice_image):
+    """Makes them; whatever hangs is let go in the end."""
+    made = []
+
+    def make(**options):
+        made.append(Moody(lattice_image, **options))
+        return made[-1]
+
+    yield make
+    for microscope in made:
+        microscope.go.set()
