@@ -55,13 +55,17 @@ class Adapter:
         self._lines: tuple[Any, Any] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._said: deque[str] = deque(maxlen=LINES)
+        self._left = False  # blanked, by an earlier ``close``
 
     def open(self) -> Capabilities:
         """Start the process if it does not run, and open the microscope in it."""
         if self._lines is None:
             self._start()
-        data, _ = self._ask("open")
-        return wire.capabilities_of(data)
+        told = wire.capabilities_of(self._ask("open")[0])
+        if self._left and told.can_blank:
+            self.blank(True)  # an instrument is still; a simulated one has forgotten it
+        self._left = False
+        return told
 
     def state(self) -> State:
         return wire.state_of(self._ask("state", aside=True)[0])
@@ -88,6 +92,7 @@ class Adapter:
     def close(self) -> None:
         if self._lines is None:
             return
+        self._left = True
         try:
             self._ask("close")
         finally:

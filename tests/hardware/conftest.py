@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 
@@ -85,3 +86,75 @@ def moody(lattice_image):
     yield make
     for microscope in made:
         microscope.go.set()
+
+
+DRIVER = '''
+import ctypes, os, time
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from stemscout.hardware import AbortedError
+from stemscout.simulators.recorded import RecordedMicroscope
+
+
+class Driver(RecordedMicroscope):
+    """Scans that last, a log of what reached it, and moods."""
+
+    def __init__(self, log="/dev/null", seconds=0.0, mood="", while_busy=True):
+        image = np.random.default_rng(0).random((192, 192))
+        super().__init__(image, 0.05)
+        self.capabilities = replace(self.capabilities, can_blank_while_busy=while_busy)
+        self.log, self.seconds, self.mood, self.aborted = Path(log), seconds, mood, False
+        if mood == "crashes at once":
+            print("no licence found", flush=True)
+            os._exit(3)
+
+    def _note(self, text):
+        with self.log.open("a") as file:
+            file.write(text + "\\n")
+
+    def acquire(self, request, timeout_s=60.0):
+        self._note("acquire")
+        if self.mood == "crashes":
+            print("segmentation fault, says the driver", flush=True)
+            os._exit(139)
+        if self.mood == "hangs":
+            time.sleep(600)
+        if self.mood == "hangs in C":  # and lets no other thread run
+            ctypes.PyDLL(None).sleep(600)
+        if self.mood == "fails":
+            raise OSError("0x80004005")
+        until = time.monotonic() + self.seconds
+        self.aborted = False
+        while time.monotonic() < until:
+            time.sleep(0.001)
+            if self.aborted:
+                raise AbortedError("the scan was aborted")
+        return super().acquire(request, timeout_s)
+
+    def blank(self, on):
+        self._note(f"blank {on}")
+        return super().blank(on)
+
+    def abort(self):
+        self._note("abort")
+        self.aborted = True
+
+    def close(self):
+        super().close()
+        self._note("close")
+'''
+
+
+@pytest.fixture(scope="session")
+def drivers(tmp_path_factory):
+    """The folder that other processes find the driver in."""
+    folder = tmp_path_factory.mktemp("drivers")
+    (folder / "moody_driver.py").write_text(DRIVER)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
+    yield folder
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before

@@ -40,8 +40,13 @@ def guarded_recorded(world, lattice_image):
 
 
 def in_a_process_of_its_own(world, lattice_image):
-    wide = ScanRequest((0.0, 0.0), (2.4, 1.92), (80, 64), 4000.0)
-    return Adapter("stemscout.envs.live:connect", {"address": "sim://graphene"}), Bench(wide)
+    wide = ScanRequest((0.0, 0.0), (4.0, 3.2), (80, 64), 10.0, detectors=("recorded",))
+    return Adapter("moody_driver:Driver"), Bench(wide)
+
+
+def guarded_in_a_process_of_its_own(world, lattice_image):
+    microscope, bench = in_a_process_of_its_own(world, lattice_image)
+    return guarded(microscope), bench
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
@@ -54,9 +59,10 @@ def in_a_process_of_its_own(world, lattice_image):
         guarded_simulated,
         guarded_recorded,
         in_a_process_of_its_own,
+        guarded_in_a_process_of_its_own,
     ],
 )
-def test_microscope(make, check, world, lattice_image):
+def test_microscope(make, check, world, lattice_image, drivers):
     microscope, bench = make(world, lattice_image)
     microscope.open()
     try:
