@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from . import wire
+from .costs import CostModel
 from .errors import ConnectionLost
 from .microscope import YX, Capabilities, Frame, Microscope, ScanRequest, State
 
@@ -41,6 +42,9 @@ class Adapter:
         options: keyword arguments of the function, as JSON has them.
         python: the interpreter; another environment's where the driver needs one.
 
+    Attributes:
+        costs: the microscope's own, once it is open.
+
     Raises:
         ConnectionLost: the process ends before it is ready; with what the driver said last.
     """
@@ -56,12 +60,15 @@ class Adapter:
         self._process: subprocess.Popen[bytes] | None = None
         self._said: deque[str] = deque(maxlen=LINES)
         self._left = False  # blanked, by an earlier ``close``
+        self.costs = CostModel()
 
     def open(self) -> Capabilities:
         """Start the process if it does not run, and open the microscope in it."""
         if self._lines is None:
             self._start()
-        told = wire.capabilities_of(self._ask("open")[0])
+        data, _ = self._ask("open")
+        told = wire.capabilities_of(data["capabilities"])
+        self.costs = CostModel(**data["costs"])
         if self._left and told.can_blank:
             self.blank(True)  # an instrument is still; a simulated one has forgotten it
         self._left = False
@@ -192,6 +199,7 @@ def _serve(calls: Any, aside: Any) -> None:
             _answer(calls, made)
     over.set()
     _leave(made)
+    os._exit(0)  # threads of a driver would keep the process
 
 
 def _leave(made: list[Microscope]) -> None:
@@ -225,6 +233,9 @@ def _called(
     if not made:
         raise ConnectionLost("no microscope was made")
     microscope = made[0]
+    if verb == "open":
+        costs = getattr(microscope, "costs", CostModel())
+        return {"capabilities": asdict(microscope.open()), "costs": asdict(costs)}, {}
     if "request" in told:
         told["request"] = wire.request_of(told["request"])
     if "yx_nm" in told:

@@ -88,8 +88,8 @@ class Guard:
         heartbeat_s: float | None = None,
     ) -> None:
         self.microscope, self.limits, self.journal = microscope, limits, journal
-        self.costs = costs or getattr(microscope, "costs", None) or CostModel()
-        self.ledger = Ledger(self.costs)
+        self._own_costs = costs
+        self.ledger = Ledger()
         self.approve, self.dry_run, self.heartbeat_s = approve, dry_run, heartbeat_s
         self.lease = Lease()
         self.stopped: str | None = None
@@ -112,10 +112,11 @@ class Guard:
         told: Capabilities = self._driver.ask("open", self.microscope.open, OPEN_S)
         limits = told.limits if self.limits is None else narrowed(told.limits, self.limits)
         self._state = self._driver.ask("state", self.microscope.state, STATE_S)
-        self.ledger.begin(limits)
+        costs = self._own_costs or getattr(self.microscope, "costs", None) or CostModel()
+        self.ledger.begin(limits, costs)
         told = replace(told, limits=limits, detectors=limits.detectors)
         opened = {"capabilities": asdict(told), "state": asdict(self._state)}
-        self._note("open", {**opened, "costs": asdict(self.costs), "dry_run": self.dry_run})
+        self._note("open", {**opened, "costs": asdict(costs), "dry_run": self.dry_run})
         self._capabilities = told
         self._signed = time.monotonic()
         self._watch = Watch(self)
@@ -248,6 +249,11 @@ class Guard:
         """The process ends, whoever has the lease."""
         self.lease = Lease()
         self.close()
+
+    @property
+    def costs(self) -> CostModel:
+        """What frames and moves cost, as it is known since it was opened."""
+        return self.ledger.costs
 
     @property
     def last_exposure(self) -> Any:

@@ -13,22 +13,21 @@ from .microscope import Frame, Limits, State
 class Ledger:
     """Counts frames, for the limits on totals.
 
-    Args:
-        costs: prices of what is to be sent.
-
     Attributes:
+        costs: prices of what is to be sent.
         charge_e, time_s: of all frames.
         dose: where it went; None before ``begin``.
     """
 
-    def __init__(self, costs: CostModel) -> None:
-        self.costs = costs
+    def __init__(self) -> None:
+        self.costs = CostModel()
         self.charge_e, self.time_s = 0.0, 0.0
         self.dose: DoseMap | None = None
         self._moved = float("-inf")
 
-    def begin(self, limits: Limits) -> None:
+    def begin(self, limits: Limits, costs: CostModel) -> None:
         """Over an instrument; what was counted before stays."""
+        self.costs = costs
         self.dose = self.dose or DoseMap.over(limits)
 
     def sent(self, state: State) -> Sent:
