@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from .commands import bench, experiments, paper, training, worlds
+from .commands import bench, experiments, live, paper, training, worlds
 from .commands.options import INTERRUPTED, Commands
+from .hardware.errors import MicroscopeError
 
 BAD_INPUT = 2
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(experiments.app)
+app.add_typer(live.app)
 app.add_typer(worlds.app)
 app.add_typer(training.app, name="train", rich_help_panel="Train", no_args_is_help=True)
 app.add_typer(paper.app)
@@ -55,6 +57,11 @@ def main() -> None:
             traceback.print_exc()
         print(f"stemscout: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except MicroscopeError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"stemscout: {error}", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:  # ours to mend; still no page of code at the command line
         if debug:
             traceback.print_exc()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..envs.scan_env import ScanEnv
+from ..hardware.errors import AbortedError, RefusedError
 from ..hardware.microscope import YX, Frame, ScanRequest
 from .agent import Agent, Context, Explanation, Finding
 
@@ -65,6 +66,9 @@ class Experiment:
         seed: of the environment and the agent.
         specimen: shows this specimen of the split, whatever the seed.
         explain: asks the agent to explain itself; nobody reads that in a benchmark.
+        record: told of every decision before it is carried out, and of every wish: a journal's
+            ``write``.
+        wishes: that a person had in an earlier part of it, by the step before which.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class Experiment:
         seed: int = 0,
         specimen: int | None = None,
         explain: bool = True,
+        record: Callable[[str, dict[str, Any]], object] = lambda kind, data: None,
+        wishes: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed {seed}; it must be an integer >= 0")
@@ -82,12 +88,14 @@ class Experiment:
         self.seed = seed
         self.specimen = specimen
         self.explain = explain
+        self.record = record
         self.steps: list[Step] = []
         self.stopped = False
         self.told_truth = False  # whatever the agent says of itself afterwards
         self._go = threading.Event()
         self._go.set()
         self._wishes: list[dict[str, Any]] = []
+        self._had = dict(wishes or {})
 
     def __iter__(self) -> Iterator[Step]:
         self.steps = []
@@ -101,18 +109,32 @@ class Experiment:
             self._go.wait()
             if self.stopped:
                 return
+            for had in self._had.get(len(self.steps), ()):
+                self.agent.steer(**had)
             while self._wishes:
-                self.agent.steer(**self._wishes.pop(0))
+                wish = self._wishes.pop(0)
+                self.agent.steer(**wish)
+                self.record("steer", {"step": len(self.steps), "wish": wish})
             began, perceived = time.perf_counter(), self.agent.perceived_s
             action = self.agent.act(observation)
             if action is None:
                 return
             decided = time.perf_counter() - began
+            explanation = self.agent.explain() if self.explain else Explanation("")
+            decision = {"step": len(self.steps), "agent": self.agent.name}
+            self.record("decision", {**decision, "sentence": explanation.sentence})
             taken = len(self.env.episode.history)
-            observation, _, terminated, truncated, info = self.env.step(action)
+            try:
+                observation, _, terminated, truncated, info = self.env.step(action)
+            except AbortedError:  # somebody stopped the microscope, and so the experiment
+                self.stopped = True
+                return
+            except RefusedError as error:
+                self._forbid(error)
+                continue
             if len(self.env.episode.history) == taken:
                 return  # it cost more than was left
-            step = self._take_in(info["request"], decided, perceived)
+            step = self._take_in(info["request"], explanation, decided, perceived)
             self.steps.append(step)
             yield step
             if terminated or truncated:
@@ -144,6 +166,15 @@ class Experiment:
         """Pass a person's wish to the agent before its next decision."""
         self._wishes.append({"target": target, "forbid": forbid, "exploration": exploration})
 
+    def _forbid(self, error: RefusedError) -> None:
+        """A person did not approve of a frame: the agent is to find another; else it ends."""
+        assert isinstance(error.request, ScanRequest)
+        y, x = error.request.centre_yx_nm
+        half = min(error.request.pixel_yx_nm)
+        forbid = [((y - half, x - half), (y + half, x + half))]
+        self.agent.steer(forbid=forbid)
+        self.record("steer", {"step": len(self.steps), "wish": {"forbid": forbid}})
+
     def context(self) -> Context:
         """What the agent is told before its first frame; truth only to the privileged."""
         env, episode = self.env, self.env.episode
@@ -167,10 +198,15 @@ class Experiment:
             truth=truth if self.agent.privileged else None,
         )
 
-    def _take_in(self, request: ScanRequest, decided_s: float, perceived_s: float) -> Step:
+    def _take_in(
+        self,
+        request: ScanRequest,
+        explanation: Explanation,
+        decided_s: float,
+        perceived_s: float,
+    ) -> Step:
         episode = self.env.episode
         frame = episode.history[-1]
-        explanation = self.agent.explain() if self.explain else Explanation("")
         began = time.perf_counter()
         self.agent.observe(frame)
         target = self.agent.target([frame])

@@ -15,6 +15,8 @@ from .options import INTERRUPTED, AsJson, Number, Out, Seed, group, whole
 
 app = group("Run an experiment.")
 RUN, LOOK = "Run an experiment", "See what there is"
+LIVE: Any = {"rich_help_panel": "With --microscope"}
+USUAL_BUDGET = 0.4
 
 
 @app.command(rich_help_panel=RUN, epilog="Example: stemscout demo --out runs/first")
@@ -52,8 +54,9 @@ def run(
     ] = None,
     agent: Annotated[str, typer.Option(help="Who decides; see `agents`.")] = "linear-bo",
     budget: Annotated[
-        float, Number("Charge in rasters of the whole field, above 0 and at most 1.")
-    ] = 0.4,
+        float | None,
+        Number("Charge in rasters of the whole field, above 0 and at most 1; 0.4 by default."),
+    ] = None,
     seed: Seed = 0,
     out: Out = None,
     difficulty: Annotated[
@@ -94,6 +97,36 @@ def run(
             help="Any option of the agent, as a suite has it; may be given several times.",
         ),
     ] = None,
+    microscope: Annotated[
+        str | None,
+        typer.Option(help="A live one by its address, such as nion: or sim://graphene.", **LIVE),
+    ] = None,
+    budget_frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames instead of rasters.", **LIVE)
+    ] = None,
+    budget_charge: Annotated[float | None, Number("Electrons instead of rasters.", **LIVE)] = None,
+    budget_time: Annotated[
+        float | None, Number("Seconds of instrument time, besides or instead.", **LIVE)
+    ] = None,
+    beam_current_pa: Annotated[
+        float | None, Number("Declared, where the instrument does not know it.", **LIVE)
+    ] = None,
+    frame_nm: Annotated[float | None, Number("Side of the frames.", **LIVE)] = None,
+    frame_px: Annotated[int | None, typer.Option(min=1, help="Pixels to a side.", **LIVE)] = None,
+    dwell_us: Annotated[float | None, Number("Of the frames.", **LIVE)] = None,
+    detector: Annotated[str | None, typer.Option(help="The first by default.", **LIVE)] = None,
+    max_charge: Annotated[
+        float | None, Number("Electrons that are never exceeded, whatever the agent.", **LIVE)
+    ] = None,
+    max_spot_dose: Annotated[
+        float | None, Number("e/Å² at any one spot, never exceeded.", **LIVE)
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and record everything, send nothing.", **LIVE)
+    ] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Ask before every frame and move.", **LIVE)
+    ] = False,
     trust: Annotated[
         bool,
         typer.Option("--trust", help="Unpickle what a model holds; with --agent sb3:path.zip."),
@@ -103,10 +136,37 @@ def run(
     """One agent on one microscope until the budget is spent."""
     if trust and not agent.startswith("sb3:"):
         raise ValueError("--trust only goes with --agent sb3:path.zip")
-    if (env is None) == (image is None):
-        raise ValueError("give either --env or --image, and not both")
+    if [env, image, microscope].count(None) != 2:
+        raise ValueError("give one of --env, --image and --microscope, and not two")
+    of_live: dict[str, tuple[str, Any]] = {
+        "--frame-nm": ("frame_nm", frame_nm),
+        "--frame-px": ("frame_px", frame_px),
+        "--dwell-us": ("dwell_us", dwell_us),
+        "--detector": ("detector", detector),
+        "--beam-current-pa": ("beam_current_pa", beam_current_pa),
+        "--budget-frames": ("frames", budget_frames),
+        "--budget-charge": ("charge_e", budget_charge),
+        "--budget-time": ("time_budget_s", budget_time),
+    }
+    limits = {"max_charge_e": max_charge, "max_spot_dose_e_per_a2": max_spot_dose}
+    if microscope is None:
+        given = [flag for flag, (_, value) in of_live.items() if value is not None]
+        guards = {"--max-charge": max_charge, "--max-spot-dose": max_spot_dose}
+        guards |= {"--dry-run": dry_run or None, "--approve": approve or None}
+        given += [flag for flag, value in guards.items() if value is not None]
+        if given:
+            raise ValueError(f"{', '.join(given)} only goes with --microscope")
     simulated = {"difficulty": difficulty, "renderer": renderer, "split": split}
-    if image is not None:
+    if microscope is not None:
+        apart: dict[str, Any] = {"--pixel-nm": pixel_nm, "--labels": labels}
+        apart |= {f"--{name}": value for name, value in simulated.items()}
+        given = [name for name, value in apart.items() if value is not None]
+        if given:
+            raise ValueError(f"{', '.join(given)} does not go with --microscope")
+        options = {name: value for name, value in of_live.values() if value is not None}
+        if budget is not None:
+            options["budget"] = budget
+    elif image is not None:
         given = [f"--{name}" for name, value in simulated.items() if value is not None]
         if given:
             raise ValueError(f"{', '.join(given)} only goes with --env; an image is what it is")
@@ -130,13 +190,21 @@ def run(
     if trust:
         wishes["trust"] = True
     configuration = {
-        "env": env,
         "env_options": options,
         "agent": agent,
         "agent_options": {k: v for k, v in wishes.items() if v is not None},
-        "budget": budget,
         "seed": seed,
     }
+    if microscope is not None:
+        from .live import drive
+
+        asked = {k: v for k, v in limits.items() if v is not None}
+        modes = {"limits": asked, "dry_run": dry_run, "approve": approve}
+        stem = microscope.partition(":")[0]
+        folder = out or _free(Path("runs") / f"{stem}-{agent}-{seed}")
+        drive({"microscope": microscope, **configuration, **modes}, folder, as_json)
+        return
+    configuration |= {"env": env, "budget": USUAL_BUDGET if budget is None else budget}
     stem = image.stem if image else str(env).split("/")[-1]
     _run(configuration, out or _free(Path("runs") / f"{stem}-{agent}-{seed}"), as_json)
 

@@ -44,8 +44,8 @@ def whole(text: str | int) -> int:
     return number
 
 
-def Number(help: str) -> Any:
-    return typer.Option(parser=number, metavar="NUMBER", help=help)
+def Number(help: str, **options: Any) -> Any:
+    return typer.Option(parser=number, metavar="NUMBER", help=help, **options)
 
 
 Seed = Annotated[

@@ -1,19 +1,14 @@
-"""StemScout/Live-v0, and the addresses under which microscopes are found."""
+"""StemScout/Live-v0: a microscope as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
-
-import numpy as np
 
 from ..hardware.microscope import Microscope
-from ..simulators.simulated import SimulatedMicroscope
+from .addresses import connect
 from .budget import Budget
 from .live_source import LIVE_DWELL_US, LiveSource
 from .scan_env import ScanEnv
-from .sources import SpecimenSource, noise_seed
 from .tasks import check_task
 
 VERBS = ("open", "state", "move_stage", "set_beam_shift", "acquire", "blank", "abort", "close")
@@ -33,7 +28,8 @@ class LiveEnv(ScanEnv):
     ``step`` and ``reset`` as they are, and no truth is known, not even of a simulated one.
 
     ``sim://<specimen>?difficulty=medium&seed=0`` is a simulated microscope, over the
-    training specimen that ``reset(seed=0)`` shows in the specimen's own id.
+    training specimen that ``reset(seed=0)`` shows in the specimen's own id; ``nion:`` is Nion
+    Swift's simulated one, in a process of its own.
 
     The reference frame is square.  By default its side is a sixteenth of the field's
     shorter side, it has 64 pixels to a side and a dwell of 1 µs, or the nearest that
@@ -51,6 +47,7 @@ class LiveEnv(ScanEnv):
     ## Budget
     ``budget`` is charge, in rasters of the whole field, 0.4 by default; it takes a known
     beam current, measured or declared by the instrument or by ``beam_current_pa``.
+    ``charge_e`` is the same in electrons.
     Besides or instead there is ``time_budget_s``, instrument time, and ``frames``, a
     number of frames, the survey among them; given one of these and no ``budget``, charge
     is without limit.  Where nobody knows the current, ``info["charge_e"]`` is NaN once a
@@ -63,8 +60,8 @@ class LiveEnv(ScanEnv):
     ## Arguments
     ``microscope``; ``frame_nm``, ``frame_px``, ``dwell_us`` and ``detector`` of the reference
     frame; ``beam_current_pa`` where the instrument does not know it; ``budget``,
-    ``time_budget_s``, ``frames``; and those of ``ScanEnv`` that need no truth: ``action``,
-    ``observation``, ``survey``, ``render_mode``.  Seeds steer agents, not the
+    ``charge_e``, ``time_budget_s``, ``frames``; and those of ``ScanEnv`` that need no truth:
+    ``action``, ``observation``, ``survey``, ``render_mode``.  Seeds steer agents, not the
     microscope.  An environment of this kind can be neither pickled nor copied.
     """
 
@@ -79,6 +76,7 @@ class LiveEnv(ScanEnv):
         budget: float | None = None,
         time_budget_s: float | None = None,
         frames: int | None = None,
+        charge_e: float | None = None,
         **options: Any,
     ) -> None:
         if callable(options.setdefault("task", "explore")):
@@ -87,7 +85,9 @@ class LiveEnv(ScanEnv):
                 "its one task is explore"
             )
         check_task(options["task"], None)
-        if budget is None and time_budget_s is None and frames is None:
+        if budget is not None and charge_e is not None:
+            raise ValueError("budget and charge_e are both charge; give one of them")
+        if budget is None and charge_e is None and time_budget_s is None and frames is None:
             budget = USUAL_BUDGET
         address = microscope if isinstance(microscope, str) else None
         dwell = LIVE_DWELL_US if dwell_us is None else dwell_us
@@ -96,6 +96,8 @@ class LiveEnv(ScanEnv):
             source = LiveSource(
                 found, frame_nm, frame_px, dwell_us, detector, beam_current_pa, address
             )
+            if charge_e is not None:
+                budget = source.rasters(charge_e)
             whole = 1.0 if budget is None else budget
             super().__init__(source, budget=whole, time_budget_s=time_budget_s, **options)
             self.charge_budget, self.frames = budget, frames
@@ -117,6 +119,12 @@ class LiveEnv(ScanEnv):
             self.frames,
             self.actions.cheapest,
         )
+
+    @property
+    def rasters(self) -> float:
+        """What the budget pays for, in rasters of the whole field."""
+        assert isinstance(self.source, LiveSource)
+        return self._new_budget(self.source.current_pa).total
 
     def _begin(self, specimen: int | None) -> None:
         """An episode on the one microscope, whatever the seed."""
@@ -143,54 +151,6 @@ class LiveEnv(ScanEnv):
             "StemScout/Live-v0 holds an open microscope, which can be neither pickled nor copied; "
             "make another environment from its address instead"
         )
-
-
-def connect(address: str, dwell_us: float = LIVE_DWELL_US) -> Microscope:
-    """The microscope at an address, not yet opened.
-
-    Args:
-        address: ``scheme://...``, with a scheme out of ``SCHEMES``.
-        dwell_us: of the reference frame, which a simulated one states its full scale for.
-
-    Raises:
-        ValueError: an address that is none, an unknown scheme or option (the known
-            ones are listed), or what the scheme refuses.
-    """
-    scheme, mark, _ = address.partition("://")
-    known = ", ".join(f"{name}://" for name in SCHEMES)
-    if not mark:
-        raise ValueError(
-            f"{address!r} is no address of a microscope; it must be scheme://..., such as "
-            f"sim://graphene?seed=0; known schemes: {known}"
-        )
-    if scheme not in SCHEMES:
-        raise ValueError(f"{address!r}: unknown scheme {scheme!r}; there are: {known}")
-    return SCHEMES[scheme](address, dwell_us)
-
-
-def _simulated(address: str, dwell_us: float) -> Microscope:
-    """``sim://<specimen>?difficulty=medium&seed=0``."""
-    parts = urlsplit(address)
-    if parts.path.strip("/") or parts.fragment:
-        raise ValueError(f"{address!r} must be sim://<specimen>?difficulty=medium&seed=0")
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    options = {"difficulty": "medium", "seed": "0", **dict(pairs)}
-    if len(options) > 2:
-        unknown = ", ".join(sorted(set(options) - {"difficulty", "seed"}))
-        raise ValueError(f"{address!r}: unknown option {unknown}; there are: difficulty, seed")
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError(f"{address!r}: an option is given twice")
-    if not (options["seed"].isascii() and options["seed"].isdigit()):
-        raise ValueError(
-            f"{address!r}: the seed is {options['seed']!r}; it must be an integer >= 0"
-        )
-    source, seed = SpecimenSource(parts.netloc, options["difficulty"]), int(options["seed"])
-    world = source.open_world(source.recipe(seed, "train", 0, None))
-    rng = np.random.default_rng(noise_seed(seed, "train", 0))
-    return SimulatedMicroscope(world, rng, dwell_us)
-
-
-SCHEMES: dict[str, Callable[[str, float], Microscope]] = {"sim": _simulated}
 
 
 def _checked(microscope: Any) -> Microscope:

@@ -12,6 +12,7 @@ from ..hardware.costs import CostModel
 from ..hardware.limits import check
 from ..hardware.microscope import YX, Capabilities, Frame, Limits, Microscope, ScanRequest, State
 from ..simulators.specimens import FeatureClass, Specimen
+from .budget import ROUNDING, Budget, BudgetError
 from .numbers import is_number
 from .reference import ReferenceFrame
 from .sources import FRAMES_ACROSS
@@ -91,6 +92,18 @@ class LiveSource:
         named = detector or self.capabilities.detectors[0]
         self.reference = ReferenceFrame((side, side), (px, px), dwell, (named,))
         check(self.reference.at((0.0, 0.0)), limits, self.current_pa)
+
+    def rasters(self, charge_e: float) -> float:
+        """A charge in rasters of the field; BudgetError where no beam current is known."""
+        whole = Budget.relative(
+            1.0, self.field_yx_nm, self.reference, self.costs, self.current_pa
+        ).raster_charge_e
+        if not is_number(charge_e) or not 0 < charge_e <= whole * (1 + ROUNDING):
+            raise BudgetError(
+                f"a charge of {charge_e!r} e; it must be above 0, and at most one raster of the "
+                f"whole field, {whole:.3g} e"
+            )
+        return min(charge_e / whole, 1.0)
 
     @property
     def settings(self) -> dict[str, Any]:

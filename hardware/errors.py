@@ -15,7 +15,13 @@ class LimitError(MicroscopeError, ValueError):
 
 
 class RefusedError(MicroscopeError):
-    """A person did not approve of a request; nothing was sent."""
+    """A person did not approve of a request; nothing was sent.
+
+    Attributes:
+        request: what was refused, where it is known.
+    """
+
+    request: object = None
 
 
 class LeaseError(MicroscopeError):

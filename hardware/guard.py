@@ -62,7 +62,7 @@ class Guard:
 
     Args:
         microscope: that is guarded; nobody else may drive it.
-        limits: what is allowed besides what the instrument allows.
+        limits: what is allowed besides what the instrument allows; all of them, or some by name.
         journal: where everything is recorded; whoever made it closes it.
         costs: what frames cost, for limits on totals; by default the microscope's own.
         approve: asked before every scan and move, and waited for; False refuses.
@@ -79,7 +79,7 @@ class Guard:
     def __init__(
         self,
         microscope: Microscope,
-        limits: Limits | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
         journal: Journal | None = None,
         *,
         costs: CostModel | None = None,
@@ -110,7 +110,10 @@ class Guard:
             return self._capabilities
         self.lease.check(key)
         told: Capabilities = self._driver.ask("open", self.microscope.open, OPEN_S)
-        limits = told.limits if self.limits is None else narrowed(told.limits, self.limits)
+        further = self.limits or told.limits
+        if isinstance(further, Mapping):
+            further = replace(told.limits, **further)
+        limits = narrowed(told.limits, further)
         self._state = self._driver.ask("state", self.microscope.state, STATE_S)
         costs = self._own_costs or getattr(self.microscope, "costs", None) or CostModel()
         self.ledger.begin(limits, costs)
@@ -280,7 +283,9 @@ class Guard:
             limits, sent = self._capabilities.limits, self.ledger.sent(state)
             check(request, limits, state.beam_current_pa, sent)
             if self.approve is not None and not self._approved(request):
-                raise RefusedError("a person did not approve of it; nothing was sent")
+                refused = RefusedError("a person did not approve of it; nothing was sent")
+                refused.request = request
+                raise refused
         except (LimitError, Unsupported, RefusedError) as error:
             told = {"request": type(request).__name__, **asdict(request)}
             self._note("refused", {**told, **error_data(error)})
@@ -456,7 +461,7 @@ class Guard:
 
 def guarded(
     microscope: Microscope,
-    limits: Limits | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
     journal: Journal | None = None,
     **options: Any,
 ) -> Guard:

@@ -101,14 +101,18 @@ class Journal:
             self._sized(0)
             self._put(BEGIN)
             _sync_folder(self.path.parent)
+        self._end, self.count, self._chain = len(BEGIN), 0, CHAIN
+        self.cut = self._find_end()
+
+    def _find_end(self) -> int:
+        """Take in all that is whole behind what is known, and cut the rest; its bytes."""
         with self.path.open("rb") as file:
-            end, self.count, self._chain = len(BEGIN), 0, CHAIN
-            for record in _scanned(file, self.path):
-                end, self.count, self._chain = record.end, self.count + 1, record.chain
-        self._end = end
-        self.cut = os.fstat(self._file).st_size - end
-        if self.cut:
-            self._sized(end)
+            for record in _scanned(file, self.path, (self._end, self._chain, self.count)):
+                self._end, self._chain, self.count = record.end, record.chain, self.count + 1
+        cut = os.fstat(self._file).st_size - self._end
+        if cut:
+            self._sized(self._end)
+        return cut
 
     def write(
         self, kind: str, data: Mapping[str, Any] | None = None, arrays: Arrays | None = None
@@ -125,6 +129,8 @@ class Journal:
         with self._lock:
             if self.failed is not None:
                 raise JournalError(self.failed)
+            if os.fstat(self._file).st_size != self._end:
+                self._find_end()  # somebody pressed Ctrl-C in the middle of the last one
             chain = hashlib.sha256(self._chain + body).digest()
             checked = zlib.crc32(body, zlib.crc32(chain))
             whole = HEAD.pack(MARKER, len(body), checked, chain) + body
@@ -137,9 +143,9 @@ class Journal:
                 )
                 self._undo()
                 raise JournalError(self.failed) from error
-            self._chain, self._end = chain, self._end + len(whole)
-            self.count += 1
-            return self.count - 1
+            number = self.count
+            self._chain, self._end, self.count = chain, self._end + len(whole), number + 1
+            return number
 
     def close(self) -> None:
         """Let go of the file; repeated calls are harmless."""
@@ -201,11 +207,22 @@ class _Found:
     end: int
 
 
-def _scanned(file: BinaryIO, path: Path) -> Iterator[_Found]:
-    """The records of a file as bytes, up to its end or a torn tail."""
-    if file.read(len(BEGIN)) != BEGIN:
+def _scanned(
+    file: BinaryIO, path: Path, behind: tuple[int, bytes, int] = (len(BEGIN), CHAIN, 0)
+) -> Iterator[_Found]:
+    """The records of a file as bytes, up to its end or a torn tail.
+
+    Args:
+        file: open.
+        path: for messages.
+        behind: the byte at which to begin, the chain there, and how many records came before.
+    """
+    begun = file.read(len(BEGIN))
+    if begun != BEGIN and BEGIN.startswith(begun):
+        return  # it is only just being made
+    if begun != BEGIN:
         raise JournalError(f"{path} is no journal")
-    at, chain, number = len(BEGIN), CHAIN, 0
+    at, chain, number = behind
     while True:
         found = _record(file, at)
         if found is None:

@@ -28,6 +28,7 @@ COLUMNS = (
     "task_fraction",
     "reason",
 )
+FILES = ("trajectory.csv", "run.json", "report.html")
 PACKAGES = (
     "stemscout",
     "numpy",
@@ -45,16 +46,21 @@ class RunFolder:
 
     Args:
         path: a folder that does not exist yet, or is empty.
+        again: what an earlier part of the run left there is written anew.
 
     Raises:
         FileExistsError: it holds something; nothing is overwritten.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, again: bool = False) -> None:
         self.path = Path(path)
         if (self.path.exists() or self.path.is_symlink()) and not self.path.is_dir():
             raise FileExistsError(f"{str(self.path)!r} is a file; name a folder for the run")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if again:
+            frames = (self.path / "frames").glob("*.npz")
+            for old in (*(self.path / name for name in FILES), *frames):
+                old.unlink(missing_ok=True)
+        elif self.path.is_dir() and any(self.path.iterdir()):
             what = "a run" if (self.path / "run.json").exists() else "files"
             raise FileExistsError(
                 f"{str(self.path)!r} already holds {what}; name a new or empty folder"
@@ -115,7 +121,7 @@ class RunFolder:
                 csv.writer(handle).writerow(COLUMNS)
         except FileExistsError as error:
             raise FileExistsError(f"{str(self.path)!r} was taken by another run") from error
-        (self.path / "frames").mkdir()
+        (self.path / "frames").mkdir(exist_ok=True)
         self._mine = True
 
     def _trajectory(self, mode: str) -> Any:

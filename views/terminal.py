@@ -34,6 +34,20 @@ def interruptible(experiment: Experiment) -> Iterator[None]:
 
 
 @contextmanager
+def leaving_on_terminate() -> Iterator[None]:
+    """A request to terminate ends the program as an exception does, so that beams are blanked."""
+
+    def leave(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def progress(configuration: dict[str, Any]) -> Iterator[Callable[[Step], None]]:
     """A bar on standard error with the charge left, and how far perception has been behind."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -19,7 +19,7 @@ ENV = ("--env", "StemScout/GrapheneDefects-v0")
         (("bench", "perception", "--no-peers", "--patches", "4"), "4 patches; there must be at"),
         (("fly",), "unknown command 'fly'; there are:"),
         (("bench", "fly"), "unknown command 'fly'; there are:"),
-        (("run",), "give either --env or --image"),
+        (("run",), "give one of --env, --image and --microscope"),
         (("run", "--env", "Go-v0"), "unknown environment 'Go-v0'; there are: StemScout/"),
         (("run", *ENV, "--agent", "chess"), "unknown agent 'chess'; there are: raster"),
         (("run", *ENV, "--budget", "0"), "a budget of 0.0; it must be above 0 and at most 1"),

@@ -14,7 +14,7 @@ import pytest
 
 from stemscout.agents.catalogue import make_agent
 from stemscout.agents.experiment import Experiment
-from stemscout.envs import live, testing
+from stemscout.envs import addresses, live, testing
 from stemscout.envs.budget import Budget, BudgetError
 from stemscout.envs.live_source import KeptOpen
 from stemscout.envs.registration import make_env
@@ -489,11 +489,13 @@ class TestAddresses:
     @pytest.mark.parametrize(
         ("address", "sentence"),
         [
-            ("graphene", "is no address of a microscope; it must be scheme://.*known.*: sim://"),
+            ("graphene", "is no address of a microscope; there are: sim://.*, nion:"),
             ("", "is no address of a microscope"),
             ("tem://titan:5000", "unknown scheme 'tem'; there are: sim://"),
             ("sim://butter", "unknown specimen 'butter'; there are: graphene"),
-            ("sim://", "unknown specimen ''"),
+            ("sim://", r"must be sim://<specimen>\?difficulty=medium&seed=0"),
+            ("nion:usim", r"must be nion:\?sample=0&seed=0"),
+            ("nion:?sample=three", "the sample is 'three'; it must be an integer >= 0"),
             ("sim://graphene/5", r"must be sim://<specimen>\?difficulty=medium&seed=0"),
             ("sim://graphene?difficulty=mild", "unknown difficulty 'mild'; there are: easy"),
             ("sim://composite", "it is made only at: hard"),
@@ -509,7 +511,7 @@ class TestAddresses:
 
     def test_what_an_address_opened_is_closed_when_the_environment_fails(self, world, monkeypatch):
         instrument = Instrument(world)
-        monkeypatch.setitem(live.SCHEMES, "test", lambda address, dwell_us: instrument)
+        monkeypatch.setitem(addresses.SCHEMES, "test", ("test:", lambda *_: instrument))
         with pytest.raises(ValueError, match="unknown action"):
             make_env(LIVE, microscope="test://here", action="teleport")
         assert instrument.calls[-1] == "close"

@@ -148,6 +148,26 @@ class TestSound:
             journal.write("frame")
 
 
+@pytest.mark.parametrize("at", ["write", "fdatasync"])
+def test_ctrl_c_in_the_middle_of_a_record_breaks_no_chain(tmp_path, monkeypatch, at):
+    """Whether its bytes were on the disk already or not."""
+    with Journal(tmp_path) as journal:
+        journal.write("frame", {"k": 0})
+        call = getattr(os, at)
+
+        def pressed(handle, *rest):
+            call(handle, *(bytes(r)[:30] for r in rest))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, at, pressed)
+        with pytest.raises(KeyboardInterrupt):
+            journal.write("frame", {"k": 1})
+        monkeypatch.undo()
+        journal.write("frame", {"k": 2})
+    kept = [r.data["k"] for r in read(tmp_path)]
+    assert kept == ([0, 2] if at == "write" else [0, 1, 2])
+
+
 class TestTornTail:
     def test_wherever_it_was_cut_all_before_is_there(self, written):
         path, _ = written

@@ -1,0 +1,172 @@
+"""Experiments on a microscope: run with --microscope, resume, stop."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..views import terminal
+from .options import INTERRUPTED, AsJson, group
+
+if TYPE_CHECKING:
+    from ..hardware.guard import Guard
+    from ..hardware.journal import Journal
+    from ..hardware.limits import Request
+    from ..hardware.microscope import Microscope
+    from ..hardware.replayed import Told
+
+app = group("Drive a microscope.")
+DRIVE = "Drive a microscope"
+NOT_BLANKED = 1
+
+
+def drive(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
+    """A new experiment, with a guard in front of the microscope and a journal beside it."""
+    from ..hardware.journal import Journal
+    from ..views.folder import RunFolder, versions
+
+    folder = RunFolder(out)
+    with Journal(out) as journal:
+        journal.write("begin", {**configuration, "versions": versions()})
+        with _guarded(configuration, journal, out) as guard:
+            _run(configuration, guard, journal, folder, journal.write, as_json)
+
+
+@app.command(rich_help_panel=DRIVE, epilog="Example: stemscout resume runs/nion")
+def resume(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run on a microscope.")],
+    as_json: AsJson = False,
+) -> None:
+    """Go on with an experiment where it stopped or was broken off, by its journal."""
+    from ..hardware.journal import Journal, read
+    from ..hardware.replayed import Replayed, Told
+    from ..views.folder import RunFolder
+
+    told = Told.of(read(folder))
+    if told.ended:
+        raise ValueError(f"the experiment in {folder} has come to its end; there is nothing to do")
+    configuration = told.configuration
+    if "microscope" not in configuration:
+        raise ValueError(f"{folder} holds no run on a microscope that could be resumed")
+    with Journal(folder) as journal, _guarded(configuration, journal, folder) as guard:
+        if journal.cut:
+            terminal.console().print(f"{journal.cut} bytes of a torn record were cut")
+        journal.write("resume", {"frames": len(told.frames)})
+        guard.open()
+        for frame in told.frames:
+            guard.ledger.count(frame)
+        replayed = Replayed(told, guard)
+
+        def record(kind: str, data: dict[str, Any]) -> None:
+            if not replayed.replaying:
+                journal.write(kind, data)
+
+        again = RunFolder(folder, again=True)
+        _run(configuration, replayed, journal, again, record, as_json, told)
+        if replayed.strayed:
+            numbers = ", ".join(map(str, replayed.strayed))
+            terminal.console().print(f"decided otherwise than recorded before frame {numbers}")
+
+
+@app.command(rich_help_panel=DRIVE, epilog="Example: stemscout stop runs/nion")
+def stop(
+    folder: Annotated[Path, typer.Argument(help="The folder of the run under way.")],
+    reason: Annotated[str, typer.Option(help="For the journal.")] = "a person stopped it",
+    as_json: AsJson = False,
+) -> None:
+    """Stop what a run drives, from anywhere on its machine, and say whether the beam is blanked."""
+    from ..hardware.stopping import press
+
+    told = press(folder, reason)
+    if as_json:
+        print(json.dumps({"answer": told.answer, "seconds": told.seconds}))
+    else:
+        print(told.answer)
+    if not told.confirmed:
+        raise typer.Exit(NOT_BLANKED)
+
+
+@contextmanager
+def _guarded(configuration: dict[str, Any], journal: Journal, out: Path) -> Iterator[Guard]:
+    """The microscope of a configuration, which is blanked and closed in the end."""
+    from ..envs.addresses import connect
+    from ..envs.live_source import LIVE_DWELL_US
+    from ..hardware.guard import guarded
+    from ..hardware.stopping import StopButton
+
+    dwell = configuration["env_options"].get("dwell_us", LIVE_DWELL_US)
+    guard = guarded(
+        connect(configuration["microscope"], dwell),
+        configuration["limits"] or None,
+        journal,
+        approve=_approve if configuration["approve"] else None,
+        dry_run=configuration["dry_run"],
+    )
+    button = StopButton(out, guard.stop)
+    try:
+        with terminal.leaving_on_terminate(), guard:
+            yield guard
+    finally:
+        button.close()
+
+
+def _run(
+    configuration: dict[str, Any],
+    microscope: Microscope,
+    journal: Journal,
+    folder: Any,
+    record: Callable[[str, dict[str, Any]], object],
+    as_json: bool,
+    told: Told | None = None,
+) -> None:
+    from .. import register_all
+    from ..agents.catalogue import make_agent
+    from ..agents.experiment import Experiment
+    from ..benchmarks import single
+    from ..envs.live import LiveEnv
+    from ..views.report import facts_of
+
+    register_all()
+    agent = make_agent(configuration["agent"], **configuration["agent_options"])
+    env = LiveEnv(
+        microscope,
+        action=agent.needs.action,
+        observation=agent.needs.observation,
+        **configuration["env_options"],
+    )
+    wishes = None if told is None else told.wishes
+    experiment = Experiment(env, agent, configuration["seed"], record=record, wishes=wishes)
+    command = shlex.join(["stemscout", *sys.argv[1:]])
+    shown = {"agent": configuration["agent"], "budget": env.rasters}
+    try:
+        with terminal.interruptible(experiment), terminal.progress(shown) as on_step:
+            summary = single.record(experiment, folder, configuration, command, on_step)
+        if not experiment.stopped:
+            journal.write("end", {"ended": summary["ended"]})
+    finally:
+        env.close()
+    if as_json:
+        print(json.dumps({**summary, "folder": str(folder.path)}))
+    else:
+        report = str(folder.path / "report.html")
+        terminal.listing({**facts_of(summary), "report": report}, False)
+    if experiment.stopped:
+        again = f"stemscout resume {shlex.quote(str(folder.path))}"
+        terminal.console().print(f"Stopped; to go on: {again}")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _approve(request: Request) -> bool:
+    """Ask at the terminal; whoever says nothing has not approved."""
+    from ..hardware.microscope import ScanRequest
+
+    y, x = request.centre_yx_nm if isinstance(request, ScanRequest) else request.yx_nm
+    what = "frame" if isinstance(request, ScanRequest) else type(request).__name__
+    return typer.confirm(f"{what} at ({y:.2f}, {x:.2f}) nm?", default=False, err=True)

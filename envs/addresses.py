@@ -1,0 +1,84 @@
+"""The addresses under which microscopes are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+
+from ..hardware.adapter import Adapter
+from ..hardware.microscope import Microscope
+from ..simulators.simulated import SimulatedMicroscope
+from .live_source import LIVE_DWELL_US
+from .sources import SpecimenSource, noise_seed
+
+
+def connect(address: str, dwell_us: float = LIVE_DWELL_US) -> Microscope:
+    """The microscope at an address, not yet opened.
+
+    Args:
+        address: ``scheme:...`` or ``scheme://...``, with a scheme out of ``SCHEMES``.
+        dwell_us: of the reference frame, which a simulated one states its full scale for.
+
+    Raises:
+        ValueError: an address that is none, an unknown scheme or option (the known
+            ones are listed), or what the scheme refuses.
+    """
+    scheme, mark, _ = address.partition(":")
+    known = ", ".join(written for written, _ in SCHEMES.values())
+    if not mark:
+        raise ValueError(f"{address!r} is no address of a microscope; there are: {known}")
+    if scheme not in SCHEMES:
+        raise ValueError(f"{address!r}: unknown scheme {scheme!r}; there are: {known}")
+    return SCHEMES[scheme][1](address, dwell_us)
+
+
+def _simulated(address: str, dwell_us: float) -> Microscope:
+    name, options = _parts(address, {"difficulty": "medium", "seed": "0"})
+    if not name:
+        raise ValueError(f"{address!r} must be {SCHEMES['sim'][0]}")
+    source, seed = SpecimenSource(name, options["difficulty"]), _whole(address, options, "seed")
+    world = source.open_world(source.recipe(seed, "train", 0, None))
+    rng = np.random.default_rng(noise_seed(seed, "train", 0))
+    return SimulatedMicroscope(world, rng, dwell_us)
+
+
+def _nion(address: str, dwell_us: float) -> Microscope:
+    name, options = _parts(address, {"sample": "0", "seed": "0"})
+    if name:
+        raise ValueError(f"{address!r} must be {SCHEMES['nion'][0]}")
+    given = {key: _whole(address, options, key) for key in options}
+    return Adapter("stemscout.hardware.nion:simulated", given)
+
+
+# How each is written, and what makes it.
+SCHEMES: dict[str, tuple[str, Callable[[str, float], Microscope]]] = {
+    "sim": ("sim://<specimen>?difficulty=medium&seed=0", _simulated),
+    "nion": ("nion:?sample=0&seed=0", _nion),
+}
+
+
+def _parts(address: str, known: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The name in an address, and its options."""
+    parts = urlsplit(address)
+    scheme = parts.scheme
+    name = parts.netloc or parts.path
+    if (parts.netloc and parts.path.strip("/")) or parts.fragment:
+        raise ValueError(f"{address!r} must be {SCHEMES[scheme][0]}")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    unknown = sorted({key for key, _ in pairs} - set(known))
+    if unknown:
+        raise ValueError(
+            f"{address!r}: unknown option {', '.join(unknown)}; there are: {', '.join(known)}"
+        )
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"{address!r}: an option is given twice")
+    return name, {**known, **dict(pairs)}
+
+
+def _whole(address: str, options: dict[str, str], name: str) -> int:
+    text = options[name]
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{address!r}: the {name} is {text!r}; it must be an integer >= 0")
+    return int(text)

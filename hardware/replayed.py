@@ -1,0 +1,167 @@
+"""A journal played again: the microscope as it was, and then, if there is one, as it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .costs import CostModel
+from .errors import AcquisitionError, JournalError
+from .guard import Guard
+from .journal import Record
+from .microscope import YX, Capabilities, Frame, ScanRequest, State
+from .wire import capabilities_of, frame_of, state_of
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a journal tells of an experiment.
+
+    Attributes:
+        configuration: as it was begun; empty where it was not by a command.
+        capabilities, costs, origin: the instrument, and its state before the first frame.
+        frames: in order.
+        wishes: of a person, by the step before which they took effect.
+        state: of the instrument at the end.
+        ended: the experiment came to its end.
+    """
+
+    configuration: dict[str, Any]
+    capabilities: Capabilities
+    costs: CostModel
+    origin: State
+    frames: tuple[Frame, ...]
+    wishes: dict[int, list[dict[str, Any]]]
+    state: State
+    ended: bool
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Told:
+        """From a journal's records; JournalError where no microscope was ever opened."""
+        begun: dict[str, Any] = {}
+        opened: dict[str, Any] | None = None
+        frames: list[Frame] = []
+        wishes: dict[int, list[dict[str, Any]]] = {}
+        state, ended = State(), False
+        for record in records:
+            data = record.data
+            if record.kind == "begin":
+                begun = begun or data
+            elif record.kind == "open" and opened is None:
+                opened = data
+                state = state_of(data["state"])
+            elif record.kind == "state":
+                state = state_of({k: v for k, v in data.items() if k != "to"})
+            elif record.kind == "frame":
+                frames.append(frame_of(data, record.arrays))
+                state = frames[-1].state
+            elif record.kind == "steer":
+                wishes.setdefault(int(data["step"]), []).append(dict(data["wish"]))
+            ended = record.kind == "end" or (ended and record.kind == "close")
+        if opened is None:
+            raise JournalError("the journal tells of no microscope that was opened")
+        return cls(
+            begun,
+            capabilities_of(opened["capabilities"]),
+            CostModel(**opened["costs"]),
+            state_of(opened["state"]),
+            tuple(frames),
+            wishes,
+            state,
+            ended,
+        )
+
+
+class Replayed:
+    """Gives the frames of a journal one after the other, whatever is asked; then asks on.
+
+    Args:
+        told: what the journal tells.
+        live: the instrument itself, which goes on after the last frame; None for none.
+
+    Attributes:
+        strayed: the frames, by number, that were asked for otherwise than recorded.
+    """
+
+    def __init__(self, told: Told, live: Guard | None = None) -> None:
+        self.told, self.live = told, live
+        self.costs = told.costs
+        self.at = 0
+        self.strayed: list[int] = []
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the next frame is a recorded one."""
+        return self.at < len(self.told.frames)
+
+    def open(self) -> Capabilities:
+        return self.told.capabilities if self.live is None else self.live.open()
+
+    def state(self) -> State:
+        if not self.at:
+            return State(
+                self.told.origin.stage_yx_nm,
+                self.told.origin.beam_shift_yx_nm,
+                False,
+                self.told.origin.beam_current_pa,
+                self.told.origin.current_source,
+            )
+        if self.replaying or self.live is None:
+            return self.told.frames[self.at - 1].state
+        return self.live.state()
+
+    def move_stage(self, yx_nm: YX, timeout_s: float = 30.0) -> State:
+        return self._now().move_stage(yx_nm, timeout_s)
+
+    def set_beam_shift(self, yx_nm: YX) -> State:
+        return self._now().set_beam_shift(yx_nm)
+
+    def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
+        if not self.replaying:
+            return self._now().acquire(request, timeout_s)
+        frame = self.told.frames[self.at]
+        if frame.request != request:
+            self.strayed.append(self.at)
+        self.at += 1
+        if self.at == len(self.told.frames) and self.live is not None:
+            self._go_on(self.live)
+        return frame
+
+    def blank(self, on: bool) -> State:
+        if self.replaying or self.live is None:
+            return self.state()
+        return self.live.blank(on)
+
+    def abort(self) -> None:
+        if self.live is not None:
+            self.live.abort()
+
+    def close(self) -> None:
+        if self.live is not None:
+            self.live.close()
+
+    def _now(self) -> Guard:
+        if self.live is None:
+            raise AcquisitionError(
+                f"the journal ends here, after {len(self.told.frames)} frames, and there is no "
+                "instrument behind it"
+            )
+        return self.live
+
+    def _go_on(self, live: Guard) -> None:
+        """From here on it is the instrument: it must stand where it stood."""
+        told, now = self.told.state, live.state()
+        allowed = live.open().stage_tolerance_nm, live.open().shift_tolerance_nm
+        for what, name, tolerance in (
+            ("stage", "stage_yx_nm", allowed[0]),
+            ("beam shift", "beam_shift_yx_nm", allowed[1]),
+        ):
+            then, there = getattr(told, name), getattr(now, name)
+            off = max(abs(a - b) for a, b in zip(then, there, strict=True))
+            if off > tolerance:
+                raise AcquisitionError(
+                    f"the {what} was left at {then} nm and reads {there}; bring it back to go on"
+                )
+        if now.blanked:
+            live.blank(False)

@@ -1,0 +1,189 @@
+"""Experiments on a microscope from the command line: run, stop, resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stemscout.hardware.emergency import CONFIRMED
+from stemscout.hardware.journal import read
+
+SIM = ("--microscope", "sim://graphene?difficulty=easy", "--dwell-us", "24")
+
+
+def kinds(folder):
+    return [r.kind for r in read(folder)]
+
+
+def path_of(folder):
+    with (folder / "trajectory.csv").open() as file:
+        return [(row["y_nm"], row["x_nm"]) for row in csv.DictReader(file)]
+
+
+def eventually(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A run that goes on until somebody ends it, when it has taken some frames."""
+    processes = []
+
+    def begin(*arguments, frames=6):
+        folder = tmp_path / "begun"
+        command = [sys.executable, "-m", "stemscout", "run", *SIM, *arguments]
+        process = subprocess.Popen(
+            [*command, "--out", str(folder)], stderr=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        log = folder / "journal.log"
+        eventually(lambda: log.exists() and kinds(folder).count("frame") >= frames)
+        return process, folder
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_run_leaves_its_journal_beside_its_report(stemscout, tmp_path):
+    out = tmp_path / "run"
+    done = stemscout(
+        "run", *SIM, "--agent", "random", "--budget-frames", "5", "--out", str(out), "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["spent"]["frames"] == 5
+    each = ["decision", "command", "frame"]
+    assert kinds(out) == ["begin", "open", *each * 5, "end", "close"]
+    records = list(read(out))
+    assert records[0].data["agent"] == "random"
+    decision = next(r for r in records if r.kind == "decision")
+    assert decision.data["sentence"]
+    assert (out / "report.html").exists()
+    assert not (out / "stop.json").exists()
+    again = stemscout("resume", str(out))
+    assert again.returncode == 2
+    assert "has come to its end" in again.stderr
+
+
+def test_killed_it_resumes_with_the_same_next_decision(stemscout, begun, tmp_path):
+    whole = tmp_path / "whole"
+    options = ("--agent", "linear-bo", "--budget-frames", "24", "--seed", "3")
+    done = stemscout("run", *SIM, *options, "--out", str(whole))
+    assert done.returncode == 0, done.stderr
+    process, folder = begun(*options, frames=7)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    taken = kinds(folder).count("frame")
+    assert taken < 24
+    done = stemscout("resume", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    assert "otherwise than recorded" not in done.stderr
+    assert json.loads(done.stdout)["spent"]["frames"] == 24
+    # Noise is another after that, since a simulated instrument begins anew.
+    assert path_of(folder)[: taken + 1] == path_of(whole)[: taken + 1]
+    assert kinds(folder).count("frame") == 24
+    assert kinds(folder).count("resume") == 1
+
+
+def test_it_is_stopped_from_elsewhere_and_may_go_on(stemscout, begun):
+    process, folder = begun("--agent", "random", "--budget", "0.9")
+    done = stemscout("stop", str(folder), "--reason", "the door was opened")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == CONFIRMED
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "to go on: stemscout resume" in said
+    stops = [r.data for r in read(folder) if r.kind == "stop"]
+    assert [s["reason"] for s in stops] == ["the door was opened"]
+    assert "end" not in kinds(folder)
+    assert (folder / "report.html").exists()
+    nobody = stemscout("stop", str(folder))
+    assert nobody.returncode == 2
+    assert "nothing is driven from" in nobody.stderr
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_ends_it_the_beam_is_blanked(begun, sign):
+    process, folder = begun("--agent", "random", "--budget", "0.9")
+    process.send_signal(sign)
+    process.communicate(timeout=60)
+    assert process.returncode in (130, 143)
+    assert kinds(folder)[-1] == "close"
+    assert "trouble" not in list(read(folder))[-1].data
+
+
+def test_a_dry_run_sends_nothing(stemscout, tmp_path):
+    out = tmp_path / "dry"
+    done = stemscout(
+        "run", *SIM, "--agent", "raster", "--budget-frames", "3", "--dry-run", "--out", str(out)
+    )
+    assert done.returncode == 0, done.stderr
+    frames = [r for r in read(out) if r.kind == "frame"]
+    assert len(frames) == 3
+    assert not any(r.arrays["haadf"].any() for r in frames)
+
+
+def test_a_person_approves_of_every_frame(tmp_path):
+    out = tmp_path / "asked"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "stemscout", "run", *SIM, "--agent", "random",
+            "--budget-frames", "2", "--approve", "--out", str(out),
+        ],
+        input="y\nn\ny\n", capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert kinds(out).count("frame") == 2
+    assert kinds(out).count("refused") == 1
+
+
+def test_limits_end_it_whatever_the_agent_wants(stemscout, tmp_path):
+    out = tmp_path / "limited"
+    done = stemscout(
+        "run", *SIM, "--agent", "raster", "--budget", "0.5", "--max-charge", "2e8",
+        "--out", str(out),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "charge of all frames" in done.stderr
+    assert "allowed is 0 to 2e+08 e" in done.stderr
+    assert kinds(out)[-1] == "close"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--microscope", "tem://titan"), "unknown scheme 'tem'; there are: sim://"),
+        (("--microscope", "nion"), "is no address of a microscope"),
+        ((*SIM, "--budget", "0.1", "--budget-charge", "1e6"), "give one of them"),
+        ((*SIM, "--budget-charge", "1e99"), "at most one raster of the whole field"),
+        ((*SIM, "--env", "StemScout/GrapheneDefects-v0"), "give one of --env, --image and"),
+        ((*SIM, "--difficulty", "hard"), "--difficulty does not go with --microscope"),
+        (
+            ("--env", "StemScout/GrapheneDefects-v0", "--budget-frames", "3", "--dry-run"),
+            "--budget-frames, --dry-run only goes with --microscope",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(stemscout, tmp_path, arguments, sentence):
+    done = stemscout("run", *arguments, "--agent", "random", "--out", str(tmp_path / "no"))
+    assert done.returncode == 2
+    assert sentence in done.stderr
+
+
+def test_a_folder_without_a_journal_cannot_be_resumed(stemscout, tmp_path):
+    done = stemscout("resume", str(tmp_path))
+    assert done.returncode == 1
+    assert "there is no journal at" in done.stderr
