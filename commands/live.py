@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..views import terminal
-from .options import INTERRUPTED, AsJson, group
+from .options import INTERRUPTED, AsJson, Number, group
 
 if TYPE_CHECKING:
     from ..hardware.guard import Guard
@@ -91,6 +91,65 @@ def stop(
         print(told.answer)
     if not told.confirmed:
         raise typer.Exit(NOT_BLANKED)
+
+
+@app.command(
+    rich_help_panel=DRIVE,
+    epilog="Examples:  stemscout serve --env StemScout/GrapheneDefects-v0   |   stemscout serve "
+    "--microscope nion: --port 50051   |   stemscout serve --init-credentials mine --host tem1",
+)
+def serve(
+    env: Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")] = None,
+    microscope: Annotated[
+        str | None, typer.Option(help="By its address, such as nion: or sim://graphene.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where to listen; here alone by default.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 50051,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the journal; new, or of an earlier serving.")
+    ] = None,
+    max_charge: Annotated[float | None, Number("Electrons that are never exceeded.")] = None,
+    max_spot_dose: Annotated[float | None, Number("e/Å² at any one spot.")] = None,
+    credentials: Annotated[
+        Path | None, typer.Option(help="Folder of certificates and tokens; needed beyond here.")
+    ] = None,
+    init_credentials: Annotated[
+        Path | None, typer.Option(help="Make such a folder, for --host, and end.")
+    ] = None,
+) -> None:
+    """Let other programs drive a microscope over gRPC, as if it were theirs."""
+    from ..envs.addresses import connect, of_environment
+    from ..envs.live_source import LIVE_DWELL_US
+    from ..hardware import credentials as made
+    from ..hardware.guard import guarded
+    from ..hardware.journal import Journal
+    from ..hardware.server import Server
+    from ..hardware.stopping import StopButton
+
+    if init_credentials is not None:
+        made.make(init_credentials, [host])
+        print(f"{init_credentials}: give clients all of it but server.key")
+        return
+    if (env is None) == (microscope is None):
+        raise ValueError("give either --env or --microscope, and not both")
+    given = (str(microscope), LIVE_DWELL_US) if env is None else of_environment(env)
+    shown = None if credentials is None else made.Credentials.of_server(credentials)
+    limits = {"max_charge_e": max_charge, "max_spot_dose_e_per_a2": max_spot_dose}
+    folder = out or Path("runs") / "serve"
+    with Journal(folder) as journal:
+        journal.write("begin", {"serves": given[0], "limits": limits})
+        asked = {k: v for k, v in limits.items() if v is not None}
+        guard = guarded(connect(*given), asked or None, journal)
+        button = StopButton(folder, guard.stop)
+        try:
+            with terminal.leaving_on_terminate(), Server(guard, host, port, shown) as server:
+                name = guard.open().name
+                print(f"{name} at grpc://{host}:{server.port}", flush=True)
+                server.wait()
+        finally:
+            button.close()
 
 
 @contextmanager

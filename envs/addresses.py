@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ..hardware.adapter import Adapter
 from ..hardware.microscope import Microscope
 from ..simulators.simulated import SimulatedMicroscope
+from ..simulators.specimens import specimen_module
 from .live_source import LIVE_DWELL_US
 from .sources import SpecimenSource, noise_seed
 
@@ -34,6 +36,25 @@ def connect(address: str, dwell_us: float = LIVE_DWELL_US) -> Microscope:
     return SCHEMES[scheme][1](address, dwell_us)
 
 
+def of_environment(env_id: str) -> tuple[str, float]:
+    """A simulated microscope over a specimen of an environment: its address, and its dwell in µs.
+
+    Raises:
+        ValueError: there is no such environment, or it shows no specimen of one kind.
+    """
+    from .registration import ENVIRONMENTS
+
+    if env_id not in ENVIRONMENTS:
+        raise ValueError(f"unknown environment {env_id!r}; there are: {', '.join(ENVIRONMENTS)}")
+    module, _, name = ENVIRONMENTS[env_id][0].partition(":")
+    kind = getattr(import_module(f"...{module}", __name__), name)
+    if not hasattr(kind, "specimen"):
+        raise ValueError(f"{env_id} shows no specimen of its own; give --microscope")
+    levels = specimen_module(kind.specimen).LEVELS
+    level = "medium" if "medium" in levels else next(iter(levels))
+    return f"sim://{kind.specimen}?difficulty={level}", float(levels[level].dwell_us)
+
+
 def _simulated(address: str, dwell_us: float) -> Microscope:
     name, options = _parts(address, {"difficulty": "medium", "seed": "0"})
     if not name:
@@ -52,10 +73,17 @@ def _nion(address: str, dwell_us: float) -> Microscope:
     return Adapter("stemscout.hardware.nion:simulated", given)
 
 
+def _remote(address: str, dwell_us: float) -> Microscope:
+    from ..hardware.remote import RemoteMicroscope
+
+    return RemoteMicroscope(address)
+
+
 # How each is written, and what makes it.
 SCHEMES: dict[str, tuple[str, Callable[[str, float], Microscope]]] = {
     "sim": ("sim://<specimen>?difficulty=medium&seed=0", _simulated),
     "nion": ("nion:?sample=0&seed=0", _nion),
+    "grpc": ("grpc://host:port", _remote),
 }
 
 

@@ -225,11 +225,18 @@ class Guard:
         self._driver.shut(f"it was stopped ({reason})")
         return self._secure("stop", reason)
 
-    def rearm(self) -> None:
+    def rearm(self, key: str | None = None) -> None:
         """A person allows it to be driven again; the beam stays as it is."""
+        self.lease.check(key)
         self._note("rearm", {})
         self.stopped = None
         self._driver.shut(None)
+
+    def seen(self) -> State:
+        """What is known of the instrument's state; nothing is sent, and anybody may look."""
+        if self._capabilities is None:
+            raise ConnectionLost("the microscope is closed")
+        return self._state
 
     def alive(self, key: str | None = None) -> None:
         """A sign of life from whoever drives it; LeaseError where that is somebody else."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -119,8 +120,19 @@ def frame_of(data: Mapping[str, Any], arrays: Arrays) -> Frame:
 def request_of(data: Mapping[str, Any]) -> ScanRequest:
     """A scan request from JSON; ValueError where it is none."""
     try:
-        return ScanRequest(**_tupled(data))
-    except (TypeError, AttributeError) as error:
+        given = ScanRequest(**_tupled(data))
+        rows, columns = given.shape_yx
+        if not all(isinstance(d, str) for d in (*given.detectors, given.request_id)):
+            raise TypeError("detectors and request_id are names")
+        return replace(
+            given,
+            centre_yx_nm=_pair(given.centre_yx_nm),
+            fov_yx_nm=_pair(given.fov_yx_nm),
+            shape_yx=(index(rows), index(columns)),
+            dwell_us=float(given.dwell_us),
+            rotation_rad=float(given.rotation_rad),
+        )
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"this is no scan request: {error}") from error
 
 
@@ -158,6 +170,11 @@ def error_of(data: Mapping[str, Any]) -> MicroscopeError:
 def named(error: BaseException) -> str:
     """A driver's error in its own words, with the name it has there."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _pair(given: Any) -> tuple[float, float]:
+    y, x = given
+    return float(y), float(x)
 
 
 def _tupled(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -187,3 +187,52 @@ def test_a_folder_without_a_journal_cannot_be_resumed(stemscout, tmp_path):
     done = stemscout("resume", str(tmp_path))
     assert done.returncode == 1
     assert "there is no journal at" in done.stderr
+
+
+def test_a_served_microscope_is_driven_like_any_other(stemscout, tmp_path):
+    served, out = tmp_path / "served", tmp_path / "run"
+    command = [sys.executable, "-m", "stemscout", "serve", "--port", "0", "--out", str(served)]
+    server = subprocess.Popen(
+        [*command, "--env", "StemScout/GrapheneDefects-v0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        address = server.stdout.readline().split()[-1]
+        assert address.startswith("grpc://127.0.0.1:")
+        done = stemscout(
+            "run", "--microscope", address, "--agent", "random", "--budget-frames", "4",
+            "--dwell-us", "12", "--out", str(out),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert kinds(out).count("frame") == kinds(served).count("frame") == 4
+        assert stemscout("stop", str(served)).stdout.strip() == CONFIRMED
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+    assert kinds(served)[-2:] == ["stop", "close"]
+
+
+def test_credentials_are_made_once(stemscout, tmp_path):
+    folder = tmp_path / "mine"
+    done = stemscout("serve", "--init-credentials", str(folder), "--host", "tem1")
+    assert done.returncode == 0, done.stderr
+    assert "server.key" in done.stdout
+    assert stemscout("serve", "--init-credentials", str(folder)).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "give either --env or --microscope"),
+        (("--env", "StemScout/Recorded-v0"), "shows no specimen of its own"),
+        (("--env", "StemScout/Nothing-v0"), "unknown environment"),
+        (
+            ("--microscope", "sim://graphene", "--host", "0.0.0.0"),
+            "certificates and tokens are needed",
+        ),
+        (("--microscope", "nion:", "--credentials", "nowhere"), "holds no credentials"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(stemscout, tmp_path, arguments, sentence):
+    done = stemscout("serve", *arguments, "--port", "0", "--out", str(tmp_path / "no"))
+    assert done.returncode == 2
+    assert sentence in done.stderr

@@ -1,0 +1,153 @@
+"""Who may drive a microscope over a network: certificates for both ends, and tokens.
+
+Made by ``stemscout serve --init-credentials``.  Both ends show a certificate of one authority,
+which is made for this alone; the token says what its bearer may do.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hmac
+import ipaddress
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DAYS = 365  # for which certificates are good
+RIGHTS = ("observe", "control")  # whoever may control may observe
+AUTHORITY, SERVER, CLIENT = "authority", "server", "client"
+TOKENS = "tokens.json"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What one end shows.
+
+    Attributes:
+        authority, certificate, key: PEM.
+        tokens: by right; a client has one of them.
+    """
+
+    authority: bytes
+    certificate: bytes
+    key: bytes
+    tokens: dict[str, str]
+
+    @classmethod
+    def of_server(cls, folder: Path) -> Credentials:
+        """ValueError where something is missing."""
+        return cls._of(folder, SERVER)
+
+    @classmethod
+    def of_client(cls, folder: Path) -> Credentials:
+        """ValueError where something is missing."""
+        return cls._of(folder, CLIENT)
+
+    @classmethod
+    def _of(cls, folder: Path, end: str) -> Credentials:
+        try:
+            tokens = json.loads((folder / TOKENS).read_text())
+            if not (isinstance(tokens, dict) and set(tokens) <= set(RIGHTS) and tokens):
+                raise ValueError(f"it must hold tokens for {' and '.join(RIGHTS)}")
+            return cls(
+                (folder / f"{AUTHORITY}.crt").read_bytes(),
+                (folder / f"{end}.crt").read_bytes(),
+                (folder / f"{end}.key").read_bytes(),
+                {str(k): str(v) for k, v in tokens.items()},
+            )
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{folder} holds no credentials ({error}); stemscout serve --init-credentials "
+                "makes them"
+            ) from error
+
+    def right_of(self, token: str) -> str | None:
+        """What the bearer of a token may do; None for nothing."""
+        found = None
+        for right, known in self.tokens.items():
+            if hmac.compare_digest(token.encode(), known.encode()):
+                found = right
+        return found
+
+
+def make(folder: Path, hosts: list[str]) -> None:
+    """Write an authority's certificate, one for each end, and tokens; nobody else may read them.
+
+    Args:
+        folder: new or empty.
+        hosts: names and addresses of the server.
+
+    Raises:
+        ValueError: the folder holds something.
+        ImportError: cryptography is not installed.
+    """
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    except ImportError as error:
+        raise ImportError("credentials need cryptography: pip install 'stemscout[live]'") from error
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds something; name a new or empty folder")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    now = datetime.datetime.now(datetime.UTC)
+    until = now + datetime.timedelta(days=DAYS)
+
+    def name(of: str) -> Any:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"stemscout {of}")])
+
+    def begun(of: str, key: Any) -> Any:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name(of))
+            .issuer_name(name(AUTHORITY))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(until)
+        )
+
+    def written(of: str, certificate: Any, key: Any | None) -> None:
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        _private(folder / f"{of}.crt", pem)
+        if key is not None:
+            plain = serialization.NoEncryption()
+            form = serialization.PrivateFormat.PKCS8
+            _private(
+                folder / f"{of}.key", key.private_bytes(serialization.Encoding.PEM, form, plain)
+            )
+
+    authority = ec.generate_private_key(ec.SECP256R1())
+    constraint = x509.BasicConstraints(ca=True, path_length=0)
+    root = begun(AUTHORITY, authority).add_extension(constraint, critical=True)
+    written(AUTHORITY, root.sign(authority, hashes.SHA256()), None)  # its key is thrown away
+    for end, use in (
+        (SERVER, ExtendedKeyUsageOID.SERVER_AUTH),
+        (CLIENT, ExtendedKeyUsageOID.CLIENT_AUTH),
+    ):
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = begun(end, key).add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+        if end == SERVER:
+            leaf = leaf.add_extension(
+                x509.SubjectAlternativeName([_called(x509, h) for h in hosts]), critical=False
+            )
+        written(end, leaf.sign(authority, hashes.SHA256()), key)
+    tokens = {right: secrets.token_urlsafe(32) for right in RIGHTS}
+    _private(folder / TOKENS, json.dumps(tokens, indent=1).encode())
+
+
+def _called(x509: Any, host: str) -> Any:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _private(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)

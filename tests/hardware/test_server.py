@@ -1,0 +1,464 @@
+"""A microscope over the wire: the same contract, and what wires do to it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from stemscout.hardware import AbortedError, ConnectionLost, LimitError, ScanRequest, wire
+from stemscout.hardware.conformance import CHECKS, Bench, Skipped
+from stemscout.hardware.emergency import CONFIRMED
+from stemscout.hardware.errors import LeaseError, MicroscopeError
+from stemscout.hardware.guard import guarded
+from stemscout.hardware.remote import RemoteMicroscope
+
+grpc = pytest.importorskip("grpc")
+from stemscout.hardware import credentials  # noqa: E402
+from stemscout.hardware.server import SERVICE, Server  # noqa: E402
+
+REQUEST = ScanRequest((0.0, 0.0), (1.0, 1.0), (20, 20), 10.0, detectors=("recorded",))
+WIDE = ScanRequest((0.0, 0.0), (4.0, 3.2), (80, 64), 10.0, detectors=("recorded",))
+
+
+def eventually(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def served(moody):
+    """Makes servers of moody microscopes, and clients of them."""
+    servers, clients = [], []
+
+    def make(microscope=None, **options):
+        microscope = microscope or moody()
+        servers.append(Server(guarded(microscope), **options))
+        return microscope, servers[-1]
+
+    def client(server, port=None, **options):
+        clients.append(RemoteMicroscope(f"grpc://127.0.0.1:{port or server.port}", **options))
+        return clients[-1]
+
+    make.client = client
+    yield make
+    for each in servers:
+        each.guard.microscope.go.set()
+    for each in clients:
+        with suppress(MicroscopeError):
+            each.close()
+    for each in servers:
+        each.close()
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_conformance(check, served):
+    _, server = served()
+    own = served.client(server)
+    own.open()
+    try:
+        check(own, Bench(WIDE))
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+def test_every_answer_says_that_it_is_simulated(served):
+    _, server = served()
+    own = served.client(server)
+    own.open()
+    for verb in (own.state, lambda: own.acquire(REQUEST), own.latest):
+        own.simulated = None
+        verb()
+        assert own.simulated is True
+    own.simulated = None
+    with pytest.raises(LimitError, match="reaches beyond the field"):
+        own.acquire(replace(REQUEST, centre_yx_nm=(1e3, 0.0)))
+    assert own.simulated is True
+
+
+class TestOwners:
+    def test_one_controls_and_others_look_on(self, served):
+        _, server = served()
+        first = served.client(server, owner="alice")
+        first.open()
+        second = served.client(server, owner="bob")
+        with pytest.raises(LeaseError, match="alice has the microscope"):
+            second.open()
+        watcher = served.client(server, right="observe")
+        watcher.open()
+        frame = first.acquire(REQUEST)
+        assert np.array_equal(watcher.latest().image, frame.image)
+        assert watcher.state() == first.state()
+        with pytest.raises(LeaseError, match="alice has the microscope"):
+            watcher.acquire(REQUEST)
+        first.close()
+        second.open()
+        second.blank(False)
+        assert second.acquire(REQUEST).image.any()
+
+    def test_anybody_stops_it_in_mid_frame(self, served):
+        microscope, server = served()
+        microscope.holds = True
+        own, watcher = served.client(server), served.client(server, right="observe")
+        own.open()
+        watcher.open()
+        failed = []
+        thread = threading.Thread(target=lambda: failed.append(_raised(own.acquire, REQUEST)))
+        thread.start()
+        assert microscope.scanning.wait(5)
+        began = time.perf_counter()
+        told = watcher.stop("smoke")
+        assert time.perf_counter() - began < 3 * 0.2
+        assert told.answer == CONFIRMED
+        thread.join(10)
+        assert isinstance(failed[0], AbortedError)
+        with pytest.raises(AbortedError, match="smoke"):
+            own.acquire(REQUEST)
+        own.rearm()
+        own.blank(False)
+        microscope.holds = False
+        assert own.acquire(REQUEST).image.any()
+
+    def test_a_stop_is_heard_while_many_wait(self, served):
+        microscope, server = served()
+        microscope.holds = True
+        own = served.client(server)
+        own.open()
+        threads = [
+            threading.Thread(target=_raised, args=(own.acquire, REQUEST), daemon=True)
+            for _ in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        assert microscope.scanning.wait(5)
+        assert own.stop().answer == CONFIRMED
+
+
+class TestTheWire:
+    def test_a_retry_never_doses_twice(self, served):
+        microscope, server = served()
+        own = served.client(server)
+        own.open()
+        named = replace(REQUEST, request_id="the one")
+        first, again = own.acquire(named), own.acquire(named)
+        assert np.array_equal(first.image, again.image)
+        assert microscope.calls.count("acquire") == 1
+
+    def test_the_same_frame_asked_for_twice_at_once_is_taken_once(self, served):
+        microscope, server = served()
+        microscope.holds = True
+        own = served.client(server)
+        own.open()
+        named, brought = replace(REQUEST, request_id="the one"), []
+        threads = [
+            threading.Thread(target=lambda: brought.append(own.acquire(named))) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        assert microscope.scanning.wait(5)
+        time.sleep(0.2)
+        microscope.go.set()
+        for thread in threads:
+            thread.join(10)
+        assert len(brought) == 3
+        assert microscope.calls.count("acquire") == 1
+
+    def test_a_socket_that_is_cut_is_told_of_and_the_frame_is_not_lost(self, served):
+        microscope, server = served()
+        microscope.holds = True
+        with Cable(server.port) as cable:
+            own = served.client(server, cable.port)
+            own.open()
+            brought = []
+            thread = threading.Thread(target=lambda: brought.append(own.acquire(REQUEST)))
+            thread.start()
+            assert microscope.scanning.wait(5)
+            cable.cut()  # what the client asks again goes over a new connection
+            time.sleep(0.1)
+            microscope.go.set()
+            thread.join(20)
+        assert brought[0].image.any()
+        assert microscope.calls.count("acquire") == 1
+
+    def test_a_connection_that_is_half_open_loses_control_and_the_beam_is_blanked(
+        self, served, monkeypatch
+    ):
+        monkeypatch.setattr("stemscout.hardware.remote.LEASE_S", 1.0)
+        monkeypatch.setattr("stemscout.hardware.remote.CALL_S", 1.0)
+        microscope, server = served()
+        with Cable(server.port) as cable:
+            own = served.client(server, cable.port)
+            own.open()
+            cable.hold()  # nothing passes any more, and nobody is told
+            eventually(lambda: microscope._state.blanked)
+            with pytest.raises(ConnectionLost, match="has not answered state in 1 s"):
+                own.state()
+            with pytest.raises(ConnectionLost):
+                own.close()
+        other = served.client(server)
+        other.open()
+
+    def test_a_server_that_is_gone_is_told_of(self, served):
+        _, server = served()
+        own = served.client(server)
+        own.open()
+        server.close()
+        with pytest.raises(ConnectionLost, match="cannot be reached for state"):
+            own.state()
+
+    def test_deadlines_are_kept(self, served):
+        microscope, server = served()
+        microscope.hangs = {"move_stage"}
+        own = served.client(server)
+        own.open()
+        began = time.monotonic()
+        with pytest.raises(ConnectionLost, match="not answered move_stage"):
+            own.move_stage((0.1, 0.0), timeout_s=0.2)
+        assert time.monotonic() - began < 5
+
+    @pytest.mark.parametrize(
+        "address", ["grpc://", "grpc://host", "http://host:1", "grpc://host:port"]
+    )
+    def test_addresses_that_are_none(self, address):
+        with pytest.raises(ValueError, match="must be grpc://host:port"):
+            RemoteMicroscope(address)
+
+    def test_nobody_there(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        with pytest.raises(ConnectionLost, match="cannot be reached for take"):
+            RemoteMicroscope(f"grpc://127.0.0.1:{port}").open()
+
+
+class TestRubbish:
+    VERBS = ("describe", "state", "take", "acquire", "blank", "move_stage", "stop", "nonsense")
+
+    def fuzzed(self, server, times, seed):
+        """Rubbish of many kinds; what is answered, by status."""
+        rng, statuses = random.Random(seed), {}
+        sound = wire.pack({"key": None, "request": asdict(REQUEST), "yx_nm": [0, 0], "on": True})
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            for _ in range(times):
+                message = bytearray(sound)
+                kind = rng.randrange(4)
+                if kind == 0:
+                    message = bytearray(rng.randbytes(rng.randrange(300)))
+                elif kind == 1:
+                    for _ in range(rng.randrange(1, 5)):
+                        message[rng.randrange(len(message))] = rng.randrange(256)
+                elif kind == 2:
+                    message = message[: rng.randrange(len(message))]
+                else:
+                    odd = rng.choice([None, [], {}, "x", -1, 1e308, float("nan"), [[[]]], "9" * 50])
+                    field = rng.choice(["request", "yx_nm", "on", "seconds", "key", "timeout_s"])
+                    told = {"request": asdict(REQUEST), "yx_nm": [0, 0], "on": True, field: odd}
+                    message = bytearray(wire.pack(told))
+                verb = rng.choice([v for v in self.VERBS if v != "stop"])
+                try:
+                    answer = channel.unary_unary(f"/{SERVICE}/{verb}")(bytes(message), timeout=10)
+                    said, status = str(wire.unpack(answer)[0].get("error", "")), "answered"
+                except grpc.RpcError as error:
+                    said, status = error.details(), error.code().name
+                assert "Traceback" not in said
+                assert 'File "' not in said
+                statuses[status] = statuses.get(status, 0) + 1
+        return statuses
+
+    def test_rubbish_never_kills_it_nor_reveals_a_traceback(self, served):
+        _, server = served()
+        statuses = self.fuzzed(server, 300, 0)
+        assert "INTERNAL" not in statuses, statuses
+        assert "UNKNOWN" not in statuses, statuses
+        server.guard.lease._key = None
+        own = served.client(server)
+        own.open()
+        own.blank(False)
+        assert own.acquire(REQUEST).image.any()
+
+    @pytest.mark.slow
+    def test_rubbish_ten_thousand_times(self, served):
+        _, server = served()
+        statuses = self.fuzzed(server, 10_000, 1)
+        print(statuses)
+        assert not {"INTERNAL", "UNKNOWN"} & set(statuses), statuses
+
+    def test_bytes_that_are_no_http_harm_nobody(self, served):
+        _, server = served()
+        for rubbish in (b"", b"GET / HTTP/1.1\r\n\r\n", os.urandom(2000)):
+            with socket.create_connection(("127.0.0.1", server.port)) as line:
+                line.sendall(rubbish)
+        own = served.client(server)
+        assert own.open().simulated
+
+    def test_messages_are_bounded(self, served):
+        _, server = served()
+        large = wire.pack({"key": None}, {"x": np.zeros(300_000)})
+        with (
+            grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+            pytest.raises(grpc.RpcError) as raised,
+        ):
+            channel.unary_unary(f"/{SERVICE}/state")(large, timeout=10)
+        assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Credentials of a server on the loopback, and of its clients."""
+    made = tmp_path_factory.mktemp("credentials") / "mine"
+    credentials.make(made, ["127.0.0.1", "localhost"])
+    return made
+
+
+class TestCredentials:
+    def test_nobody_else_may_read_them(self, folder):
+        assert all(p.stat().st_mode & 0o077 == 0 for p in folder.iterdir())
+        with pytest.raises(ValueError, match="holds something"):
+            credentials.make(folder, ["127.0.0.1"])
+
+    def test_beyond_the_loopback_they_are_needed(self, moody):
+        with pytest.raises(ValueError, match="certificates and tokens are needed"):
+            Server(guarded(moody()), host="0.0.0.0")
+
+    def test_with_them_it_is_driven(self, served, folder):
+        _, server = served(credentials=credentials.Credentials.of_server(folder))
+        own = served.client(server, credentials=credentials.Credentials.of_client(folder))
+        own.open()
+        assert own.acquire(REQUEST).image.any()
+
+    def test_the_right_to_observe_is_none_to_control(self, served, folder):
+        _, server = served(credentials=credentials.Credentials.of_server(folder))
+        mine = credentials.Credentials.of_client(folder)
+        observer = replace(mine, tokens={"control": mine.tokens["observe"]})
+        own = served.client(server, credentials=observer)
+        with pytest.raises(LeaseError, match="take needs the right to control"):
+            own.open()
+        watcher = served.client(server, credentials=mine, right="observe")
+        watcher.open()
+        assert watcher.stop().answer == CONFIRMED
+
+    def test_without_a_known_token_nothing_is_answered(self, served, folder):
+        _, server = served(credentials=credentials.Credentials.of_server(folder))
+        mine = credentials.Credentials.of_client(folder)
+        for tokens in ({"control": "guess"}, {}):
+            own = served.client(server, credentials=replace(mine, tokens=tokens))
+            with pytest.raises(LeaseError, match="a token that is known is needed"):
+                own.open()
+
+    def test_without_a_certificate_of_the_authority_nobody_gets_in(self, served, folder, tmp_path):
+        _, server = served(credentials=credentials.Credentials.of_server(folder))
+        with pytest.raises(ConnectionLost, match="cannot be reached"):
+            served.client(server).open()
+        credentials.make(tmp_path / "other", ["127.0.0.1"])
+        stranger = credentials.Credentials.of_client(tmp_path / "other")
+        with pytest.raises(ConnectionLost, match="cannot be reached"):
+            served.client(server, credentials=stranger).open()
+
+    @pytest.mark.parametrize("missing", ["tokens.json", "server.key", "authority.crt"])
+    def test_what_is_missing_is_told(self, folder, tmp_path, missing):
+        part = tmp_path / "part"
+        part.mkdir()
+        for path in folder.iterdir():
+            if path.name != missing:
+                (part / path.name).write_bytes(path.read_bytes())
+        with pytest.raises(ValueError, match=f"holds no credentials .*{missing}"):
+            credentials.Credentials.of_server(part)
+
+
+class Cable:
+    """A connection to a server that can be cut, or hold everything back."""
+
+    def __init__(self, port):
+        self.to = port
+        self.lines, self.held, self.over = [], threading.Event(), False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.listener.close()
+        self.cut()
+
+    def cut(self):
+        for line in self.lines:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        self.lines = []
+
+    def hold(self):
+        self.held.set()
+
+    def _accept(self):
+        while not self.over:
+            try:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                return
+            self.lines += [near, far]
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(a, b), daemon=True).start()
+
+    def _carry(self, a, b):
+        try:
+            while data := a.recv(65536):
+                if not self.held.is_set():
+                    b.sendall(data)
+        except OSError:
+            pass
+
+
+CLIENT = """
+    import sys, time
+    from stemscout.hardware import ScanRequest
+    from stemscout.hardware import remote
+    remote.LEASE_S = 1.0
+    request = ScanRequest((0.0, 0.0), (1.0, 1.0), (20, 20), 10.0, detectors=("recorded",))
+    own = remote.RemoteMicroscope(sys.argv[1])
+    own.open()
+    own.acquire(request)
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_client_that_is_killed_loses_control_and_the_beam_is_blanked(served):
+    microscope, server = served()
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CLIENT), f"grpc://127.0.0.1:{server.port}"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1.5)  # signs of life are given while it lives
+    assert not microscope._state.blanked
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    eventually(lambda: microscope._state.blanked)
+    own = served.client(server)
+    own.open()
+    own.blank(False)
+    assert own.acquire(REQUEST).image.any()
+
+
+def _raised(function, *arguments):
+    try:
+        function(*arguments)
+    except Exception as error:
+        return error
