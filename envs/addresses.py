@@ -59,10 +59,41 @@ def _simulated(address: str, dwell_us: float) -> Microscope:
     name, options = _parts(address, {"difficulty": "medium", "seed": "0"})
     if not name:
         raise ValueError(f"{address!r} must be {SCHEMES['sim'][0]}")
-    source, seed = SpecimenSource(name, options["difficulty"]), _whole(address, options, "seed")
+    return simulated(name, options["difficulty"], _whole(address, options, "seed"), dwell_us)
+
+
+def simulated(specimen: str, difficulty: str, seed: int, dwell_us: float) -> SimulatedMicroscope:
+    """A simulated microscope over a training specimen; its display is stated for a dwell."""
+    source = SpecimenSource(specimen, difficulty)
     world = source.open_world(source.recipe(seed, "train", 0, None))
     rng = np.random.default_rng(noise_seed(seed, "train", 0))
     return SimulatedMicroscope(world, rng, dwell_us)
+
+
+def _temscript(address: str, dwell_us: float) -> Microscope:
+    known = {"specimen": "graphene", "difficulty": "medium", "seed": "0", "field_at_1x_m": ""}
+    name, options = _parts(address, known)
+    if not name:
+        rehearsed = {k: options[k] for k in ("specimen", "difficulty")}
+        given = {**rehearsed, "seed": _whole(address, options, "seed"), "dwell_us": dwell_us}
+        return Adapter("stemscout.envs.addresses:rehearsed_temscript", given)
+    host, _, port = name.rpartition(":")
+    try:
+        scale = float(options["field_at_1x_m"])
+    except ValueError:
+        scale = 0.0
+    if not host or not port.isdigit() or not scale > 0:
+        raise ValueError(f"{address!r} must be {SCHEMES['temscript'][0]}")
+    there = {"host": host, "port": int(port), "field_at_1x_m": scale}
+    return Adapter("stemscout.hardware.temscript:remote", there)
+
+
+def rehearsed_temscript(specimen: str, difficulty: str, seed: int, dwell_us: float) -> Microscope:
+    """temscript's server and client with a simulated specimen between them."""
+    from ..simulators.temscript import served
+
+    microscope = simulated(specimen, difficulty, seed, dwell_us)
+    return served(microscope, microscope.capabilities.detectors[0])
 
 
 def _nion(address: str, dwell_us: float) -> Microscope:
@@ -84,6 +115,7 @@ SCHEMES: dict[str, tuple[str, Callable[[str, float], Microscope]]] = {
     "sim": ("sim://<specimen>?difficulty=medium&seed=0", _simulated),
     "nion": ("nion:?sample=0&seed=0", _nion),
     "grpc": ("grpc://host:port", _remote),
+    "temscript": ("temscript://host:port?field_at_1x_m=0.1, or temscript: to rehearse", _temscript),
 }
 
 
