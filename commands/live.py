@@ -75,6 +75,19 @@ def resume(
             terminal.console().print(f"decided otherwise than recorded before frame {numbers}")
 
 
+@app.command(rich_help_panel=DRIVE, epilog="Example: stemscout export runs/nion --out nion")
+def export(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run on a microscope.")],
+    out: Annotated[Path | None, typer.Option(help="Where to; the run's folder by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a journal holds as NeXus (HDF5), HyperSpy's .hspy and a picture, all calibrated."""
+    from ..views.export import export as write
+
+    written = write(folder, out or folder)
+    terminal.listing({path.name: str(path) for path in written}, as_json)
+
+
 @app.command(rich_help_panel=DRIVE, epilog="Example: stemscout stop runs/nion")
 def stop(
     folder: Annotated[Path, typer.Argument(help="The folder of the run under way.")],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..agents.experiment import Step
 from ..envs.episode import Episode
 from ..envs.mosaic import Mosaic
 from ..hardware.coordinates import corners
+from ..hardware.microscope import Frame
 from ..simulators.specimens import Specimen
 from . import style
 
@@ -32,13 +33,30 @@ def _extent(field_yx_nm: tuple[float, float]) -> tuple[float, float, float, floa
 
 
 def _show_mosaic(axes: Axes, episode: Episode) -> None:
-    """The specimen as seen: grey where measured, dark blue elsewhere."""
-    field = episode.field_yx_nm
+    """The specimen as an episode has seen it."""
     pitch = episode.reference.fov_yx_nm[0] / episode.reference.shape_yx[0]
-    cells = [min(CELLS_MOST, max(1, round(side / pitch))) for side in field]
+    shown = ((frame, episode.display(frame)) for frame in episode.history)
+    show_frames(axes, episode.field_yx_nm, pitch, shown)
+
+
+def show_frames(
+    axes: Axes,
+    field: tuple[float, float],
+    pitch_nm: float,
+    frames: Iterable[tuple[Frame, NDArray[np.float32]]],
+) -> None:
+    """Frames where they were taken, with a scale bar: grey where measured, dark blue elsewhere.
+
+    Args:
+        axes: to draw on.
+        field: sides in nm.
+        pitch_nm: of the pixels that are drawn, at least.
+        frames: each with its readings, alike in scale.
+    """
+    cells = [min(CELLS_MOST, max(1, round(side / pitch_nm))) for side in field]
     mosaic = Mosaic(field, (cells[0], cells[1]))
-    for frame in episode.history:
-        mosaic.add(frame, episode.display(frame))
+    for frame, values in frames:
+        mosaic.add(frame, values)
     image = np.ma.masked_where(~mosaic.measured, mosaic.total / np.maximum(mosaic.count, 1))
     axes.set_facecolor(style.UNSEEN)
     shown = np.asarray(image.compressed())
