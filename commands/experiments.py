@@ -121,6 +121,10 @@ def run(
     max_spot_dose: Annotated[
         float | None, Number("e/Å² at any one spot, never exceeded.", **LIVE)
     ] = None,
+    drift_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Look for drift every so many frames, and follow it.", **LIVE),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and record everything, send nothing.", **LIVE)
     ] = False,
@@ -152,6 +156,7 @@ def run(
     if microscope is None:
         given = [flag for flag, (_, value) in of_live.items() if value is not None]
         guards = {"--max-charge": max_charge, "--max-spot-dose": max_spot_dose}
+        guards["--drift-every"] = drift_every
         guards |= {"--dry-run": dry_run or None, "--approve": approve or None}
         given += [flag for flag, value in guards.items() if value is not None]
         if given:
@@ -199,7 +204,8 @@ def run(
         from .live import drive
 
         asked = {k: v for k, v in limits.items() if v is not None}
-        modes = {"limits": asked, "dry_run": dry_run, "approve": approve}
+        modes: dict[str, Any] = {"limits": asked, "dry_run": dry_run, "approve": approve}
+        modes["drift_every"] = drift_every
         stem = microscope.partition(":")[0]
         folder = out or _free(Path("runs") / f"{stem}-{agent}-{seed}")
         drive({"microscope": microscope, **configuration, **modes}, folder, as_json)

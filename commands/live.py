@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -207,6 +208,8 @@ def _run(
 
     register_all()
     agent = make_agent(configuration["agent"], **configuration["agent_options"])
+    if configuration.get("drift_every"):
+        microscope = _still(microscope, configuration)
     env = LiveEnv(
         microscope,
         action=agent.needs.action,
@@ -233,6 +236,21 @@ def _run(
         again = f"stemscout resume {shlex.quote(str(folder.path))}"
         terminal.console().print(f"Stopped; to go on: {again}")
         raise typer.Exit(INTERRUPTED)
+
+
+def _still(microscope: Microscope, configuration: dict[str, Any]) -> Microscope:
+    """The microscope with its drift followed, by a patch of four frames' side in the middle."""
+    from ..envs.live_source import LiveSource
+    from ..hardware.drift import DriftCorrected
+
+    own = ("frame_nm", "frame_px", "dwell_us", "detector")
+    given = {k: v for k, v in configuration["env_options"].items() if k in own}
+    frame = LiveSource(microscope, **given).reference.at((0.0, 0.0))
+    limits = microscope.open().limits
+    side = min(4 * frame.fov_yx_nm[0], limits.fov_nm[1], min(limits.field_yx_nm))
+    px = min(2 * frame.shape_yx[0], limits.shape_px[1])
+    patch = replace(frame, fov_yx_nm=(side, side), shape_yx=(px, px))
+    return DriftCorrected(microscope, patch, configuration["drift_every"])
 
 
 def _approve(request: Request) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .costs import CostModel
@@ -100,21 +100,19 @@ class Replayed:
 
     def state(self) -> State:
         if not self.at:
-            return State(
-                self.told.origin.stage_yx_nm,
-                self.told.origin.beam_shift_yx_nm,
-                False,
-                self.told.origin.beam_current_pa,
-                self.told.origin.current_source,
-            )
+            return replace(self.told.origin, blanked=False)
         if self.replaying or self.live is None:
             return self.told.frames[self.at - 1].state
         return self.live.state()
 
     def move_stage(self, yx_nm: YX, timeout_s: float = 30.0) -> State:
+        if self.replaying:  # it was moved then
+            return replace(self.state(), stage_yx_nm=yx_nm)
         return self._now().move_stage(yx_nm, timeout_s)
 
     def set_beam_shift(self, yx_nm: YX) -> State:
+        if self.replaying:
+            return replace(self.state(), beam_shift_yx_nm=yx_nm)
         return self._now().set_beam_shift(yx_nm)
 
     def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
