@@ -17,6 +17,10 @@ ROUNDING = 1e-9  # in nm
 FINER = 4  # points to a side of the narrowest frame, where that allows it
 
 
+Tile = tuple[int, int]
+Points = NDArray[np.bool_] | tuple[slice, slice]  # within a tile
+
+
 class DoseMap:
     """The dose, in e/Å², at points of a square lattice over the specimen.
 
@@ -52,17 +56,17 @@ class DoseMap:
                 most = max(most, float(self._tiles[tile][inside].max(initial=0.0)))
         return most
 
-    def _reached(
-        self, region: ScanRegion, state: State
-    ) -> list[tuple[tuple[int, int], NDArray[np.bool_]]]:
+    def _reached(self, region: ScanRegion, state: State) -> list[tuple[Tile, Points]]:
         """The points of a region, by tiles; that nearest its middle where it holds none."""
+        if region.rotation_rad == 0.0:  # the common case, and the fast one
+            return self._upright(region, state)
         pitch, angle = self.pitch_nm, region.rotation_rad
         middle = specimen_from_scan(region.centre_yx_nm, state, angle)
         edges = specimen_from_scan((0.0, 0.0), state) + corners(region)
         low = [floor(v / pitch) for v in edges.min(axis=0)]
         high = [ceil(v / pitch) for v in edges.max(axis=0)]
         half = np.asarray(region.fov_yx_nm) / 2
-        found: list[tuple[tuple[int, int], NDArray[np.bool_]]] = []
+        found: list[tuple[Tile, Points]] = []
         for ty in range(low[0] // SIDE, high[0] // SIDE + 1):
             for tx in range(low[1] // SIDE, high[1] // SIDE + 1):
                 steps = np.arange(SIDE)
@@ -74,12 +78,35 @@ class DoseMap:
                 inside = np.asarray(here.all(axis=-1))
                 if inside.any():
                     found.append(((ty, tx), inside))
-        if not found:
-            at = np.rint(middle / pitch).astype(int)
-            inside = np.zeros((SIDE, SIDE), dtype=bool)
-            inside[at[0] % SIDE, at[1] % SIDE] = True
-            found.append(((int(at[0]) // SIDE, int(at[1]) // SIDE), inside))
-        return found
+        return found or [self._nearest(middle)]
+
+    def _upright(self, region: ScanRegion, state: State) -> list[tuple[Tile, Points]]:
+        middle = specimen_from_scan(region.centre_yx_nm, state)
+        half = np.asarray(region.fov_yx_nm) / 2
+        first, last = (
+            np.ceil((middle + sign * half - ROUNDING) / self.pitch_nm).astype(int).tolist()
+            for sign in (-1, 1)
+        )
+        spans = [_tiles(a, b) for a, b in zip(first, last, strict=True)]
+        found: list[tuple[Tile, Points]] = [
+            ((ty, tx), (rows, columns)) for ty, rows in spans[0] for tx, columns in spans[1]
+        ]
+        return found or [self._nearest(middle)]
+
+    def _nearest(self, yx_nm: NDArray[np.float64]) -> tuple[Tile, Points]:
+        y, x = np.rint(yx_nm / self.pitch_nm).astype(int).tolist()
+        rows, columns = (slice(k % SIDE, k % SIDE + 1) for k in (y, x))
+        return (y // SIDE, x // SIDE), (rows, columns)
+
+
+def _tiles(first: int, last: int) -> list[tuple[int, slice]]:
+    """Points from the first up to the last, by tiles."""
+    if last <= first:
+        return []
+    return [
+        (t, slice(max(first - t * SIDE, 0), min(last - t * SIDE, SIDE)))
+        for t in range(first // SIDE, (last - 1) // SIDE + 1)
+    ]
 
 
 def dose_of(request: ScanRequest, beam_current_pa: float) -> float:

@@ -64,6 +64,7 @@ class Journal:
     Attributes:
         count: records in it.
         cut: bytes of a torn tail, which were cut when it was opened.
+        synced_s: time that was spent in waiting for the disk.
 
     Raises:
         JournalError: it is being written by somebody else, is damaged, or cannot be written.
@@ -74,6 +75,7 @@ class Journal:
         self.path = given if given.suffix == ".log" else given / NAME
         self._lock = threading.Lock()
         self.failed: str | None = None
+        self.synced_s = 0.0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -165,7 +167,9 @@ class Journal:
         view = memoryview(whole)
         while view:
             view = view[os.write(self._file, view) :]
+        began = time.perf_counter()
         os.fdatasync(self._file)
+        self.synced_s += time.perf_counter() - began
 
     def _undo(self) -> None:
         with suppress(OSError):  # else it is a torn tail, which the next to open it cuts

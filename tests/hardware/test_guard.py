@@ -396,7 +396,9 @@ class TestOwners:
                 verb()
         assert own.acquire(REQUEST, key=key).image.any()
         assert own.stop().confirmed  # anybody may
-        own.rearm()
+        with pytest.raises(LeaseError, match="alice has the microscope"):
+            own.rearm()
+        own.rearm(key=key)
         own.lease.release(key)
         assert own.blank(False) is not None
 
