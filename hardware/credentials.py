@@ -68,7 +68,7 @@ class Credentials:
         """What the bearer of a token may do; None for nothing."""
         found = None
         for right, known in self.tokens.items():
-            if hmac.compare_digest(token.encode(), known.encode()):
+            if hmac.compare_digest(token.encode(errors="replace"), known.encode()):
                 found = right
         return found
 

@@ -31,6 +31,7 @@ LARGEST = 2**20  # bytes of what is asked
 WORKERS, WAITING = 16, 8  # threads, and of these how many may wait for the instrument
 REMEMBERED = 64  # frames by their request's id
 LEASE_S = (1.0, 120.0)  # that may be asked for
+WAIT_S = 86_400.0  # for which anything is waited for at most
 TOKEN = "token"  # the metadata's key
 OBSERVES = ("describe", "state", "latest", "abort", "stop")
 CONTROLS = (
@@ -159,7 +160,7 @@ class Server:
     def _once(self, told: dict[str, Any], left_s: float | None) -> bytes:
         """A frame; one whose request's id is known is not taken again."""
         request = _given(lambda: wire.request_of(told["request"]))
-        timeout = _given(lambda: float(told.get("timeout_s", 60.0)))
+        timeout = _given(lambda: _seconds(told.get("timeout_s", 60.0)))
         wait = timeout if left_s is None else min(timeout, left_s)
         name = request.request_id
         with self._knowing:
@@ -225,7 +226,7 @@ class Server:
             "rearm": lambda: guard.rearm(key),
             "blank": lambda: guard.blank(bool(told["on"]), key=key),
             "move_stage": lambda: guard.move_stage(
-                _yx(told), min(float(told.get("timeout_s", 30.0)), left_s or 1e9), key=key
+                _yx(told), min(_seconds(told.get("timeout_s", 30.0)), left_s or WAIT_S), key=key
             ),
             "set_beam_shift": lambda: guard.set_beam_shift(_yx(told), key=key),
         }
@@ -257,6 +258,13 @@ def _given(call: Callable[[], Any]) -> Any:
 def _key(told: Mapping[str, Any]) -> str | None:
     key = told.get("key")
     return None if key is None else str(key)
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not 0 < seconds <= WAIT_S:
+        raise ValueError(f"a time-out of {seconds} s; it must be above 0 and at most {WAIT_S:g}")
+    return seconds
 
 
 def _yx(told: Mapping[str, Any]) -> tuple[float, float]:

@@ -275,14 +275,15 @@ class TestRubbish:
                     said, status = error.details(), error.code().name
                 assert "Traceback" not in said
                 assert 'File "' not in said
+                if status in ("INTERNAL", "UNKNOWN"):
+                    status = f"{status}: {said}"
                 statuses[status] = statuses.get(status, 0) + 1
         return statuses
 
     def test_rubbish_never_kills_it_nor_reveals_a_traceback(self, served):
         _, server = served()
         statuses = self.fuzzed(server, 300, 0)
-        assert "INTERNAL" not in statuses, statuses
-        assert "UNKNOWN" not in statuses, statuses
+        assert not [s for s in statuses if s.startswith(("INTERNAL", "UNKNOWN"))], statuses
         server.guard.lease._key = None
         own = served.client(server)
         own.open()
@@ -294,7 +295,7 @@ class TestRubbish:
         _, server = served()
         statuses = self.fuzzed(server, 10_000, 1)
         print(statuses)
-        assert not {"INTERNAL", "UNKNOWN"} & set(statuses), statuses
+        assert not [s for s in statuses if s.startswith(("INTERNAL", "UNKNOWN"))], statuses
 
     def test_bytes_that_are_no_http_harm_nobody(self, served):
         _, server = served()
