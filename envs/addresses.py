@@ -88,6 +88,28 @@ def _temscript(address: str, dwell_us: float) -> Microscope:
     return Adapter("stemscout.hardware.temscript:remote", there)
 
 
+def _autoscript(address: str, dwell_us: float) -> Microscope:
+    name, _ = _parts(address, {})
+    host, _, port = name.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"{address!r} must be {SCHEMES['autoscript'][0]}")
+    there = {"host": host, "port": int(port)}
+    return Adapter("stemscout.hardware.autoscript:remote", there)
+
+
+def _pyjem(address: str, dwell_us: float) -> Microscope:
+    name, options = _parts(address, {"nm_per_count": "", "field_at_1x_nm": ""})
+    try:
+        a, b, c, d = map(float, options["nm_per_count"].split(","))
+        scale = float(options["field_at_1x_nm"])
+    except ValueError:
+        scale = 0.0
+    if name or not scale > 0:
+        raise ValueError(f"{address!r} must be {SCHEMES['pyjem'][0]}")
+    given = {"nm_per_count": [[a, b], [c, d]], "field_at_1x_nm": scale}
+    return Adapter("stemscout.hardware.pyjem:here", given)
+
+
 def rehearsed_temscript(specimen: str, difficulty: str, seed: int, dwell_us: float) -> Microscope:
     """temscript's server and client with a simulated specimen between them."""
     from ..simulators.temscript import served
@@ -116,6 +138,8 @@ SCHEMES: dict[str, tuple[str, Callable[[str, float], Microscope]]] = {
     "nion": ("nion:?sample=0&seed=0", _nion),
     "grpc": ("grpc://host:port", _remote),
     "temscript": ("temscript://host:port?field_at_1x_m=0.1, or temscript: to rehearse", _temscript),
+    "autoscript": ("autoscript://host:port", _autoscript),
+    "pyjem": ("pyjem:?nm_per_count=a,b,c,d&field_at_1x_nm=100", _pyjem),
 }
 
 

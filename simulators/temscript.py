@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..hardware.emulated import NM
 from ..hardware.microscope import ScanRequest
-from ..hardware.temscript import NM, SENSOR_PX, SIZES, TemscriptMicroscope, connected
+from ..hardware.temscript import SENSOR_PX, SIZES, TemscriptMicroscope, connected
 from .virtual import VirtualMicroscope
 
 FIELD_AT_1X_M = 0.1  # side of a full image at magnification 1

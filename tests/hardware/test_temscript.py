@@ -84,7 +84,7 @@ def test_moves_that_the_server_clamps_silently_are_noticed(world):
     [
         ({"shape_yx": (128, 64)}, "square ones only"),
         ({"fov_yx_nm": (2.4, 1.2)}, "square ones only"),
-        ({"shape_yx": (100, 100)}, "TEMScripting scans 64, 128, 256, 512, 1024, 2048"),
+        ({"shape_yx": (100, 100)}, "software scans 64, 128, 256, 512, 1024, 2048"),
     ],
 )
 def test_what_temscripting_cannot_scan_is_refused(tem, change, sentence):
