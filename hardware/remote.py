@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,7 +21,12 @@ from .server import SERVICE, TOKEN
 LEASE_S = 10.0  # that is asked for; a third of it lies between two signs of life
 CALL_S = 10.0  # deadline of what has none of its own
 BEYOND_S = 5.0  # that a deadline exceeds the time-out of what is waited for
+AGAIN_S = 5.0  # for which a frame is asked for again where the line was cut
 LARGEST = 2**29  # bytes of an answer
+
+
+class Unreachable(ConnectionLost):
+    """Nobody answers there now."""
 
 
 class RemoteMicroscope:
@@ -101,11 +107,16 @@ class RemoteMicroscope:
         sent = request if request.request_id else replace(request, request_id=uuid.uuid4().hex)
         told = {"request": asdict(sent), "timeout_s": timeout_s}
         wait = max(timeout_s, 2.0 * self.costs.time_s(request)) + BEYOND_S
-        try:
-            data, arrays = self._ask("acquire", told, wait)
-        except ConnectionLost:  # perhaps the answer alone was lost
-            data, arrays = self._ask("acquire", told, wait)
-        return replace(wire.frame_of(data, arrays), request=request)
+        lost: float | None = None
+        while True:
+            try:
+                data, arrays = self._ask("acquire", told, wait)
+                return replace(wire.frame_of(data, arrays), request=request)
+            except Unreachable:  # perhaps the answer alone was lost
+                lost = lost or time.monotonic()
+                if time.monotonic() - lost > AGAIN_S:
+                    raise
+                time.sleep(AGAIN_S / 25)
 
     def blank(self, on: bool) -> State:
         return wire.state_of(self._ask("blank", {"on": on})[0])
@@ -192,7 +203,7 @@ class RemoteMicroscope:
             return LeaseError(f"{self.address} refuses {verb}: {said}")
         if code == names.INVALID_ARGUMENT:
             return Unsupported(f"{self.address} does not understand {verb}: {said}")
-        return ConnectionLost(f"{self.address} cannot be reached for {verb}: {said}")
+        return Unreachable(f"{self.address} cannot be reached for {verb}: {said}")
 
     def _live(self, over: threading.Event) -> None:
         """Give signs of life; where they are refused or lost, the next call says so."""
