@@ -97,7 +97,7 @@ class Suggesting:
         )
         self._seen, _ = self.env.reset(seed=seed)
         agent.reset(Experiment(self.env, agent, seed).context(), seed)
-        self._asked: dict[int, tuple[Any, ScanRequest]] = {}
+        self._asked: dict[int, Any] = {}  # actions
         self._frames: dict[int, Frame] = {}
         self._number = 0
         self._over: str | None = None
@@ -120,7 +120,7 @@ class Suggesting:
         at = np.array([self.env.episode.at_yx_nm])
         request = codec.request_of(codec.decode_all(codec.check([action], 1), at), 0)
         self._number += 1
-        self._asked[self._number] = action, request
+        self._asked[self._number] = action
         y, x = request.centre_yx_nm
         return [{self.detector.y.name: y, self.detector.x.name: x, ID: self._number}]
 
@@ -143,7 +143,7 @@ class Suggesting:
             number = point.get(ID)
             if number not in self._asked or number not in self._frames:
                 raise ValueError(f"{number!r} was not suggested here, or not evaluated")
-            action, _ = self._asked.pop(number)
+            action = self._asked.pop(number)
             frame = self._handed.frame = self._frames.pop(number)
             self._seen, _, _, truncated, _ = self.env.step(action)
             self.agent.observe(frame)

@@ -134,13 +134,11 @@ def serve(
     ] = None,
 ) -> None:
     """Let other programs drive a microscope over gRPC, as if it were theirs."""
-    from ..envs.addresses import connect, of_environment
+    from ..envs.addresses import of_environment
     from ..envs.live_source import LIVE_DWELL_US
     from ..hardware import credentials as made
-    from ..hardware.guard import guarded
     from ..hardware.journal import Journal
     from ..hardware.server import Server
-    from ..hardware.stopping import StopButton
 
     if init_credentials is not None:
         made.make(init_credentials, [host])
@@ -152,39 +150,51 @@ def serve(
     shown = None if credentials is None else made.Credentials.of_server(credentials)
     limits = {"max_charge_e": max_charge, "max_spot_dose_e_per_a2": max_spot_dose}
     folder = out or Path("runs") / "serve"
+    asked = {k: v for k, v in limits.items() if v is not None}
     with Journal(folder) as journal:
         journal.write("begin", {"serves": given[0], "limits": limits})
-        asked = {k: v for k, v in limits.items() if v is not None}
-        guard = guarded(connect(*given), asked or None, journal)
-        button = StopButton(folder, guard.stop)
-        try:
-            with terminal.leaving_on_terminate(), Server(guard, host, port, shown) as server:
-                name = guard.open().name
-                print(f"{name} at grpc://{host}:{server.port}", flush=True)
-                server.wait()
-        finally:
-            button.close()
+        with (
+            _driven(*given, asked, journal, folder) as guard,
+            Server(guard, host, port, shown) as server,
+        ):
+            print(f"{guard.open().name} at grpc://{host}:{server.port}", flush=True)
+            server.wait()
 
 
 @contextmanager
 def _guarded(configuration: dict[str, Any], journal: Journal, out: Path) -> Iterator[Guard]:
     """The microscope of a configuration, which is blanked and closed in the end."""
-    from ..envs.addresses import connect
     from ..envs.live_source import LIVE_DWELL_US
+
+    dwell = configuration["env_options"].get("dwell_us", LIVE_DWELL_US)
+    with (
+        _driven(
+            configuration["microscope"],
+            dwell,
+            configuration["limits"],
+            journal,
+            out,
+            approve=_approve if configuration["approve"] else None,
+            dry_run=configuration["dry_run"],
+        ) as guard,
+        guard,
+    ):
+        yield guard
+
+
+@contextmanager
+def _driven(
+    address: str, dwell_us: float, limits: dict[str, Any], journal: Journal, out: Path, **modes: Any
+) -> Iterator[Guard]:
+    """A guard in front of a microscope, not opened yet, that ``stop`` reaches from elsewhere."""
+    from ..envs.addresses import connect
     from ..hardware.guard import guarded
     from ..hardware.stopping import StopButton
 
-    dwell = configuration["env_options"].get("dwell_us", LIVE_DWELL_US)
-    guard = guarded(
-        connect(configuration["microscope"], dwell),
-        configuration["limits"] or None,
-        journal,
-        approve=_approve if configuration["approve"] else None,
-        dry_run=configuration["dry_run"],
-    )
+    guard = guarded(connect(address, dwell_us), limits or None, journal, **modes)
     button = StopButton(out, guard.stop)
     try:
-        with terminal.leaving_on_terminate(), guard:
+        with terminal.leaving_on_terminate():
             yield guard
     finally:
         button.close()

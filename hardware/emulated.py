@@ -171,9 +171,8 @@ class EmulatedMicroscope(ABC):
         state, began = self.state(), time.perf_counter()
         rows = request.shape_yx[0]
         if state.blanked:
-            data = {d: np.zeros(request.shape_yx, np.float32) for d in request.detectors}
             seconds, note = time.perf_counter() - began, {"blanked": "nothing was scanned"}
-            return Frame(request, request.region, data, rows, None, seconds, state, note)
+            return Frame(request, request.region, request.dark(), rows, None, seconds, state, note)
         y, x = deflection(request.centre_yx_nm, request.rotation_rad)
         resting = state.beam_shift_yx_nm
         there = (resting[0] + float(y), resting[1] + float(x))

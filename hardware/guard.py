@@ -16,8 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
 from .costs import CostModel
 from .driver import Driver, Shut, Unsent
 from .emergency import CONFIRMED, NOT_CONFIRMED, Emergency, Stopped
@@ -158,9 +156,10 @@ class Guard:
         with self._one:
             self._check(request)
             number = self._note("command", {"verb": "acquire", "request": asdict(request)})
-            frame = self._imagined(request)
-            if not self.dry_run:
-                with self._looked_after("acquire", number, frame):
+            if self.dry_run:
+                frame = self._imagined(request)
+            else:
+                with self._looked_after("acquire", number, request):
                     frame = self._scanned(request, timeout_s, told.remembers_requests)
             self.ledger.count(frame)
             self._keep(number, frame)
@@ -365,22 +364,21 @@ class Guard:
         """What a scan would cost, and no picture."""
         current, state = self._state.beam_current_pa, self._state
         charge = None if current is None else self.costs.charge_e(request, current)
-        data = {d: np.zeros(request.shape_yx, np.float32) for d in request.detectors}
-        rows, time_s = request.shape_yx[0], self.costs.time_s(request)
-        return Frame(request, request.region, data, rows, charge, time_s, state, {"dry_run": True})
+        rows, time_s, note = request.shape_yx[0], self.costs.time_s(request), {"dry_run": True}
+        return Frame(request, request.region, request.dark(), rows, charge, time_s, state, note)
 
     # When something goes wrong.
 
     @contextmanager
     def _looked_after(
-        self, verb: str, number: int | None, most: Frame | None = None
+        self, verb: str, number: int | None, scan: ScanRequest | None = None
     ) -> Iterator[None]:
         """A call: where it fails that is recorded, and the beam is blanked.
 
         Args:
             verb: the call.
             number: of its record.
-            most: what it may have sent until it failed.
+            scan: that may have been sent, all of it, until it failed.
         """
         try:
             yield
@@ -388,8 +386,8 @@ class Guard:
             self._note("error", {"to": number, "sent": False, **error_data(error)})
             raise
         except BaseException as error:
-            if most is not None:
-                self.ledger.count(most)  # nobody knows how much of it was sent
+            if scan is not None:
+                self.ledger.count(self._imagined(scan))  # nobody knows how much of it was sent
             data = {"to": number, **error_data(error)}
             if self.stopped is not None or isinstance(error, AbortedError):
                 self._note("error", data)  # somebody wished for it

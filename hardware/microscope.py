@@ -68,6 +68,10 @@ class ScanRequest:
     def region(self) -> ScanRegion:
         return ScanRegion(self.centre_yx_nm, self.fov_yx_nm, self.rotation_rad)
 
+    def dark(self) -> dict[str, NDArray[np.float32]]:
+        """Readings, by detector, of a scan that no electron came to."""
+        return {d: np.zeros(self.shape_yx, np.float32) for d in self.detectors}
+
     @property
     def pixel_yx_nm(self) -> YX:
         return self.fov_yx_nm[0] / self.shape_yx[0], self.fov_yx_nm[1] / self.shape_yx[1]

@@ -161,12 +161,9 @@ class NionMicroscope:
         self._aborted.clear()
         if state.blanked:
             # The simulator scans on as if nothing were in the beam's way, so nothing is scanned.
-            data = {d: np.zeros(request.shape_yx, np.float32) for d in request.detectors}
-            seconds = time.perf_counter() - began
-            note = {"blanked": "nothing was scanned"}
-            return Frame(
-                request, request.region, data, request.shape_yx[0], 0.0, seconds, state, note
-            )
+            seconds, note = time.perf_counter() - began, {"blanked": "nothing was scanned"}
+            rows = request.shape_yx[0]
+            return Frame(request, request.region, request.dark(), rows, 0.0, seconds, state, note)
         wanted = [self._channels[d] for d in request.detectors]
         self._source.set_enabled_channels(wanted)
         try:

@@ -173,7 +173,10 @@ class Server:
                         self._known.popitem(last=False)
         if known is not None:
             # The lease is looked at all the same.
-            self._lease(lambda: self.guard.alive(_key(told)))
+            try:
+                self.guard.alive(_key(told))
+            except LeaseError as error:
+                raise Refused("PERMISSION_DENIED", str(error)) from error
             try:
                 return known.result(left_s)
             except futures.TimeoutError:
@@ -232,12 +235,6 @@ class Server:
         }
         answer = _given(verbs[verb])
         return ({} if answer is None else asdict(answer)), {}
-
-    def _lease(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except LeaseError as error:
-            raise Refused("PERMISSION_DENIED", str(error)) from error
 
 
 def _understood(message: bytes) -> dict[str, Any]:
