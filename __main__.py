@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import bench, experiments, live, paper, training, worlds
+from .commands import bench, experiments, learning, live, paper, training, worlds
 from .commands.options import INTERRUPTED, Commands
 from .hardware.errors import MicroscopeError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(experiments.app)
 app.add_typer(live.app)
 app.add_typer(worlds.app)
+training.app.add_typer(learning.app)
 app.add_typer(training.app, name="train", rich_help_panel="Train", no_args_is_help=True)
 app.add_typer(paper.app)
 app.add_typer(bench.app, name="bench", rich_help_panel="Measure", no_args_is_help=True)

@@ -16,11 +16,25 @@ from stemscout.agents.learned.rehearsal import (
     lattice_shape,
     shares,
 )
+from stemscout.agents.learned.validation import IDS
 from stemscout.agents.navigation.navigator import Candidates
 from stemscout.agents.perception.sightings import BLOCKS, Layers
 
 LAYERS = Layers.of("bifeo3")
 CELLS_OF = cells_of("bifeo3")
+
+
+@pytest.mark.parametrize("specimen", IDS)
+def test_the_network_of_every_specimen_with_policies_was_measured(specimen):
+    detector, layers = Detector.of(specimen), Layers.of(specimen)
+    own = [k for k, c in enumerate(layers.classes) if c.name != "contamination"]
+    for level in ("easy", "medium", "hard"):
+        assert len(detector.rates[level]) == 3  # doses
+        for rates in detector.rates[level]:
+            assert rates.hit.shape == rates.false.shape == (len(layers.names),)
+            assert ((rates.hit >= 0) & (rates.hit <= 1) & (rates.false >= 0)).all()
+        at_reference = detector.rates[level][1]
+        assert at_reference.hit[own].mean() > 10 * at_reference.false[own].mean()
 
 
 @pytest.fixture(scope="module")
