@@ -126,6 +126,16 @@ def _nion(address: str, dwell_us: float) -> Microscope:
     return Adapter("stemscout.hardware.nion:simulated", given)
 
 
+def _recorded(address: str, dwell_us: float) -> Microscope:
+    from ..hardware.journal import read
+    from ..hardware.replayed import Recorded, Told
+
+    folder = address.partition(":")[2]  # a path is no URL
+    if not folder:
+        raise ValueError(f"{address!r} must be {SCHEMES['journal'][0]}")
+    return Recorded(Told.of(read(folder)))
+
+
 def _remote(address: str, dwell_us: float) -> Microscope:
     from ..hardware.remote import RemoteMicroscope
 
@@ -137,6 +147,7 @@ SCHEMES: dict[str, tuple[str, Callable[[str, float], Microscope]]] = {
     "sim": ("sim://<specimen>?difficulty=medium&seed=0", _simulated),
     "nion": ("nion:?sample=0&seed=0", _nion),
     "grpc": ("grpc://host:port", _remote),
+    "journal": ("journal:<folder of a run>", _recorded),
     "temscript": ("temscript://host:port?field_at_1x_m=0.1, or temscript: to rehearse", _temscript),
     "autoscript": ("autoscript://host:port", _autoscript),
     "pyjem": ("pyjem:?nm_per_count=a,b,c,d&field_at_1x_nm=100", _pyjem),

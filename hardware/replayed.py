@@ -1,7 +1,13 @@
-"""A journal played again: the microscope as it was, and then, if there is one, as it goes on."""
+"""A journal played again: the microscope as it was, and then, if there is one, as it goes on.
+
+``Replayed`` gives its frames in the order in which they came, for the run itself to go on;
+``Recorded`` gives each wherever it is asked for, so that another agent may be tried on what an
+instrument showed.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -163,3 +169,83 @@ class Replayed:
                 )
         if now.blanked:
             live.blank(False)
+
+
+class Recorded:
+    """A microscope that has the frames of a journal, and no others.
+
+    A frame is given for what it was asked by, its place and pixels, dwell and detectors, with the
+    stage and the beam shift where they were. One that was taken several times there is given in
+    that order, and the last of them again and again.
+
+    Args:
+        told: what the journal tells.
+
+    Raises:
+        JournalError: it tells of no frame.
+    """
+
+    def __init__(self, told: Told) -> None:
+        if not told.frames:
+            raise JournalError("the journal holds no frame")
+        self.told, self.costs = told, told.costs
+        self._state = replace(told.origin, blanked=False)
+        self._frames: dict[ScanRequest, list[Frame]] = {}
+        for frame in told.frames:
+            self._frames.setdefault(_asked(frame.request), []).append(frame)
+        self._given: Counter[int] = Counter()  # how often, by the identity of the first there
+
+    def open(self) -> Capabilities:
+        return replace(self.told.capabilities, name=f"{self.told.capabilities.name}, recorded")
+
+    def state(self) -> State:
+        return self._state
+
+    def move_stage(self, yx_nm: YX, timeout_s: float = 30.0) -> State:
+        self._state = replace(self._state, stage_yx_nm=yx_nm)
+        return self._state
+
+    def set_beam_shift(self, yx_nm: YX) -> State:
+        self._state = replace(self._state, beam_shift_yx_nm=yx_nm)
+        return self._state
+
+    def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
+        if self._state.blanked:
+            raise AcquisitionError("the beam is blanked")
+        here = [f for f in self._frames.get(_asked(request), ()) if self._stood(f.state)]
+        if not here:
+            y, x = request.centre_yx_nm
+            raise AcquisitionError(
+                f"no such frame about ({y:.3f}, {x:.3f}) nm is in the journal; it holds "
+                f"{len(self.told.frames)}, at {len(self._frames)} places"
+            )
+        times = self._given[id(here[0])]
+        self._given[id(here[0])] += 1
+        frame = here[min(times, len(here) - 1)]
+        return replace(frame, request=request, state=self._state)
+
+    def blank(self, on: bool) -> State:
+        self._state = replace(self._state, blanked=on)
+        return self._state
+
+    def abort(self) -> None:
+        """Nothing is ever under way."""
+
+    def close(self) -> None:
+        self.blank(True)
+
+    def _stood(self, then: State) -> bool:
+        """Whether the stage and the beam shift are where they were."""
+        told = self.told.capabilities
+        pairs = (
+            (then.stage_yx_nm, self._state.stage_yx_nm, told.stage_tolerance_nm),
+            (then.beam_shift_yx_nm, self._state.beam_shift_yx_nm, told.shift_tolerance_nm),
+        )
+        return all(
+            abs(a - b) <= off for one, other, off in pairs for a, b in zip(one, other, strict=True)
+        )
+
+
+def _asked(request: ScanRequest) -> ScanRequest:
+    """What two requests for the same frame have in common."""
+    return replace(request, request_id="")

@@ -77,6 +77,26 @@ def test_a_run_leaves_its_journal_beside_its_report(stemscout, tmp_path):
     assert "has come to its end" in again.stderr
 
 
+def test_another_agent_may_be_tried_on_what_was_recorded(stemscout, tmp_path):
+    first, second = tmp_path / "run", tmp_path / "again"
+    options = ("--budget-frames", "4", "--json")
+    done = stemscout("run", *SIM, "--agent", "raster", *options, "--out", first)
+    assert done.returncode == 0, done.stderr
+    recorded = ("--microscope", f"journal:{first}", "--dwell-us", "24")
+    done = stemscout("run", *recorded, "--agent", "linear-raster", *options, "--out", second)
+    assert done.returncode == 0, done.stderr
+    then, now = ([r.arrays for r in read(p) if r.kind == "frame"] for p in (first, second))
+    assert len(now) == 4
+    assert all((a[k] == b[k]).all() for a, b in zip(then, now, strict=True) for k in a)
+    done = stemscout("run", *recorded, "--agent", "random", *options, "--out", tmp_path / "other")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "is in the journal; it holds 4, at 4 places" in " ".join(done.stderr.split())
+    done = stemscout("run", "--microscope", f"journal:{tmp_path / 'no'}", "--agent", "raster")
+    assert done.returncode != 0
+    assert "there is no journal at" in done.stderr
+
+
 def test_killed_it_resumes_with_the_same_next_decision(stemscout, begun, tmp_path):
     whole = tmp_path / "whole"
     options = ("--agent", "linear-bo", "--budget-frames", "24", "--seed", "3")

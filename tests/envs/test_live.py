@@ -501,6 +501,7 @@ class TestAddresses:
             ("pyjem:?nm_per_count=1,2&field_at_1x_nm=5", "must be pyjem:"),
             ("pyjem:", "must be pyjem:"),
             ("grpc://here", "must be grpc://host:port"),
+            ("journal:", "must be journal:<folder of a run>"),
             ("nion:?sample=three", "the sample is 'three'; it must be an integer >= 0"),
             ("sim://graphene/5", r"must be sim://<specimen>\?difficulty=medium&seed=0"),
             ("sim://graphene?difficulty=mild", "unknown difficulty 'mild'; there are: easy"),

@@ -11,7 +11,7 @@ from stemscout.hardware import AcquisitionError, ScanRequest
 from stemscout.hardware.errors import JournalError
 from stemscout.hardware.guard import guarded
 from stemscout.hardware.journal import Journal, read
-from stemscout.hardware.replayed import Replayed, Told
+from stemscout.hardware.replayed import Recorded, Replayed, Told
 
 REQUEST = ScanRequest((0.0, 0.0), (1.0, 1.0), (20, 20), 10.0, detectors=("recorded",))
 PLACES = ((0.0, 0.0), (2.0, -1.0), (-2.0, 3.0))
@@ -105,3 +105,50 @@ def test_a_journal_without_a_microscope_tells_nothing(tmp_path):
         journal.write("begin", {})
     with pytest.raises(JournalError, match="no microscope that was opened"):
         Told.of(read(tmp_path))
+
+
+class TestRecorded:
+    """The frames of a journal for whoever asks for them, in whatever order."""
+
+    @pytest.fixture
+    def recorded(self, told):
+        return Recorded(told)
+
+    def test_frames_are_given_where_they_were_taken(self, recorded, told):
+        assert recorded.open().name == f"{told.capabilities.name}, recorded"
+        recorded.move_stage((2.5, 0.0))
+        for place in reversed(PLACES[1:]):
+            frame = recorded.acquire(replace(at(place), request_id="mine"))
+            then = told.frames[PLACES.index(place)]
+            assert np.array_equal(frame.image, then.image)
+            assert (frame.charge_e, frame.time_s) == (then.charge_e, then.time_s)
+            assert frame.request.request_id == "mine"
+
+    def test_what_was_not_recorded_is_refused(self, recorded):
+        recorded.acquire(at(PLACES[0]))
+        for other in (at((4.0, 4.0)), replace(REQUEST, dwell_us=5.0)):
+            with pytest.raises(AcquisitionError, match="is in the journal; it holds 3, at 3 pl"):
+                recorded.acquire(other)
+
+    @pytest.mark.parametrize("verb", ["move_stage", "set_beam_shift"])
+    def test_a_frame_belongs_to_where_the_stage_and_the_beam_shift_were(self, recorded, verb):
+        getattr(recorded, verb)((1.5, 1.5))
+        with pytest.raises(AcquisitionError, match=r"about \(0\.000, 0\.000\) nm"):
+            recorded.acquire(at(PLACES[0]))
+
+    def test_frames_of_one_place_come_in_order_and_the_last_stays(self, told):
+        first = told.frames[0]
+        second = replace(first, data={"recorded": first.image + 1})
+        recorded = Recorded(replace(told, frames=(first, second)))
+        given = [recorded.acquire(REQUEST).image for _ in range(3)]
+        for frame, then in zip(given, (first, second, second), strict=True):
+            assert np.array_equal(frame, then.image)
+
+    def test_a_blanked_beam_shows_nothing(self, recorded):
+        assert recorded.blank(True).blanked
+        with pytest.raises(AcquisitionError, match="blanked"):
+            recorded.acquire(REQUEST)
+
+    def test_a_journal_without_frames_is_refused(self, told):
+        with pytest.raises(JournalError, match="holds no frame"):
+            Recorded(replace(told, frames=()))
