@@ -87,7 +87,8 @@ class Server:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
         ]
-        self._server = grpc.server(futures.ThreadPoolExecutor(WORKERS), options=options)
+        self._workers = futures.ThreadPoolExecutor(WORKERS)
+        self._server = grpc.server(self._workers, options=options)
         handlers = {verb: self._handler(grpc, verb) for verb in (*OBSERVES, *CONTROLS)}
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, handlers),)
@@ -111,6 +112,7 @@ class Server:
     def close(self) -> None:
         """Answer nobody any more, blank, and let go; repeated calls are harmless."""
         self._server.stop(0.2).wait()
+        self._workers.shutdown(wait=False)  # they are ours, and gRPC leaves them running
         self.guard.leave()
 
     def __enter__(self) -> Server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from stemscout.envs.registration import make_env
+from stemscout.hardware.conformance import Skipped
 from stemscout.simulators.cache import VARIABLE
 from stemscout.simulators.world import Recipe, open_world
 
@@ -28,6 +30,32 @@ def cache_folder(tmp_path_factory):
         del os.environ[VARIABLE]
     else:
         os.environ[VARIABLE] = before
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """Waits for what other threads and processes bring about."""
+
+    def wait(condition, seconds=60.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def conforms():
+    """One check of the conformance suite, of a microscope that is open."""
+
+    def run(check, microscope, bench):
+        try:
+            check(microscope, bench)
+        except Skipped as reason:
+            pytest.skip(str(reason))
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -27,15 +26,8 @@ def path_of(folder):
         return [(row["y_nm"], row["x_nm"]) for row in csv.DictReader(file)]
 
 
-def eventually(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
 @pytest.fixture
-def begun(tmp_path):
+def begun(tmp_path, eventually):
     """A run that goes on until somebody ends it, when it has taken some frames."""
     processes = []
 

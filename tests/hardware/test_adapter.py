@@ -39,13 +39,6 @@ def adapter(drivers, log):
             each._end()
 
 
-def eventually(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
 def lines(log):
     return log.read_text().split("\n") if log.exists() else []
 
@@ -81,7 +74,7 @@ def test_a_driver_that_crashes_takes_nobody_with_it(adapter):
         own.acquire(REQUEST)
 
 
-def test_a_frame_is_aborted_and_the_beam_blanked_while_it_scans(adapter, log):
+def test_a_frame_is_aborted_and_the_beam_blanked_while_it_scans(adapter, log, eventually):
     own = guarded(adapter(seconds=30.0))
     own.open()
     failed = []
@@ -97,7 +90,7 @@ def test_a_frame_is_aborted_and_the_beam_blanked_while_it_scans(adapter, log):
 
 
 @pytest.mark.parametrize("mood", ["hangs", "hangs in C"])
-def test_a_driver_that_hangs_hangs_nobody_else(adapter, log, mood):
+def test_a_driver_that_hangs_hangs_nobody_else(adapter, log, mood, eventually):
     own = guarded(adapter(mood=mood, while_busy=mood == "hangs in C"))
     own.open()
     thread = threading.Thread(target=_raised, args=(own.acquire, REQUEST), daemon=True)
@@ -112,7 +105,7 @@ def test_a_driver_that_hangs_hangs_nobody_else(adapter, log, mood):
     assert not thread.is_alive()
 
 
-def test_a_driver_that_hangs_may_still_blank(adapter, log):
+def test_a_driver_that_hangs_may_still_blank(adapter, log, eventually):
     own = guarded(adapter(mood="hangs"))
     own.open()
     threading.Thread(target=_raised, args=(own.acquire, REQUEST), daemon=True).start()
@@ -144,7 +137,7 @@ OWNER = """
 
 
 @pytest.mark.parametrize("doing", ["nothing", "scanning"])
-def test_where_whoever_drives_it_is_killed_it_blanks_by_itself(drivers, log, doing):
+def test_where_whoever_drives_it_is_killed_it_blanks_by_itself(drivers, log, doing, eventually):
     owner = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(OWNER), str(log), doing],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

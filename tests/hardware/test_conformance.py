@@ -7,7 +7,7 @@ import pytest
 
 from stemscout.hardware import ScanRequest
 from stemscout.hardware.adapter import Adapter
-from stemscout.hardware.conformance import CHECKS, Bench, Skipped
+from stemscout.hardware.conformance import CHECKS, Bench
 from stemscout.hardware.guard import guarded
 from stemscout.simulators.recorded import RecordedMicroscope
 from stemscout.simulators.simulated import SimulatedMicroscope
@@ -62,13 +62,11 @@ def guarded_in_a_process_of_its_own(world, lattice_image):
         guarded_in_a_process_of_its_own,
     ],
 )
-def test_microscope(make, check, world, lattice_image, drivers):
+def test_microscope(make, check, world, lattice_image, drivers, conforms):
     microscope, bench = make(world, lattice_image)
     microscope.open()
     try:
-        check(microscope, bench)
-    except Skipped as reason:
-        pytest.skip(str(reason))
+        conforms(check, microscope, bench)
     finally:
         microscope.close()
 

@@ -62,14 +62,6 @@ def kinds(journal):
     return [r.kind for r in read(journal.path)]
 
 
-def eventually(condition):
-    """Wait for what other threads do."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
 def in_thread(function):
     """What a call in another thread brings: a list that holds it in the end."""
     brought = []
@@ -161,7 +153,7 @@ class TestStop:
         assert took < MARGIN * DEADLINE_S
         return own, told, thread, brought
 
-    def test_in_mid_frame_it_is_aborted_and_blanked(self, guard, moody, journal):
+    def test_in_mid_frame_it_is_aborted_and_blanked(self, guard, moody, journal, eventually):
         microscope = moody()
         own, told, thread, brought = self.stopped_in_mid_frame(guard, microscope)
         assert str(told) == CONFIRMED
@@ -184,7 +176,7 @@ class TestStop:
         at = microscope.calls.index("blank")
         assert "abort" in microscope.calls[:at]
 
-    def test_with_a_driver_that_hangs_the_answer_is_honest(self, guard, moody, journal):
+    def test_with_a_driver_that_hangs_the_answer_is_honest(self, guard, moody, journal, eventually):
         microscope = moody(while_busy=False)
         microscope.hangs = {"acquire"}
         own = guard(microscope)
@@ -250,7 +242,7 @@ class TestStop:
 
 class TestTimeOuts:
     def test_a_driver_that_hangs_is_waited_for_no_longer_than_allowed(
-        self, guard, moody, journal, monkeypatch
+        self, guard, moody, journal, monkeypatch, eventually
     ):
         monkeypatch.setattr("stemscout.hardware.guard.STATE_S", 0.05)
         microscope = moody()
@@ -278,7 +270,7 @@ class TestTimeOuts:
 
 
 class TestErrors:
-    def test_the_drivers_text_is_kept_and_the_beam_blanked(self, guard, moody, journal):
+    def test_the_drivers_text_is_kept_and_the_beam_blanked(self, guard, moody, journal, eventually):
         microscope = moody()
         own = guard(microscope)
         microscope.fails["acquire"] = [OSError("camera returned 0x80004005")]
@@ -402,7 +394,7 @@ class TestOwners:
         own.lease.release(key)
         assert own.blank(False) is not None
 
-    def test_a_lease_that_ran_out_blanks_the_beam(self, guard, moody, journal):
+    def test_a_lease_that_ran_out_blanks_the_beam(self, guard, moody, journal, eventually):
         microscope = moody()
         own = guard(microscope)
         key = own.lease.take("alice", 0.1)
@@ -415,7 +407,7 @@ class TestOwners:
         own.lease.release(key)
         eventually(lambda: "lost" in kinds(journal))
 
-    def test_without_a_sign_of_life_the_beam_is_blanked(self, guard, moody, journal):
+    def test_without_a_sign_of_life_the_beam_is_blanked(self, guard, moody, journal, eventually):
         microscope = moody()
         own = guard(microscope, heartbeat_s=1.0)
         for _ in range(6):
@@ -512,14 +504,14 @@ class TestTheEnd:
             assert microscope._state.blanked
             assert "close" in microscope.calls
 
-    def test_no_thread_is_left(self, moody):
+    def test_no_thread_is_left(self, moody, eventually):
         before = threading.active_count()
         for _ in range(10):
             with guarded(moody()) as own:
                 own.acquire(REQUEST)
         eventually(lambda: threading.active_count() <= before)
 
-    def test_the_beam_of_one_that_nobody_holds_any_more_is_blanked(self, moody):
+    def test_the_beam_of_one_that_nobody_holds_any_more_is_blanked(self, moody, eventually):
         microscope = moody()
         own = guarded(microscope)
         own.open()

@@ -12,7 +12,7 @@ import pytest
 
 from stemscout.hardware import AbortedError, LimitError, ScanRequest
 from stemscout.hardware.adapter import Adapter
-from stemscout.hardware.conformance import CHECKS, Bench, Skipped, alike
+from stemscout.hardware.conformance import CHECKS, Bench, alike
 from stemscout.hardware.emergency import CONFIRMED
 from stemscout.hardware.guard import guarded
 
@@ -34,14 +34,11 @@ def nion():
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_conformance(check, nion):
+def test_conformance(check, nion, conforms):
     own = nion
     own.open()
     own.blank(False)
-    try:
-        check(own, BENCH)
-    except Skipped as reason:
-        pytest.skip(str(reason))
+    conforms(check, own, BENCH)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from stemscout.hardware import AbortedError, ConnectionLost, LimitError, ScanRequest, wire
-from stemscout.hardware.conformance import CHECKS, Bench, Skipped
+from stemscout.hardware.conformance import CHECKS, Bench
 from stemscout.hardware.emergency import CONFIRMED
 from stemscout.hardware.errors import LeaseError, MicroscopeError
 from stemscout.hardware.guard import guarded
@@ -30,13 +30,6 @@ from stemscout.hardware.server import SERVICE, Server  # noqa: E402
 
 REQUEST = ScanRequest((0.0, 0.0), (1.0, 1.0), (20, 20), 10.0, detectors=("recorded",))
 WIDE = ScanRequest((0.0, 0.0), (4.0, 3.2), (80, 64), 10.0, detectors=("recorded",))
-
-
-def eventually(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -65,14 +58,11 @@ def served(moody):
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_conformance(check, served):
+def test_conformance(check, served, conforms):
     _, server = served()
     own = served.client(server)
     own.open()
-    try:
-        check(own, Bench(WIDE))
-    except Skipped as reason:
-        pytest.skip(str(reason))
+    conforms(check, own, Bench(WIDE))
 
 
 def test_every_answer_says_that_it_is_simulated(served):
@@ -194,7 +184,7 @@ class TestTheWire:
         assert microscope.calls.count("acquire") == 1
 
     def test_a_connection_that_is_half_open_loses_control_and_the_beam_is_blanked(
-        self, served, monkeypatch
+        self, served, monkeypatch, eventually
     ):
         monkeypatch.setattr("stemscout.hardware.remote.LEASE_S", 1.0)
         monkeypatch.setattr("stemscout.hardware.remote.CALL_S", 1.0)
@@ -440,7 +430,7 @@ CLIENT = """
 """
 
 
-def test_a_client_that_is_killed_loses_control_and_the_beam_is_blanked(served):
+def test_a_client_that_is_killed_loses_control_and_the_beam_is_blanked(served, eventually):
     microscope, server = served()
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(CLIENT), f"grpc://127.0.0.1:{server.port}"],

@@ -15,7 +15,7 @@ from stemscout.hardware import (
     LimitError,
     ScanRequest,
 )
-from stemscout.hardware.conformance import CHECKS, Bench, Skipped
+from stemscout.hardware.conformance import CHECKS, Bench
 from stemscout.hardware.guard import guarded
 from stemscout.hardware.temscript import NM, TemscriptMicroscope, connected, remote
 from stemscout.simulators.simulated import SimulatedMicroscope
@@ -30,13 +30,11 @@ def tem(world):
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_conformance(check, tem):
+def test_conformance(check, tem, conforms):
     own = guarded(tem)
     own.open()
     try:
-        check(own, Bench(WIDE))
-    except Skipped as reason:
-        pytest.skip(str(reason))
+        conforms(check, own, Bench(WIDE))
     finally:
         own.close()
 

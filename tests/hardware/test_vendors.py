@@ -21,7 +21,7 @@ from stemscout.hardware import (
 )
 from stemscout.hardware.autoscript import AutoScriptMicroscope
 from stemscout.hardware.autoscript import remote as autoscript
-from stemscout.hardware.conformance import CHECKS, Bench, Skipped
+from stemscout.hardware.conformance import CHECKS, Bench
 from stemscout.hardware.guard import guarded
 from stemscout.hardware.pyjem import PyJemMicroscope, here
 from stemscout.simulators.simulated import SimulatedMicroscope
@@ -221,13 +221,11 @@ def by_pyjem(world, magnification=1e6, **options):
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_autoscript_conforms(check, world):
+def test_autoscript_conforms(check, world, conforms):
     own = guarded(by_autoscript(world, simulated=True)[0])
     own.open()
     try:
-        check(own, Bench(WIDE))
-    except Skipped as reason:
-        pytest.skip(str(reason))
+        conforms(check, own, Bench(WIDE))
     finally:
         own.close()
 
@@ -241,13 +239,11 @@ STEPS = {
 
 
 @pytest.mark.parametrize("check", [c for n, c in CHECKS.items() if n not in STEPS])
-def test_pyjem_conforms(check, world):
+def test_pyjem_conforms(check, world, conforms):
     own = guarded(by_pyjem(world, simulated=True)[0])
     own.open()
     try:
-        check(own, Bench(replace(WIDE, detectors=("adf1",))))
-    except Skipped as reason:
-        pytest.skip(str(reason))
+        conforms(check, own, Bench(replace(WIDE, detectors=("adf1",))))
     finally:
         own.close()
 
