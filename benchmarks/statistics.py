@@ -5,7 +5,8 @@ difficulty, in the order of the specimens, so that the same place in two agents'
 is the same specimen.  Every statistic takes the strata of one or more agents, and
 works on arrays (..., n): the leading axes are bootstrap replicates.  ``interval``
 draws specimens anew within each stratum, the same ones for all agents, and so keeps
-them paired.
+them paired.  Of an agent that was trained several times, a stratum is (n, trainings); a
+specimen's score is the mean over the trainings, and these are drawn anew too.
 
 Definitions are those of rliable (Agarwal et al., NeurIPS 34 (2021) 29304), but that
 probability of improvement compares the same specimens and not all pairs, and that
@@ -52,8 +53,9 @@ def interval(
 
     Args:
         statistic: of the strata of as many agents as are given.
-        agents: strata of each; in every stratum all have the same specimens.
-        seed: of the draws; they depend on it and on the strata's sizes alone.
+        agents: strata of each, (n,) or (n, trainings); in every stratum all have the same
+            specimens, and the same training has the same place in all strata of an agent.
+        seed: of the draws; they depend on it and on the strata's shapes alone.
         replicates: how many draws.
         level: share of the replicates that lie inside.
 
@@ -69,8 +71,12 @@ def interval(
         )
     rng = np.random.default_rng(seed)
     chosen = [rng.integers(n, size=(replicates, n)) for n in sizes]
-    draws = [[np.asarray(s)[i] for s, i in zip(a, chosen, strict=True)] for a in agents]
-    value = statistic(*([np.asarray(s) for s in a] for a in agents))
+    draws = []
+    for agent in agents:
+        m = _trainings(agent)
+        trained = None if m is None else rng.integers(m, size=(replicates, m))
+        draws.append([_drawn(s, i, trained) for s, i in zip(agent, chosen, strict=True)])
+    value = statistic(*(averaged(a) for a in agents))
     found = np.asarray(statistic(*draws), dtype=np.float64)
     tails = (50 * (1 - level), 50 * (1 + level))
     with warnings.catch_warnings():
@@ -93,6 +99,28 @@ def _sizes(agents: Sequence[Strata]) -> list[int]:
         if not all(np.isfinite(s).all() for s in strata):
             raise ValueError("scores must be finite numbers; leave out what is not applicable")
     return sizes
+
+
+def averaged(strata: Strata) -> list[Floats]:
+    """Scores (n,) of specimens: of an agent that was trained several times, the means."""
+    arrays = [np.asarray(s, dtype=np.float64) for s in strata]
+    return [s if s.ndim == 1 else s.mean(axis=1) for s in arrays]
+
+
+def _trainings(strata: Strata) -> int | None:
+    """How often an agent was trained; None of one that is not."""
+    shapes = {np.shape(s)[1:] for s in strata}
+    if len(shapes) != 1 or len(shape := shapes.pop()) > 1 or 0 in shape:
+        raise ValueError("an agent was trained equally often in all strata, and at least once")
+    return shape[0] if shape else None
+
+
+def _drawn(scores: Floats, specimens: NDArray[Any], trained: NDArray[Any] | None) -> Floats:
+    """Scores (replicates, n) of the specimens drawn, over the trainings (replicates, m) drawn."""
+    of = np.asarray(scores, dtype=np.float64)
+    if trained is None:
+        return of[specimens]
+    return np.asarray(of[specimens[..., None], trained[:, None, :]].mean(axis=-1))
 
 
 def mean(strata: Strata) -> Any:
@@ -163,7 +191,7 @@ def swap_test(
 
     Args:
         statistic: the difference; it changes its sign when the agents change places.
-        first, second: strata of each.
+        first, second: strata of each; of trainings, their mean is swapped.
         seed: of the swaps.
         swaps: how often; the p-value is at least 1 / (swaps + 1).
 
@@ -171,6 +199,7 @@ def swap_test(
         ValueError: as ``interval``, or no swap.
     """
     sizes = _sizes((first, second))
+    first, second = averaged(first), averaged(second)
     if swaps < 1:
         raise ValueError(f"{swaps} swaps; there must be at least 1")
     rng = np.random.default_rng(seed)

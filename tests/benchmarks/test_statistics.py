@@ -149,6 +149,59 @@ def test_pairs_stay_pairs():
     assert found.high == pytest.approx(0.1)
 
 
+class TestTrainings:
+    """An agent that was trained several times is scored by the mean, and is as sure as they are."""
+
+    @staticmethod
+    def trained(rng, between, n=30, m=5):
+        """Two strata of scores, of trainings that differ by so much."""
+        own = rng.normal(0.0, between, m)
+        return [0.5 + rng.normal(0.0, 0.1, (n, 1)) + own for _ in range(2)]
+
+    def test_a_score_is_the_mean_over_them(self):
+        strata = self.trained(np.random.default_rng(0), 0.1)
+        found = ours.interval(ours.mean, strata)
+        assert found.value == pytest.approx(np.concatenate(strata).mean())
+        means = [s.mean(axis=1) for s in strata]
+        assert ours.swap_test(ours.difference, strata, scores(shape=(2, 30))) == ours.swap_test(
+            ours.difference, means, scores(shape=(2, 30))
+        )
+
+    def test_trainings_that_are_all_alike_change_nothing(self):
+        once = scores(shape=(2, 30))
+        alike = [np.repeat(s[:, None], 5, axis=1) for s in once]
+        found, same = (ours.interval(ours.mean, s) for s in (alike, once))
+        assert [found.value, found.low, found.high] == pytest.approx(
+            [same.value, same.low, same.high]
+        )
+
+    def test_intervals_cover_what_would_be_scored_with_other_trainings_too(self):
+        """As often as they say, but for five trainings being few."""
+        rng, within, as_one = np.random.default_rng(3), 0, 0
+        for _ in range(200):
+            strata = self.trained(rng, 0.05)
+            found = ours.interval(ours.mean, strata, replicates=400)
+            within += found.low <= 0.5 <= found.high
+            means = ours.averaged(strata)
+            blind = ours.interval(ours.mean, means, replicates=400)
+            as_one += blind.low <= 0.5 <= blind.high
+        assert within / 200 > 0.85
+        assert as_one / 200 < 0.75
+
+    @pytest.mark.parametrize(
+        "strata",
+        [
+            [np.ones((5, 2)), np.ones((5, 3))],
+            [np.ones((5, 2)), np.ones(5)],
+            [np.ones((5, 0))],
+            [np.ones((5, 2, 2))],
+        ],
+    )
+    def test_they_are_as_many_everywhere(self, strata):
+        with pytest.raises(ValueError, match="trained equally often in all strata"):
+            ours.interval(ours.mean, strata)
+
+
 def test_differences_are_of_the_first_over_the_second():
     first, second = [np.array([0.0, 1.0, 2.0, 3.0])], [np.array([0.0, 0.0, 1.0, 7.0])]
     assert ours.difference(first, second) == 1.0
