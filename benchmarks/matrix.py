@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..agents.catalogue import LOOKS_WITH
 from .suite import label_of
 
 NONE = "none"  # the column of navigators without perception
@@ -30,6 +31,20 @@ class Matrix:
     navigators: tuple[str, ...]
     perceptions: tuple[str, ...]
     labels: Mapping[tuple[str, str], str]
+
+    def alone(self, navigator: str, perception: str) -> str:
+        """The agent of a cell; empty where there is none."""
+        return self.labels.get((navigator, perception), "")
+
+    def on_the_way_of(self, navigator: str, perception: str) -> str:
+        """The agent of a cell, or one that goes the same way; empty where there is neither.
+
+        A navigator that does not look at frames goes the same way with every perception.
+        """
+        own = self.alone(navigator, perception)
+        if own or navigator in LOOKS_WITH:
+            return own
+        return self.alone(navigator, NONE)
 
 
 def parts_of(name: str) -> tuple[str, str] | None:

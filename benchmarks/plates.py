@@ -201,21 +201,25 @@ def perception_and_navigation(told: Told) -> Plate | str:
         ("found, area", "found"),
     ):
         of = {e.agent: getattr(e, score) for e in told.entries}
-        held = [of.get(matrix.labels.get(cell, "")) for cell in cells]
+        # What frames hold follows from the way alone.
+        stands = matrix.on_the_way_of if score == "area" else matrix.alone
+        agents = [stands(*cell) for cell in cells]
+        held = [of.get(agent) for agent in agents]
         panels[title] = np.array([np.nan if h is None else h.value for h in held]).reshape(
             len(matrix.navigators), -1
         )
         rows += [
             {"score": score, "navigator": n, "perception": p}
-            | {"agent": matrix.labels.get((n, p), "")}
+            | {"agent": agent}
             | (_parts(h) if h is not None else dict.fromkeys(("value", "low", "high"), ""))
-            for (n, p), h in zip(cells, held, strict=True)
+            for (n, p), agent, h in zip(cells, agents, held, strict=True)
         ]
     return Plate(
         "Perception and navigation",
         "Interquartile means over all specimens. Left, what the frames hold, whoever looks at "
-        "them; in the middle, how well the agent tells frames with a feature from others after "
-        "the run (the mean); right, what was found. The column true holds agents that are told "
+        "them: who does not look goes the same way with every perception; in the middle, how well "
+        "the agent tells frames with a feature from others after the run (the mean); right, what "
+        "was found. The column true holds agents that are told "
         "what a frame shows, the row oracle those that know where everything lies. n/a: no such "
         "agent, or it has no target, or claims nothing. Colours go with the square root. The data "
         "holds the intervals.",

@@ -44,6 +44,15 @@ def test_rows_are_navigators_and_columns_perceptions_none_first():
     assert ("bo", "none") not in matrix.labels
 
 
+def test_what_does_not_look_goes_the_same_way_with_every_perception():
+    matrix = matrix_of(named(*NAMES))
+    assert matrix.on_the_way_of("grid", "linear") == "linear-grid"
+    assert matrix.on_the_way_of("random", "linear") == "random"
+    assert matrix.on_the_way_of("oracle", "true") == "oracle"
+    assert matrix.on_the_way_of("bo", "none") == ""
+    assert matrix.alone("random", "linear") == ""
+
+
 def test_options_and_labels_share_a_cell_and_the_first_holds_it():
     agents = named("linear-grid", "true-grid", "true-bo")
     agents += [{"name": "linear-bo", "exploration": 0.1}, {"name": "linear-bo", "label": "plain"}]
@@ -87,6 +96,9 @@ def test_the_figure_shows_three_scores_with_intervals_and_what_is_not_applicable
     assert cells["found", "bo", "linear"]["agent"] == "linear-bo"
     assert cells["found", "bo", "linear"]["value"] == ""
     assert cells["area", "bo", "none"]["agent"] == ""
+    assert cells["area", "random", "true"]["agent"] == "random"
+    assert cells["area", "random", "true"]["value"] == cells["area", "random", "none"]["value"]
+    assert cells["flagged", "random", "true"]["agent"] == ""
     entries = leaderboard(Scores([row_of(r) for r in Results(folder).records()]))
     areas = {e.agent: e.area.value for e in entries}
     assert float(cells["area", "grid", "none"]["value"]) == areas["grid"]
