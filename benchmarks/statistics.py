@@ -119,7 +119,7 @@ def _drawn(scores: Floats, specimens: NDArray[Any], trained: NDArray[Any] | None
     """Scores (replicates, n) of the specimens drawn, over the trainings (replicates, m) drawn."""
     of = np.asarray(scores, dtype=np.float64)
     if trained is None:
-        return of[specimens]
+        return np.asarray(of[specimens])
     return np.asarray(of[specimens[..., None], trained[:, None, :]].mean(axis=-1))
 
 
