@@ -118,13 +118,20 @@ def flagged(
 def graded(target: Floats, labels: Bools) -> Flagged:
     """The score of a target (n,) for frames that show a feature (n,), or none.
 
+    Frames that have no target, NaN, come after all others.
+
     Raises:
-        ValueError: not one finite number for each frame.
+        ValueError: not one number for each frame, or an infinite one.
     """
     from sklearn.metrics import average_precision_score
 
-    if target.shape != labels.shape or not np.isfinite(target).all():
+    if target.shape != labels.shape:
         raise ValueError(f"a target of shape {target.shape}; it must be {len(labels)} numbers")
+    if np.isinf(target).any():
+        raise ValueError("a target is infinite; it must be a number, or NaN where there is none")
+    told = np.isfinite(target)
+    lowest = target[told].min() - 1.0 if told.any() else 0.0
+    target = np.where(told, target, lowest)
     precision = float(average_precision_score(labels, target))
     return Flagged(precision, float(np.mean(labels)), len(labels), tuple(target.tolist()))
 

@@ -8,7 +8,7 @@ import pytest
 from stemscout.agents.agent import Agent
 from stemscout.agents.catalogue import make_agent
 from stemscout.agents.experiment import Experiment
-from stemscout.benchmarks.scores import Curve, flagged, flagged_frames, seen_curve
+from stemscout.benchmarks.scores import Curve, flagged, flagged_frames, graded, seen_curve
 from stemscout.envs import seen
 from stemscout.envs.registration import make_env
 
@@ -80,6 +80,35 @@ def test_flagged_rewards_a_perfect_target_and_punishes_its_opposite(graphene):
     assert scores[1].average_precision == 1.0
     assert scores[-1].average_precision == pytest.approx(scores[1].prevalence)
     assert scores[0] is None, "an agent without a target has no score, not zero"
+
+
+def test_frames_without_a_target_come_last_and_others_keep_their_order():
+    labels = np.repeat([True, False], 4)
+    whole = np.array([5.0, 4.0, 3.0, 2.0, 1.0, 0.0, -1.0, -2.0])
+    assert graded(whole, labels).average_precision == 1.0
+    lacking = np.where(np.arange(8) == 3, np.nan, whole)
+    assert graded(lacking, labels).average_precision == pytest.approx((3 + 4 / 8) / 4)
+    assert np.isfinite(graded(lacking, labels).target).all()
+    assert graded(np.full(8, np.nan), labels).average_precision == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [(np.ones(7), "a target of shape"), (np.full(8, np.inf), "infinite; it must be a number")],
+)
+def test_a_target_is_a_number_for_each_frame(target, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        graded(target, np.repeat([True, False], 4))
+
+
+def test_a_run_of_atoms_of_a_rare_kind_ends_well():
+    """Most frames hold none of them, and have no target."""
+    env = make_env("StemScout/NiOPillars-v0", budget=0.02, terminate_when_done=False)
+    agent = make_agent("dcnn-rvae-bo", kinds="Ni")
+    experiment = Experiment(env, agent, 0)
+    experiment.run()
+    result = flagged(experiment.agent, experiment.env.episode.microscope, env.source.reference)
+    assert 0.0 < result.average_precision <= 1.0
 
 
 def test_flagged_frames_are_the_same_for_every_agent_and_truly_of_two_kinds(graphene):
