@@ -1,12 +1,12 @@
-"""The reference results of ``standard``, which the package holds.
+"""The reference results that the package holds.
 
-    python -m stemscout.benchmarks.published [FOLDER]
+    python -m stemscout.benchmarks.published standard [FOLDER]
 
 runs the suite in FOLDER (by default ``results/standard``; it finishes what is missing), and
 writes ``published/standard`` beside this file: a folder of results like any other, with
 the table of all episodes, but with the records of a few specimens only, of every agent
 and condition, for those who want to replay some.  ``python docs/leaderboard.py`` makes
-the page from it.  Both are made again whenever agents are added.
+the page from all of them.  They are made again whenever agents are added.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .results import TABLE, Results
 from .runner import run_suite
 from .suite import Job, load_suite
 
-SUITE = "standard"
+SUITES = ("standard", "slow", "matrix")
 FOLDER = Path(__file__).parent / "published"
 KEPT = (0,)  # specimens whose episodes can be replayed
 
@@ -44,19 +44,20 @@ def publish(results: Results, folder: Path, kept: tuple[int, ...] = KEPT) -> Pat
     return folder
 
 
-def published(suite: str = SUITE) -> Path:
-    """The folder of the reference results in the package."""
+def published(suite: str) -> Path:
+    """The folder of a suite's reference results in the package."""
     return FOLDER / suite
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("results") / SUITE)
-    folder = parser.parse_args().folder
-    suite = load_suite(SUITE)
-    results = Results(folder, suite)
+    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("folder", nargs="?", type=Path)
+    given = parser.parse_args()
+    suite = load_suite(given.suite)
+    results = Results(given.folder or Path("results") / suite.name, suite)
     run_suite(suite, results)
-    print(publish(results, published()))
+    print(publish(results, published(suite.name)))
 
 
 if __name__ == "__main__":
