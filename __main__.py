@@ -56,12 +56,12 @@ def main() -> None:
     except (ValueError, OSError, NotImplementedError, ImportError) as error:
         if debug:
             traceback.print_exc()
-        print(f"stemscout: {error}", file=sys.stderr)
+        _tell(error)
         sys.exit(BAD_INPUT)
     except MicroscopeError as error:
         if debug:
             traceback.print_exc()
-        print(f"stemscout: {error}", file=sys.stderr)
+        _tell(error)
         sys.exit(1)
     except Exception as error:  # ours to mend; still no page of code at the command line
         if debug:
@@ -69,6 +69,11 @@ def main() -> None:
         what = f"{type(error).__name__}: {error}"
         print(f"stemscout: unexpected {what}; --debug shows where", file=sys.stderr)
         sys.exit(1)
+
+
+def _tell(error: BaseException) -> None:
+    """In one sentence, and what became of the beam where that is known."""
+    print("; ".join([f"stemscout: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
 
 
 if __name__ == "__main__":

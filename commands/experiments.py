@@ -101,6 +101,10 @@ def run(
         str | None,
         typer.Option(help="A live one by its address, such as nion: or sim://graphene.", **LIVE),
     ] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(help="DIR/control, where the server of a grpc:// one asks for it.", **LIVE),
+    ] = None,
     budget_frames: Annotated[
         int | None, typer.Option(min=1, help="Frames instead of rasters.", **LIVE)
     ] = None,
@@ -138,6 +142,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """One agent on one microscope until the budget is spent."""
+    from ..hardware.credentials import Credentials
+
     if trust and not agent.startswith("sb3:"):
         raise ValueError("--trust only goes with --agent sb3:path.zip")
     if [env, image, microscope].count(None) != 2:
@@ -152,6 +158,10 @@ def run(
         "--budget-charge": ("charge_e", budget_charge),
         "--budget-time": ("time_budget_s", budget_time),
     }
+    if credentials is not None:
+        if not str(microscope).startswith("grpc://"):
+            raise ValueError("--credentials only goes with --microscope grpc://host:port")
+        Credentials.of_client(credentials)  # before anything is begun
     limits = {"max_charge_e": max_charge, "max_spot_dose_e_per_a2": max_spot_dose}
     if microscope is None:
         given = [flag for flag, (_, value) in of_live.items() if value is not None]
@@ -206,6 +216,8 @@ def run(
         asked = {k: v for k, v in limits.items() if v is not None}
         modes: dict[str, Any] = {"limits": asked, "dry_run": dry_run, "approve": approve}
         modes["drift_every"] = drift_every
+        if credentials is not None:  # where they are, never what they hold
+            modes["credentials"] = str(credentials.absolute())
         stem = microscope.partition(":")[0]
         folder = out or _free(Path("runs") / f"{stem}-{agent}-{seed}")
         drive({"microscope": microscope, **configuration, **modes}, folder, as_json)

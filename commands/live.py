@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from ..hardware.guard import Guard
     from ..hardware.journal import Journal
     from ..hardware.limits import Request
-    from ..hardware.microscope import Microscope
+    from ..hardware.microscope import Microscope, Unblank
     from ..hardware.replayed import Told
 
 app = group("Drive a microscope.")
 DRIVE = "Drive a microscope"
 NOT_BLANKED = 1
+SILENCE_S = 120.0  # of an agent, after which the beam is blanked
 
 
 def drive(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
@@ -61,8 +62,7 @@ def resume(
             terminal.console().print(f"{journal.cut} bytes of a torn record were cut")
         journal.write("resume", {"frames": len(told.frames)})
         guard.open()
-        for frame in told.frames:
-            guard.ledger.count(frame)
+        guard.ledger.resume(told.frames, told.unanswered)
         replayed = Replayed(told, guard)
 
         def record(kind: str, data: dict[str, Any]) -> None:
@@ -86,7 +86,13 @@ def export(
     from ..views.export import export as write
 
     written = write(folder, out or folder)
-    terminal.listing({path.name: str(path) for path in written}, as_json)
+    if written.torn:
+        terminal.console().print(
+            f"{written.torn} bytes at the end of the journal are no whole record (torn, or being "
+            "written); they were left out"
+        )
+    files = {path.name: str(path) for path in written.files}
+    terminal.listing({**files, "frames": written.frames}, as_json)
 
 
 @app.command(rich_help_panel=DRIVE, epilog="Example: stemscout stop runs/nion")
@@ -127,22 +133,31 @@ def serve(
     max_charge: Annotated[float | None, Number("Electrons that are never exceeded.")] = None,
     max_spot_dose: Annotated[float | None, Number("e/Å² at any one spot.")] = None,
     credentials: Annotated[
-        Path | None, typer.Option(help="Folder of certificates and tokens; needed beyond here.")
+        Path | None,
+        typer.Option(help="DIR/server, of certificates and tokens; needed beyond here."),
     ] = None,
     init_credentials: Annotated[
-        Path | None, typer.Option(help="Make such a folder, for --host, and end.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Make DIR/server, DIR/control, DIR/observe, for --host, and end."
+        ),
     ] = None,
 ) -> None:
     """Let other programs drive a microscope over gRPC, as if it were theirs."""
     from ..envs.addresses import of_environment
     from ..envs.live_source import LIVE_DWELL_US
     from ..hardware import credentials as made
-    from ..hardware.journal import Journal
+    from ..hardware.journal import Journal, read
+    from ..hardware.replayed import Told
     from ..hardware.server import Server
 
     if init_credentials is not None:
         made.make(init_credentials, [host])
-        print(f"{init_credentials}: give clients all of it but server.key")
+        print(
+            f"{init_credentials / made.SERVER} is for serve --credentials and stays here; give "
+            f"{init_credentials / made.CONTROL} to whoever may drive the microscope, and "
+            f"{init_credentials / made.OBSERVE} to whoever may look on and stop it"
+        )
         return
     if (env is None) == (microscope is None):
         raise ValueError("give either --env or --microscope, and not both")
@@ -152,13 +167,16 @@ def serve(
     folder = out or Path("runs") / "serve"
     asked = {k: v for k, v in limits.items() if v is not None}
     with Journal(folder) as journal:
+        earlier = list(read(folder)) if journal.count else []
         journal.write("begin", {"serves": given[0], "limits": limits})
-        with (
-            _driven(*given, asked, journal, folder) as guard,
-            Server(guard, host, port, shown) as server,
-        ):
-            print(f"{guard.open().name} at grpc://{host}:{server.port}", flush=True)
-            server.wait()
+        with _driven(*given, asked, journal, folder) as guard, guard:
+            name = guard.open().name
+            if any(record.kind == "open" for record in earlier):  # its totals go on
+                told = Told.of(earlier)
+                guard.ledger.resume(told.frames, told.unanswered)
+            with Server(guard, host, port, shown) as server:
+                print(f"{name} at grpc://{host}:{server.port}", flush=True)
+                server.wait()
 
 
 @contextmanager
@@ -176,6 +194,8 @@ def _guarded(configuration: dict[str, Any], journal: Journal, out: Path) -> Iter
             out,
             approve=_approve if configuration["approve"] else None,
             dry_run=configuration["dry_run"],
+            heartbeat_s=SILENCE_S,
+            credentials=configuration.get("credentials"),
         ) as guard,
         guard,
     ):
@@ -184,20 +204,32 @@ def _guarded(configuration: dict[str, Any], journal: Journal, out: Path) -> Iter
 
 @contextmanager
 def _driven(
-    address: str, dwell_us: float, limits: dict[str, Any], journal: Journal, out: Path, **modes: Any
+    address: str,
+    dwell_us: float,
+    limits: dict[str, Any],
+    journal: Journal,
+    out: Path,
+    credentials: str | None = None,
+    **modes: Any,
 ) -> Iterator[Guard]:
     """A guard in front of a microscope, not opened yet, that ``stop`` reaches from elsewhere."""
     from ..envs.addresses import connect
+    from ..hardware.credentials import Credentials
+    from ..hardware.emergency import NOT_CONFIRMED
     from ..hardware.guard import guarded
     from ..hardware.stopping import StopButton
 
-    guard = guarded(connect(address, dwell_us), limits or None, journal, **modes)
+    shown = None if credentials is None else Credentials.of_client(Path(credentials))
+    microscope = connect(address, dwell_us, shown)
+    guard = guarded(microscope, limits or None, journal, **modes)
     button = StopButton(out, guard.stop)
     try:
         with terminal.leaving_on_terminate():
             yield guard
     finally:
         button.close()
+        if guard.parting.answer == NOT_CONFIRMED:
+            terminal.console().print(guard.parting.answer)
 
 
 def _run(
@@ -263,10 +295,12 @@ def _still(microscope: Microscope, configuration: dict[str, Any]) -> Microscope:
     return DriftCorrected(microscope, patch, configuration["drift_every"])
 
 
-def _approve(request: Request) -> bool:
+def _approve(request: Request | Unblank) -> bool:
     """Ask at the terminal; whoever says nothing has not approved."""
-    from ..hardware.microscope import ScanRequest
+    from ..hardware.microscope import ScanRequest, Unblank
 
+    if isinstance(request, Unblank):
+        return typer.confirm("the beam on again?", default=False, err=True)
     y, x = request.centre_yx_nm if isinstance(request, ScanRequest) else request.yx_nm
     what = "frame" if isinstance(request, ScanRequest) else type(request).__name__
     return typer.confirm(f"{what} at ({y:.2f}, {x:.2f}) nm?", default=False, err=True)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 
 from ..hardware.adapter import Adapter
+from ..hardware.credentials import CONTROL, Credentials
 from ..hardware.microscope import Microscope
 from ..simulators.simulated import SimulatedMicroscope
 from ..simulators.specimens import specimen_module
@@ -16,16 +17,20 @@ from .live_source import LIVE_DWELL_US
 from .sources import SpecimenSource, noise_seed
 
 
-def connect(address: str, dwell_us: float = LIVE_DWELL_US) -> Microscope:
+def connect(
+    address: str, dwell_us: float = LIVE_DWELL_US, credentials: Credentials | None = None
+) -> Microscope:
     """The microscope at an address, not yet opened.
 
     Args:
         address: ``scheme:...`` or ``scheme://...``, with a scheme out of ``SCHEMES``.
         dwell_us: of the reference frame, which a simulated one states its full scale for.
+        credentials: of a client that may control, where a server asks for them.
 
     Raises:
         ValueError: an address that is none, an unknown scheme or option (the known
-            ones are listed), or what the scheme refuses.
+            ones are listed), credentials for what asks for none or that do not suffice, or what
+            the scheme refuses.
     """
     scheme, mark, _ = address.partition(":")
     known = ", ".join(written for written, _ in SCHEMES.values())
@@ -33,7 +38,16 @@ def connect(address: str, dwell_us: float = LIVE_DWELL_US) -> Microscope:
         raise ValueError(f"{address!r} is no address of a microscope; there are: {known}")
     if scheme not in SCHEMES:
         raise ValueError(f"{address!r}: unknown scheme {scheme!r}; there are: {known}")
-    return SCHEMES[scheme][1](address, dwell_us)
+    if credentials is None:
+        return SCHEMES[scheme][1](address, dwell_us)
+    if scheme != "grpc":
+        raise ValueError(f"{address!r}: credentials only go with {SCHEMES['grpc'][0]}")
+    if CONTROL not in credentials.tokens:
+        raise ValueError(
+            "these credentials are for looking on; whoever drives a microscope needs those of "
+            "DIR/control"
+        )
+    return _remote(address, dwell_us, credentials)
 
 
 def of_environment(env_id: str) -> tuple[str, float]:
@@ -136,10 +150,10 @@ def _recorded(address: str, dwell_us: float) -> Microscope:
     return Recorded(Told.of(read(folder)))
 
 
-def _remote(address: str, dwell_us: float) -> Microscope:
+def _remote(address: str, dwell_us: float, credentials: Credentials | None = None) -> Microscope:
     from ..hardware.remote import RemoteMicroscope
 
-    return RemoteMicroscope(address)
+    return RemoteMicroscope(address, credentials)
 
 
 # How each is written, and what makes it.

@@ -1,8 +1,9 @@
 """A driver in a process of its own, so that one that hangs or crashes holds nothing else up.
 
-The process makes the microscope and does what it is told over one line; over a second line, which
-another thread of it heeds, come aborts, and blanking in the middle of a scan.  When that line
-ends, whoever drove it is gone: then it aborts, blanks and ends by itself.
+The process makes the microscope and does what it is told over one line.  Over a second line come
+blanking and questions in the middle of a scan, over a third one aborts, each heeded by a thread of
+its own: an abort that hangs delays no blanking.  When a line ends, when whoever drives it is gone,
+or when it is told to end (SIGTERM), it aborts, blanks and ends by itself.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -26,8 +30,12 @@ from .costs import CostModel
 from .errors import ConnectionLost
 from .microscope import YX, Capabilities, Frame, Microscope, ScanRequest, State
 
-LINES = 20  # of what the driver said last, that are told when its process ends
+CALLS, ASIDE, ABORT = range(3)  # the lines
+SAID = 20  # lines of what the driver said last, that are told when its process ends
+SAID_S = 0.2  # for which they may take to arrive
 END_S = 5.0  # for which the process may take to end
+ABORT_S = 0.5  # for which an abort may delay the last blanking
+OWNER_S = 0.1  # between two looks at whether the owner is there
 Line = Connection  # of bytes; nothing is pickled
 
 
@@ -40,13 +48,14 @@ class Adapter:
     Args:
         factory: ``module:function``, which makes the microscope in the other process.
         options: keyword arguments of the function, as JSON has them.
-        python: the interpreter; another environment's where the driver needs one.
+        python: the interpreter itself; another environment's where the driver needs one.
 
     Attributes:
         costs: the microscope's own, once it is open.
 
     Raises:
-        ConnectionLost: the process ends before it is ready; with what the driver said last.
+        ConnectionLost: the process ends before it is ready; with what the driver said last.  Any
+            verb raises it where the process has ended; ``open`` then begins another.
     """
 
     def __init__(
@@ -55,16 +64,13 @@ class Adapter:
         self.factory = factory
         self._options = dict(options or {})
         self._python = python
-        self._turns = threading.Lock(), threading.Lock()  # of the line of calls, and the other
-        self._lines: tuple[Any, Any] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._said: deque[str] = deque(maxlen=LINES)
-        self._left = False  # blanked, by an earlier ``close``
+        self._child: _Child | None = None
+        self._left = False  # blanked, by an earlier ``close`` or ``kill``
         self.costs = CostModel()
 
     def open(self) -> Capabilities:
         """Start the process if it does not run, and open the microscope in it."""
-        if self._lines is None:
+        if self._process is None:
             self._start()
         data, _ = self._ask("open")
         told = wire.capabilities_of(data["capabilities"])
@@ -93,133 +99,239 @@ class Adapter:
         return wire.state_of(self._ask("blank", {"on": on}, aside=True)[0])
 
     def abort(self) -> None:
-        if self._lines is not None:
-            self._over(1, "abort", {})
+        if self._process is not None:
+            self._over(ABORT, "abort", {})
 
     def close(self) -> None:
-        if self._lines is None:
+        child = self._child
+        if child is None or child.gone:
             return
         self._left = True
         try:
             self._ask("close")
         finally:
-            self._end()
+            child.end()
+
+    def leave(self) -> None:
+        """Let go without touching the beam: the process ends at once, and sends nothing more.
+
+        From any thread; harmless where it is closed.  A call under way raises ConnectionLost.
+        """
+        if self._child is not None:
+            self._child.drop()
+
+    def kill(self) -> None:
+        """End the process, whatever it does; first it may abort, blank and end by itself.
+
+        From any thread, within ``END_S`` and a second; harmless where it is closed.  A call under
+        way raises ConnectionLost.
+        """
+        child = self._child
+        if child is not None:
+            self._left = self._left or not child.gone
+            child.end()
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes] | None:
+        """That runs, if any."""
+        child = self._child
+        if child is None or child.gone or child.process.poll() is not None:
+            return None
+        return child.process
+
+    def _start(self) -> None:
+        if self._child is not None:
+            self._child.end()  # two at once would drive one instrument
+        self._child = child = _Child(self._python)
+        try:
+            self._ask("make", {"factory": self.factory, "options": self._options})
+        except BaseException:
+            child.end()
+            raise
 
     def _ask(
         self, verb: str, told: Mapping[str, Any] | None = None, aside: bool = False
     ) -> tuple[dict[str, Any], Any]:
-        if self._lines is None:
-            raise ConnectionLost(f"the adapter of {self.factory} is closed; call open() first")
-        if aside and self._turns[0].locked():
-            return self._over(1, verb, told or {})
-        return self._over(0, verb, told or {})
+        """Over the line of calls; what goes aside, over the second one where that is taken."""
+        return self._over(ASIDE if aside else CALLS, verb, told or {})
 
     def _over(self, which: int, verb: str, told: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-        lines = self._lines
-        if lines is None:
-            raise ConnectionLost(f"the adapter of {self.factory} is closed")
-        line = lines[which]
-        with self._turns[which]:
-            try:
-                line.send_bytes(wire.pack({"verb": verb, **told}))
-                data, arrays = wire.unpack(line.recv_bytes())
-            except (OSError, EOFError) as error:
-                raise ConnectionLost(f"the adapter of {self.factory} is gone{self._last()}") from (
-                    error
-                )
+        child = self._child
+        if child is None or child.gone:
+            raise ConnectionLost(f"the adapter of {self.factory} is closed; call open() first")
+        try:
+            data, arrays = wire.unpack(child.tell(which, wire.pack({"verb": verb, **told})))
+        except (OSError, EOFError) as error:
+            if not child.gone:  # else somebody ends it already
+                child.end()
+            raise ConnectionLost(f"the adapter of {self.factory} is gone{child.last()}") from error
         if "error" in data:
             raise wire.error_of(data["error"])
         return data["answer"], arrays
 
-    def _start(self) -> None:
-        (calls, its_calls), (aside, its_aside) = Pipe(), Pipe()
-        ends = its_calls.fileno(), its_aside.fileno()
-        self._process = subprocess.Popen(
-            [self._python, "-m", "stemscout.hardware.adapter", *map(str, ends)],
-            pass_fds=ends,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for whoever drives it, who then blanks
+
+class _Child:
+    """The process, as it is seen from whoever drives it.
+
+    Attributes:
+        process: it.
+        gone: nothing more is told to it.
+    """
+
+    def __init__(self, python: str) -> None:
+        pairs = [Pipe() for _ in (CALLS, ASIDE, ABORT)]
+        ends = [its.fileno() for _, its in pairs]
+        self._turns = [threading.Lock() for _ in pairs]
+        self._lines: list[Any] = [ours for ours, _ in pairs]
+        self._said: deque[str] = deque(maxlen=SAID)
+        self.gone = False
+        # It begins with SIGTERM blocked, and so do threads that libraries start on import.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            self.process = subprocess.Popen(
+                [python, "-m", "stemscout.hardware.adapter", *map(str, (os.getpid(), *ends))],
+                pass_fds=ends,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for whoever drives it, who then blanks
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for _, its in pairs:
+                its.close()
+        # It must not keep the lines: where nobody holds them any more, the process is to end.
+        self._listens = threading.Thread(
+            target=_listen, args=(self.process, self._said), daemon=True
         )
-        its_calls.close()
-        its_aside.close()
-        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
-        self._lines = calls, aside
+        self._listens.start()
+
+    def tell(self, which: int, message: bytes) -> bytes:
+        """Its answer; OSError or EOFError where it is gone.
+
+        What goes aside takes the line of calls where that is free, and never waits for it.
+        """
+        if which == ASIDE and self._turns[CALLS].acquire(blocking=False):
+            which = CALLS
+        else:
+            self._turns[which].acquire()
         try:
-            self._over(0, "make", {"factory": self.factory, "options": self._options})
-        except BaseException:
-            self._end()
-            raise
+            lines = self._lines
+            if not lines:
+                raise EOFError
+            lines[which].send_bytes(message)
+            return bytes(lines[which].recv_bytes())
+        finally:
+            self._turns[which].release()
 
-    def _end(self) -> None:
-        """Hang up; the process ends by itself, or is ended."""
-        lines, process = self._lines, self._process
-        self._lines = self._process = None
-        for line in lines or ():
-            line.close()
-        if process is None:
-            return
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def end(self) -> None:
+        """Hang up; it ends by itself, or is ended.  Harmless where it has ended."""
+        self.gone = True
+        for line in self._lines:
+            _hang_up(line)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_S)
+        self.drop()
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with process.stdout:
-            for said in process.stdout:
-                self._said.append(said.decode(errors="replace").rstrip())
+    def drop(self) -> None:
+        """End it where it stands."""
+        self.gone = True
+        self.process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it is stuck in the kernel
+            self.process.wait(1.0)
+        for line in self._lines:
+            _hang_up(line)
+        self._lines = []  # each is closed when nobody waits at it any more
 
-    def _last(self) -> str:
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.2)
+    def last(self) -> str:
+        """What it said last."""
+        self._listens.join(SAID_S)
         said = "\n".join(self._said)
         return f"; it said last:\n{said}" if said else ""
 
 
-def _serve(calls: Any, aside: Any) -> None:
-    """What the process does."""
+def _listen(process: subprocess.Popen[bytes], to: deque[str]) -> None:
+    assert process.stdout is not None
+    with process.stdout:
+        for said in process.stdout:
+            to.append(said.decode(errors="replace").rstrip())
+
+
+def _hang_up(line: Line) -> None:
+    """For both ends, whoever waits at this one and whichever other process holds a copy of it."""
+    with socket.socket(fileno=os.dup(line.fileno())) as end, contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+# The process itself.
+
+_leaving = threading.Lock()  # taken by the thread that leaves, and not given back
+
+
+def _serve(owner: int, lines: list[Any]) -> None:
+    """Heed all that may come; whichever ends first, it leaves."""
     made: list[Microscope] = []
-    over = threading.Event()
 
-    def heed() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                _answer(aside, made)
-        if not over.is_set():  # whoever drove it is gone
+    def until(ends: Callable[[], object]) -> None:
+        try:
+            ends()
+        finally:
             _leave(made)
-            os._exit(0)
 
-    threading.Thread(target=heed, daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            _answer(calls, made)
-    over.set()
-    _leave(made)
-    os._exit(0)  # threads of a driver would keep the process
+    for ends in (
+        lambda: _heed(lines[ASIDE], made),
+        lambda: _heed(lines[ABORT], made),
+        lambda: signal.sigwait({signal.SIGTERM}),
+        lambda: _watch(owner),
+    ):
+        threading.Thread(target=until, args=(ends,), daemon=True).start()
+    until(lambda: _heed(lines[CALLS], made))  # here, since some drivers want the main thread
+
+
+def _watch(owner: int) -> None:
+    """As long as it is there.  Its lines may outlive it: whatever it forked holds them too."""
+    while os.getppid() == owner:
+        time.sleep(OWNER_S)
 
 
 def _leave(made: list[Microscope]) -> None:
-    """Abort, blank and let go, whatever fails of it."""
+    """Abort, blank and let go, whatever fails of it; and end, whatever threads a driver has."""
+    _leaving.acquire()
+    lasts: list[Callable[[], object]] = [_fall_silent]
     for microscope in made:
-        for last in (microscope.abort, lambda m=microscope: m.blank(True), microscope.close):
-            with contextlib.suppress(Exception):
-                last()
+        lasts += [partial(_abort, microscope), partial(microscope.blank, True), microscope.close]
+    for last in lasts:
+        with contextlib.suppress(BaseException):
+            last()
+    os._exit(0)
 
 
-def _answer(line: Any, made: list[Microscope]) -> None:
-    """One call: heard, made and answered."""
-    told, _ = wire.unpack(line.recv_bytes())
-    arrays: Mapping[str, Any] = {}
-    try:
-        answer, arrays = _called(told.pop("verb"), told, made)
-        data = {"answer": answer}
-    except Exception as error:
-        data = {"error": wire.error_data(error)}
-    line.send_bytes(wire.pack(data, arrays))
+def _abort(microscope: Microscope) -> None:
+    """It may hang, and blanking waits for it no longer than that."""
+    thread = threading.Thread(target=microscope.abort, daemon=True)
+    thread.start()
+    thread.join(ABORT_S)
+
+
+def _fall_silent() -> None:
+    """Nobody listens any more, and in a driver that prints to nobody, blanking would fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for told in (1, 2):
+        os.dup2(nowhere, told)
+
+
+def _heed(line: Any, made: list[Microscope]) -> None:
+    """Hear, do and answer, as long as the line is there."""
+    while True:
+        told, _ = wire.unpack(line.recv_bytes())
+        try:
+            if _leaving.locked():
+                raise ConnectionLost("the process is ending")
+            answer, arrays = _called(told.pop("verb"), told, made)
+            message = wire.pack({"answer": answer}, arrays)
+        except BaseException as error:  # a driver's exit() too, and what cannot be packed
+            message = wire.pack({"error": wire.error_data(error)})
+        line.send_bytes(message)
 
 
 def _called(
@@ -247,10 +359,11 @@ def _called(
 
 
 def main() -> None:
-    """The process: ``python -m stemscout.hardware.adapter CALLS ASIDE``, two open handles."""
+    """``python -m stemscout.hardware.adapter OWNER CALLS ASIDE ABORT``: a pid, and open handles."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # one thread waits for it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    calls, aside = (Connection(int(end)) for end in sys.argv[1:3])
-    _serve(calls, aside)
+    owner, *ends = map(int, sys.argv[1:5])
+    _serve(owner, [Connection(end) for end in ends])
 
 
 if __name__ == "__main__":

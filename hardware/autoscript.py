@@ -22,12 +22,16 @@ DETECTORS = ("HAADF",)
 class AutoScriptMicroscope(EmulatedMicroscope):
     """A microscope behind ``TemMicroscopeClient``, connected and in STEM mode.
 
+    Each detector takes a scan of its own, so a frame is one detector's.
+
     Args:
         client: it.
         stage_position: makes AutoScript's ``StagePosition(x=, y=)``.
         detectors: by AutoScript's names.
         field_nm, stage_nm, shift_nm, name, simulated, calibrated: as of ``EmulatedMicroscope``.
     """
+
+    one_detector = True
 
     def __init__(
         self,
@@ -80,8 +84,9 @@ class AutoScriptMicroscope(EmulatedMicroscope):
         return float(optics.scan_field_of_view) / NM, float(optics.scan_rotation)
 
     def _take(self, detectors: Sequence[str], side: int, dwell_us: float) -> Mapping[str, Any]:
-        scan = self._client.acquisition.acquire_stem_image
-        return {name: scan(name, side, dwell_us * 1e-6).data for name in detectors}
+        (name,) = detectors
+        image = self._client.acquisition.acquire_stem_image(name, side, dwell_us * 1e-6)
+        return {name: image.data}
 
 
 def remote(

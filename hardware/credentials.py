@@ -1,7 +1,8 @@
 """Who may drive a microscope over a network: certificates for both ends, and tokens.
 
-Made by ``stemscout serve --init-credentials``.  Both ends show a certificate of one authority,
-which is made for this alone; the token says what its bearer may do.
+Made by ``stemscout serve --init-credentials DIR``: a folder each for the server, for whoever may
+control and for whoever may observe, which holds what that end needs and no more.  Both ends show a
+certificate of one authority, which is made for this alone; the token says what its bearer may do.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import ipaddress
 import json
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 DAYS = 365  # for which certificates are good
-RIGHTS = ("observe", "control")  # whoever may control may observe
+RIGHTS = OBSERVE, CONTROL = "observe", "control"  # whoever may control may observe
 AUTHORITY, SERVER, CLIENT = "authority", "server", "client"
 TOKENS = "tokens.json"
 
@@ -33,18 +34,24 @@ class Credentials:
 
     authority: bytes
     certificate: bytes
-    key: bytes
-    tokens: dict[str, str]
+    key: bytes = field(repr=False)
+    tokens: dict[str, str] = field(repr=False)
 
     @classmethod
     def of_server(cls, folder: Path) -> Credentials:
-        """ValueError where something is missing."""
+        """From ``DIR/server``; ValueError where something is missing."""
         return cls._of(folder, SERVER)
 
     @classmethod
     def of_client(cls, folder: Path) -> Credentials:
-        """ValueError where something is missing."""
-        return cls._of(folder, CLIENT)
+        """From ``DIR/control`` or ``DIR/observe``; ValueError where something is missing."""
+        found = cls._of(folder, CLIENT)
+        if len(found.tokens) != 1:
+            raise ValueError(
+                f"{folder} holds {len(found.tokens)} tokens, and a client has one; make new "
+                "credentials by stemscout serve --init-credentials"
+            )
+        return found
 
     @classmethod
     def _of(cls, folder: Path, end: str) -> Credentials:
@@ -60,8 +67,8 @@ class Credentials:
             )
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"{folder} holds no credentials ({error}); stemscout serve --init-credentials "
-                "makes them"
+                f"{folder} holds no credentials of a {end} ({error}); stemscout serve "
+                f"--init-credentials makes them, in folders {SERVER}, {CONTROL} and {OBSERVE}"
             ) from error
 
     def right_of(self, token: str) -> str | None:
@@ -74,10 +81,10 @@ class Credentials:
 
 
 def make(folder: Path, hosts: list[str]) -> None:
-    """Write an authority's certificate, one for each end, and tokens; nobody else may read them.
+    """Write a certificate and a token for each end; nobody else may read them.
 
     Args:
-        folder: new or empty.
+        folder: new or empty; ``server``, ``control`` and ``observe`` are made in it.
         hosts: names and addresses of the server.
 
     Raises:
@@ -111,33 +118,31 @@ def make(folder: Path, hosts: list[str]) -> None:
             .not_valid_after(until)
         )
 
-    def written(of: str, certificate: Any, key: Any | None) -> None:
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        _private(folder / f"{of}.crt", pem)
-        if key is not None:
-            plain = serialization.NoEncryption()
-            form = serialization.PrivateFormat.PKCS8
-            _private(
-                folder / f"{of}.key", key.private_bytes(serialization.Encoding.PEM, form, plain)
-            )
-
-    authority = ec.generate_private_key(ec.SECP256R1())
+    authority = ec.generate_private_key(ec.SECP256R1())  # it is written nowhere
     constraint = x509.BasicConstraints(ca=True, path_length=0)
     root = begun(AUTHORITY, authority).add_extension(constraint, critical=True)
-    written(AUTHORITY, root.sign(authority, hashes.SHA256()), None)  # its key is thrown away
-    for end, use in (
-        (SERVER, ExtendedKeyUsageOID.SERVER_AUTH),
-        (CLIENT, ExtendedKeyUsageOID.CLIENT_AUTH),
-    ):
+    trusted = root.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    tokens = {right: secrets.token_urlsafe(32) for right in RIGHTS}
+    for end in (SERVER, *RIGHTS):
         key = ec.generate_private_key(ec.SECP256R1())
+        use = ExtendedKeyUsageOID.SERVER_AUTH if end == SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
         leaf = begun(end, key).add_extension(x509.ExtendedKeyUsage([use]), critical=False)
         if end == SERVER:
-            leaf = leaf.add_extension(
-                x509.SubjectAlternativeName([_called(x509, h) for h in hosts]), critical=False
-            )
-        written(end, leaf.sign(authority, hashes.SHA256()), key)
-    tokens = {right: secrets.token_urlsafe(32) for right in RIGHTS}
-    _private(folder / TOKENS, json.dumps(tokens, indent=1).encode())
+            names = x509.SubjectAlternativeName([_called(x509, h) for h in hosts])
+            leaf = leaf.add_extension(names, critical=False)
+        shown = leaf.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        own = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        known = tokens if end == SERVER else {end: tokens[end]}
+        place, named = folder / end, SERVER if end == SERVER else CLIENT
+        place.mkdir(mode=0o700)
+        _private(place / f"{AUTHORITY}.crt", trusted)
+        _private(place / f"{named}.crt", shown)
+        _private(place / f"{named}.key", own)
+        _private(place / TOKENS, json.dumps(known, indent=1).encode())
 
 
 def _called(x509: Any, host: str) -> Any:

@@ -49,6 +49,7 @@ class Driver:
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._now: _Call | None = None
         self._shut: str | None = None
+        self._darkened = 0
         self._thread: threading.Thread | None = None
 
     @property
@@ -57,13 +58,42 @@ class Driver:
         now = self._now
         return None if now is None else now.verb
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether a call is under way that was not given up."""
+        now = self._now
+        return now is not None and not now.late
+
     def shut(self, reason: str | None) -> None:
         """From here on nothing is sent; None opens it again."""
         with self._gate:
             self._shut = reason
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is shut."""
+        return self._shut is not None
+
+    @property
+    def darkened(self) -> int:
+        """How often ``darken`` was called."""
+        return self._darkened
+
+    def darken(self) -> None:
+        """The beam is to be dark: what was decided before and needs the beam is not sent.
+
+        A call is then either under way already, or refused.
+        """
+        with self._gate:
+            self._darkened += 1
+
     def ask(
-        self, verb: str, function: Callable[[], Any], timeout_s: float, always: bool = False
+        self,
+        verb: str,
+        function: Callable[[], Any],
+        timeout_s: float,
+        always: bool = False,
+        darkened: int | None = None,
     ) -> Any:
         """Call, wait, and give what it gives or raise what it raises.
 
@@ -72,9 +102,10 @@ class Driver:
             function: what is called.
             timeout_s: for its turn, and for the call.
             always: also when it is shut.
+            darkened: as it was when this was decided, of what needs the beam.
 
         Raises:
-            Shut: it is stopped; nothing was sent.
+            Shut: it is stopped, or the beam was darkened since; nothing was sent.
             Unsent: an earlier call has not come back yet; nothing was sent.
             ConnectionLost: it took too long.
             MicroscopeError: what the driver raised, in its own words.
@@ -96,17 +127,21 @@ class Driver:
             with self._gate:
                 if self._shut is not None and not always:
                     raise Shut(f"{verb} was not sent: {self._shut}")
+                if darkened is not None and darkened != self._darkened:
+                    raise Shut(f"{verb} was not sent: the beam was blanked meanwhile")
                 self._now = call
                 self._started()
                 self._calls.put(call)
-            if not call.done.wait(timeout_s):
+            try:
+                call.done.wait(timeout_s)
+            finally:  # also where whoever waits is interrupted
                 with self._gate:
                     call.late = not call.done.is_set()
-                if call.late:
-                    raise ConnectionLost(
-                        f"the driver has not answered {verb} within {timeout_s:g} s; nothing "
-                        "more is sent until it does"
-                    )
+            if call.late:
+                raise ConnectionLost(
+                    f"the driver has not answered {verb} within {timeout_s:g} s; nothing "
+                    "more is sent until it does"
+                )
         finally:
             self._turn.release()
         if isinstance(call.error, Exception) and not isinstance(call.error, MicroscopeError):

@@ -12,9 +12,12 @@ from .microscope import Microscope
 
 CONFIRMED = "blanked (confirmed)"
 NOT_CONFIRMED = "beam NOT confirmed blanked"
+UNTOUCHED = "nothing was sent; the beam is as it was"
+UNBLANK = "unblank"  # the verb of a call after which the beam is on
 ANSWER_S = 0.15  # within which there is an answer, of the 0.2 that ``stop`` promises
-REPEATED_S = 0.01  # between two aborts of a scan that goes on
-AFTERWARDS_S = 30.0  # for which blanking is tried after the answer
+REPEATED_S = 0.01  # between two attempts, until the answer
+SLOWLY_S = 0.25  # and after it
+AFTERWARDS_S = 30.0  # for which both are tried
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Stopped:
     """What ``stop`` answers.
 
     Attributes:
-        answer: ``blanked (confirmed)`` or ``beam NOT confirmed blanked``.
+        answer: ``blanked (confirmed)``, ``beam NOT confirmed blanked``, or that nothing was sent.
         seconds: that it took.
     """
 
@@ -40,50 +43,83 @@ class Stopped:
 class Emergency:
     """Begins at once: aborts and blanks in threads of their own, so that no driver holds it up.
 
+    Neither ends with one attempt that fails.  What was blanked in the middle of a call is looked
+    at once more when that is over, for the call may have been to unblank.
+
     Args:
         microscope: it.
         can_blank, while_busy: whether its beam can be blanked, and in the middle of a scan.
-        busy: whether a call is under way.
+        under_way: the verb of the call under way, if any.
+        aborts: whether there may be a scan to abort.
     """
 
     def __init__(
-        self, microscope: Microscope, can_blank: bool, while_busy: bool, busy: Callable[[], bool]
+        self,
+        microscope: Microscope,
+        can_blank: bool,
+        while_busy: bool,
+        under_way: Callable[[], str | None],
+        aborts: bool = True,
     ) -> None:
-        self._microscope, self._busy, self._while_busy = microscope, busy, while_busy
+        self._microscope, self._under_way = microscope, under_way
+        self._can_blank, self._while_busy = can_blank, while_busy
         self._began = time.monotonic()
         self._blanked, self._over = threading.Event(), threading.Event()
-        threading.Thread(target=self._abort, name="abort", daemon=True).start()
-        self._can_blank = can_blank
+        if aborts:
+            threading.Thread(target=self._abort, name="abort", daemon=True).start()
         if can_blank:
             threading.Thread(target=self._blank, name="blank", daemon=True).start()
 
-    def answer(self) -> Stopped:
-        """Whether the beam is blanked, as soon as it is known, within ``ANSWER_S``."""
+    def answer(self, within_s: float = ANSWER_S) -> Stopped:
+        """Whether the beam is blanked, as soon as it is known."""
         if self._can_blank:
-            self._blanked.wait(ANSWER_S)
+            self._blanked.wait(within_s)
         return Stopped(CONFIRMED if self._blanked.is_set() else NOT_CONFIRMED, self.seconds)
 
     def afterwards(self) -> bool:
         """Whether it is blanked in the end; waits for it."""
         return self._can_blank and self._blanked.wait(AFTERWARDS_S)
 
+    def end(self) -> None:
+        """Try no more."""
+        self._over.set()
+
     @property
     def seconds(self) -> float:
         """Since it began."""
         return time.monotonic() - self._began
 
+    @property
+    def _goes_on(self) -> bool:
+        return self.seconds < AFTERWARDS_S and not self._over.is_set()
+
     def _abort(self) -> None:
-        with suppress(Exception):
-            self._microscope.abort()
-            # The first may have come just before the scan began.
-            while self._busy() and self.seconds < AFTERWARDS_S and not self._over.wait(REPEATED_S):
+        # The first may have come just before the scan began.
+        while self._goes_on:
+            with suppress(Exception):
                 self._microscope.abort()
+            if self._under_way() is None:
+                return
+            self._over.wait(REPEATED_S)
 
     def _blank(self) -> None:
-        while not self._while_busy and self._busy() and self.seconds < AFTERWARDS_S:
-            time.sleep(REPEATED_S / 2)
+        while self._goes_on:
+            verb = self._under_way()
+            if verb is not None and (self._blanked.is_set() or not self._while_busy):
+                time.sleep(REPEATED_S / 2)
+                continue
+            if self._dark():
+                if self._under_way() != UNBLANK:
+                    self._blanked.set()
+                if verb is None and self._under_way() is None:
+                    self._over.set()
+                    return
+            else:
+                self._blanked.clear()
+            self._over.wait(REPEATED_S if self.seconds < ANSWER_S else SLOWLY_S)
+
+    def _dark(self) -> bool:
+        """Told to blank, and it reads back that it has."""
         with suppress(Exception):
-            if self._microscope.blank(True).blanked and self._microscope.state().blanked:
-                self._blanked.set()
-        if not self._busy():
-            self._over.set()
+            return self._microscope.blank(True).blanked and self._microscope.state().blanked
+        return False

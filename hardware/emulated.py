@@ -3,6 +3,10 @@
 The field of view is set to the frame's, and the beam shift brings the frame's centre to the axis
 and is taken back afterwards.  What differs from one maker's software to another is what subclasses
 say: ten calls, in nm and radians.
+
+Before a scan, what was set is read back and held against what was asked for: some software clamps
+what is out of its range, and says nothing.  A scan under way cannot be ended; an abort keeps one
+from beginning.
 """
 
 from __future__ import annotations
@@ -11,13 +15,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from math import remainder, tau
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .coordinates import deflection, rotation
 from .costs import CostModel
-from .errors import AcquisitionError, ConnectionLost, LimitError, MicroscopeError
+from .errors import AbortedError, AcquisitionError, ConnectionLost, LimitError, MicroscopeError
 from .limits import check
 from .microscope import (
     YX,
@@ -34,6 +39,7 @@ from .microscope import (
 NM = 1e-9
 CLOSE = 1e-6  # relative, of sides that are held to be equal
 SAME_NM = 1e-3  # of what was set and is read, where nothing is real
+SAME_RAD = 1e-3  # of a rotation that was set and is read
 READINGS = (0.0, 65535.0)  # of sixteen bits
 T = TypeVar("T")
 
@@ -49,7 +55,14 @@ class EmulatedMicroscope(ABC):
         stage_nm, shift_nm: how far stage and beam shift may go from zero, along either axis.
         simulated: whether no beam exists.
         calibrated: distances were held against a known specimen.
+
+    Attributes:
+        field_close: relative, by which a field of view may be read other than it was asked for.
+        one_detector: each detector takes a scan of its own, so that a frame has but one.
     """
+
+    field_close = 1e-3
+    one_detector = False
 
     def __init__(
         self,
@@ -64,6 +77,7 @@ class EmulatedMicroscope(ABC):
     ) -> None:
         self._line = threading.Lock()
         self._open = False
+        self._aborted = threading.Event()
         self._resting: YX | None = None  # the beam shift without what a sub-scan adds
         self._names = {d.lower(): d for d in detectors}
         self._sides = tuple(sorted(sides))
@@ -165,6 +179,13 @@ class EmulatedMicroscope(ABC):
         return self.state()
 
     def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
+        """Scan where it was asked for, or not at all.
+
+        Raises:
+            AcquisitionError: what was set reads otherwise, and nothing was scanned; or what fails.
+            AbortedError: it was aborted before the scan began.
+        """
+        self._aborted.clear()
         self._need_open()
         check(request, self.capabilities.limits)
         self._check_image(request)
@@ -178,13 +199,13 @@ class EmulatedMicroscope(ABC):
         there = (resting[0] + float(y), resting[1] + float(x))
         fov, angle, dwell = request.fov_yx_nm[0], request.rotation_rad, request.dwell_us
         named = [self._names[d] for d in request.detectors]
-        self._told(lambda: self._prepare(rows, fov, angle, dwell))
+        self._step(lambda: self._prepare(rows, fov, angle, dwell))
         try:
-            self._told(lambda: self._set_shift(there))
-            taken = self._told(lambda: self._take(named, rows, dwell))
-            region = self._region(resting)
+            self._step(lambda: self._set_shift(there))
+            region = self._region(request, there, resting)
+            taken = self._step(lambda: self._take(named, rows, dwell))
         finally:
-            self._told(lambda: self._set_shift(resting))
+            self._told(lambda: self._set_shift(resting))  # also where it was aborted
         lacking = [n for n in named if n not in taken]
         if lacking:
             raise AcquisitionError(f"the frame lacks {', '.join(lacking)}; it has {sorted(taken)}")
@@ -204,8 +225,8 @@ class EmulatedMicroscope(ABC):
         return state
 
     def abort(self) -> None:
-        """There is no way to end a scan: it comes to its own end."""
-        return
+        """No scan begins any more; one under way comes to its own end, as there is no other."""
+        self._aborted.set()
 
     def close(self) -> None:
         if self._open:
@@ -225,12 +246,34 @@ class EmulatedMicroscope(ABC):
             raise LimitError(
                 f"a frame of {rows} px to a side; this instrument's software scans {known}"
             )
+        if self.one_detector and len(request.detectors) > 1:
+            raise LimitError(
+                f"a frame of {', '.join(request.detectors)}; this instrument's software scans once "
+                "for each detector, and a frame is one scan: ask for one detector"
+            )
 
-    def _region(self, resting: YX) -> ScanRegion:
-        """What was scanned, by what is read now."""
-        fov, angle = self._told(self._read_scan)
-        off = np.subtract(self._told(self._read_shift), resting)
-        y, x = off @ rotation(angle)
+    def _region(self, request: ScanRequest, there: YX, resting: YX) -> ScanRegion:
+        """What will be scanned, by what is read now; it must be what was asked for."""
+        fov, angle = self._step(self._read_scan)
+        at = self._step(self._read_shift)
+        tolerance_nm = self.capabilities.shift_tolerance_nm
+        if not (np.abs(np.subtract(at, there)) <= tolerance_nm).all():
+            raise AcquisitionError(
+                f"for the scan the beam shift was set to ({there[0]:g}, {there[1]:g}) nm and reads "
+                f"({at[0]:g}, {at[1]:g}); nothing was scanned"
+            )
+        side = request.fov_yx_nm[0]
+        if not abs(fov / side - 1.0) <= self.field_close:
+            raise AcquisitionError(
+                f"a field of view of {side:g} nm was asked for and reads {fov:g} nm; nothing was "
+                "scanned"
+            )
+        if not abs(remainder(angle - request.rotation_rad, tau)) <= SAME_RAD:
+            raise AcquisitionError(
+                f"a rotation of {request.rotation_rad:g} rad was asked for and reads {angle:g}; "
+                "nothing was scanned"
+            )
+        y, x = np.subtract(at, resting) @ rotation(angle)
         return ScanRegion((float(y), float(x)), (fov, fov), angle)
 
     def _shift(self) -> YX:
@@ -238,6 +281,20 @@ class EmulatedMicroscope(ABC):
         if self._resting is None:
             self._resting = self._told(self._read_shift)
         return self._resting
+
+    def _step(self, call: Callable[[], T]) -> T:
+        """A call of the maker's for a scan: none is made once it was aborted."""
+
+        def unless_aborted() -> T:
+            self._go_on()
+            return call()
+
+        return self._told(unless_aborted)
+
+    def _go_on(self) -> None:
+        """AbortedError where the scan was aborted; for subclasses too, before what scans again."""
+        if self._aborted.is_set():
+            raise AbortedError("the scan was aborted; from there on nothing was scanned")
 
     def _told(self, call: Callable[[], T]) -> T:
         """A call of the maker's; what fails there as ours, in its own words."""

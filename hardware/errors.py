@@ -7,7 +7,13 @@ from __future__ import annotations
 
 
 class MicroscopeError(Exception):
-    """The base of every error that a microscope raises."""
+    """The base of every error that a microscope raises.
+
+    Attributes:
+        sent: of a scan that failed behind a guard, whether electrons may have been sent.
+    """
+
+    sent: bool = False
 
 
 class LimitError(MicroscopeError, ValueError):

@@ -1,9 +1,10 @@
 """The record of all that was sent to an instrument and all that came back.
 
 A file that only grows.  Each record is a marker, a length, a checksum and a message (``wire.py``),
-and holds the hash of all before it: so a record that is changed, missing or moved is noticed.  A
-record is on the disk before ``write`` returns; what a crash leaves of one that was not is a torn
-tail, which is told of and cut when the journal is opened again.
+and holds the hash of all before it: so a byte that is changed is noticed, and a record that is
+missing or moved anywhere but at the very end.  A record is on the disk before ``write`` returns;
+what a crash leaves of one that was not is a torn tail, which is told of, and cut when the journal
+is opened again.
 """
 
 from __future__ import annotations
@@ -122,10 +123,13 @@ class Journal:
         """Append a record; it is on the disk when this returns its number.
 
         Raises:
-            JournalError: it could not be written, and nothing of it is left; or an earlier one
-                could not.
+            JournalError: it is nothing that a journal can hold, or could not be written, and
+                nothing of it is left; or an earlier one could not be written.
         """
-        body = pack({"kind": kind, "at": time.time(), "data": dict(data or {})}, arrays)
+        try:
+            body = pack({"kind": kind, "at": time.time(), "data": dict(data or {})}, arrays)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise JournalError(f"a record of {kind} that cannot be written: {error}") from error
         if len(body) > LARGEST:
             raise JournalError(f"a record of {len(body)} bytes; the largest has {LARGEST}")
         with self._lock:
@@ -181,7 +185,7 @@ class Journal:
 
 
 def read(path: str | Path) -> Iterator[Record]:
-    """The records of a journal, one after the other; a torn tail is left out.
+    """The records of a journal, one after the other; a torn tail (``torn``) is left out.
 
     Args:
         path: of the file or of the folder that it is in; it may be being written.
@@ -189,19 +193,43 @@ def read(path: str | Path) -> Iterator[Record]:
     Raises:
         JournalError: no such file, or a damaged one; the sound records before come first.
     """
-    given = Path(path)
-    path = given / NAME if given.is_dir() else given
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise JournalError(f"there is no journal at {given}: {error.strerror}") from error
-    with file:
-        for number, found in enumerate(_scanned(file, path)):
+    with _opened(path) as file:
+        for number, found in enumerate(_scanned(file, Path(file.name))):
             try:
                 told, arrays = unpack(found.body)
                 yield Record(number, told["kind"], told["at"], told["data"], arrays)
             except (KeyError, ValueError) as error:
-                raise JournalError(f"{path}: record {number} cannot be read: {error}") from error
+                raise JournalError(
+                    f"{file.name}: record {number} cannot be read: {error}"
+                ) from error
+
+
+def torn(path: str | Path) -> int:
+    """Bytes at the end of a journal that are no whole record; nothing is changed.
+
+    Of one that is being written they may be its next record.
+
+    Args:
+        path: of the file or of the folder that it is in.
+
+    Raises:
+        JournalError: no such file, or a damaged one.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        end = len(BEGIN) if file.read(len(BEGIN)) == BEGIN else 0
+        file.seek(0)
+        for found in _scanned(file, Path(file.name)):
+            end = found.end
+        return max(0, size - end)  # it may have grown meanwhile
+
+
+def _opened(path: str | Path) -> BinaryIO:
+    given = Path(path)
+    try:
+        return (given / NAME if given.is_dir() else given).open("rb")
+    except OSError as error:
+        raise JournalError(f"there is no journal at {given}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,12 @@ class Lease:
         if not 0 < seconds < float("inf"):
             raise ValueError(f"a lease of {seconds} s; it must be above 0 and finite")
         with self._lock:
-            if self._key is not None and self._clock() < self._until:
+            if self._key is not None:
+                if self._clock() >= self._until:
+                    raise LeaseError(
+                        f"the lease of {self._owner} has run out, and the instrument is being made "
+                        "safe; ask again"
+                    )
                 raise LeaseError(self._held())
             self._key, self._owner, self._seconds = secrets.token_hex(16), owner, seconds
             self._until = self._clock() + seconds
@@ -70,13 +75,17 @@ class Lease:
                 raise LeaseError("this lease has run out or was given back already")
             self._key = None
 
+    @property
     def ran_out(self) -> str | None:
-        """The owner whose lease has run out, who loses it by this; None where there is none."""
+        """The owner whose lease has run out, and who has it until ``end``; None for nobody."""
         with self._lock:
-            if self._key is None or self._clock() < self._until:
-                return None
+            late = self._key is not None and self._clock() >= self._until
+            return self._owner if late else None
+
+    def end(self) -> None:
+        """Nobody has it any more."""
+        with self._lock:
             self._key = None
-            return self._owner
 
     @property
     def owner(self) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from .costs import CostModel
 from .dose import DoseMap, dose_of
 from .limits import Sent
-from .microscope import Frame, Limits, State
+from .microscope import Frame, Limits, ScanRegion, ScanRequest, State
 
 
 class Ledger:
@@ -39,10 +40,30 @@ class Ledger:
     def count(self, frame: Frame) -> None:
         """A frame was taken, or may have been."""
         self.time_s += frame.time_s
-        current = frame.state.beam_current_pa
-        if current is not None and not frame.state.blanked and self.dose is not None:
-            self.charge_e += frame.charge_e or 0.0
-            self.dose.add(frame.region, frame.state, dose_of(frame.request, current))
+        self._sent(frame.request, frame.region, frame.state, frame.charge_e)
+
+    def count_whole(self, request: ScanRequest, state: State) -> None:
+        """A scan began whose end nobody knows: it counts as whole."""
+        self.time_s += self.costs.time_s(request)
+        self._sent(request, request.region, state, None)
+
+    def _sent(
+        self, request: ScanRequest, region: ScanRegion, state: State, charge_e: float | None
+    ) -> None:
+        current = state.beam_current_pa
+        if current is None or state.blanked or self.dose is None:
+            return
+        self.charge_e += self.costs.charge_e(request, current) if charge_e is None else charge_e
+        self.dose.add(region, state, dose_of(request, current))
+
+    def resume(
+        self, frames: Iterable[Frame], unanswered: Iterable[tuple[ScanRequest, State]]
+    ) -> None:
+        """What an earlier session over the same instrument has sent (``replayed.Told``)."""
+        for frame in frames:
+            self.count(frame)
+        for request, state in unanswered:
+            self.count_whole(request, state)
 
     def moved(self) -> None:
         """The stage has moved now."""

@@ -92,6 +92,11 @@ class BeamShift:
 
 
 @dataclass(frozen=True, slots=True)
+class Unblank:
+    """The beam on again."""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What the instrument says of itself now.
 

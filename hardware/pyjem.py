@@ -23,12 +23,13 @@ from .microscope import YX
 SIDES = (128, 256, 512, 1024, 2048)
 COUNTS = (0, 65535)  # of a deflector
 UNVERIFIED = "JEOL through PyJEM, unverified on hardware"
-FIELD_CLOSE = 0.02  # relative, of a magnification step to the field of view that was asked for
 MOVED_S = 30.0  # for which a stage may move
 
 
 class PyJemMicroscope(EmulatedMicroscope):
     """A microscope behind PyJEM's ``TEM3`` and ``detector``, in STEM mode.
+
+    Each detector takes a scan of its own, so a frame is one detector's.
 
     Args:
         tem: ``PyJEM.TEM3``, or anything like it.
@@ -42,6 +43,9 @@ class PyJemMicroscope(EmulatedMicroscope):
         ValueError: a matrix that cannot be inverted.
         ConnectionLost: no detector is attached.
     """
+
+    field_close = 0.02  # of a step of the magnification to what was asked for
+    one_detector = True
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class PyJemMicroscope(EmulatedMicroscope):
 
     def _prepare(self, side: int, fov_nm: float, rotation_rad: float, dwell_us: float) -> None:
         there = self._scale_nm / float(self._eos.GetMagValue()[0])
-        if abs(there / fov_nm - 1.0) > FIELD_CLOSE:
+        if abs(there / fov_nm - 1.0) > self.field_close:
             # Magnification goes by steps, and changes focus: it is the operator's to choose.
             raise Unsupported(
                 f"a field of view of {fov_nm:g} nm; at this magnification it is {there:g} nm, and "
@@ -123,16 +127,13 @@ class PyJemMicroscope(EmulatedMicroscope):
         return self._scale_nm / float(self._eos.GetMagValue()[0]), self._angle_rad
 
     def _take(self, detectors: Sequence[str], side: int, dwell_us: float) -> Mapping[str, Any]:
-        found = {}
-        for name in detectors:
-            raw = self._own[name].snapshot_rawdata()
-            image = np.frombuffer(raw, dtype=np.uint16)
-            if image.size != side * side:
-                raise AcquisitionError(
-                    f"{name} gave {image.size} pixels, and {side} x {side} were asked for"
-                )
-            found[name] = image.reshape(side, side)
-        return found
+        (name,) = detectors
+        image = np.frombuffer(self._own[name].snapshot_rawdata(), dtype=np.uint16)
+        if image.size != side * side:
+            raise AcquisitionError(
+                f"{name} gave {image.size} pixels, and {side} x {side} were asked for"
+            )
+        return {name: image.reshape(side, side)}
 
     def _counts(self) -> tuple[int, int]:
         x, y, *_ = self._deflector.GetCLA1()

@@ -14,7 +14,7 @@ from . import wire
 from .costs import CostModel
 from .credentials import Credentials
 from .emergency import Stopped
-from .errors import ConnectionLost, LeaseError, MicroscopeError, Unsupported
+from .errors import AbortedError, ConnectionLost, LeaseError, MicroscopeError, Unsupported
 from .microscope import YX, Capabilities, Frame, ScanRequest, State
 from .server import SERVICE, TOKEN
 
@@ -70,6 +70,7 @@ class RemoteMicroscope:
         self._channel: Any = None
         self._key: str | None = None
         self._over = threading.Event()
+        self._ended = 0  # times that whatever is under way was to end
         self.costs = CostModel()
         self.simulated: bool | None = None
 
@@ -108,24 +109,34 @@ class RemoteMicroscope:
         told = {"request": asdict(sent), "timeout_s": timeout_s}
         wait = max(timeout_s, 2.0 * self.costs.time_s(request)) + BEYOND_S
         lost: float | None = None
+        ended = self._ended
         while True:
             try:
                 data, arrays = self._ask("acquire", told, wait)
                 return replace(wire.frame_of(data, arrays), request=request)
-            except Unreachable:  # perhaps the answer alone was lost
+            except Unreachable as error:  # perhaps the answer alone was lost
                 lost = lost or time.monotonic()
                 if time.monotonic() - lost > AGAIN_S:
                     raise
                 time.sleep(AGAIN_S / 25)
+                if ended != self._ended:
+                    raise AbortedError(
+                        f"the scan was ended while {self.address} could not be reached; nobody "
+                        "knows whether it was taken"
+                    ) from error
 
     def blank(self, on: bool) -> State:
+        if on:
+            self._ended += 1
         return wire.state_of(self._ask("blank", {"on": on})[0])
 
     def abort(self) -> None:
+        self._ended += 1
         self._ask("abort")
 
     def stop(self, reason: str = "a client stopped it") -> Stopped:
         """Stop whatever is driven there, whoever has control."""
+        self._ended += 1
         return Stopped(**self._ask("stop", {"reason": reason})[0])
 
     def latest(self) -> Frame | None:
@@ -134,18 +145,25 @@ class RemoteMicroscope:
         return wire.frame_of(data, arrays) if data else None
 
     def rearm(self) -> None:
-        """After a stop: a person allows it to be driven again."""
+        """After a stop: it may be driven again, says whoever has control."""
         self._ask("rearm")
 
     def close(self) -> None:
         """Blank, give control back, and hang up."""
+        try:
+            if self._channel is not None and self._key is not None:
+                with suppress(Unsupported):
+                    self.blank(True)
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Give control back and hang up, with the beam as it is; repeated calls are harmless."""
         if self._channel is None:
             return
         self._over.set()
         try:
             if self._key is not None:
-                with suppress(Unsupported):
-                    self.blank(True)
                 with suppress(LeaseError):
                     self._ask("release")
         finally:
@@ -203,7 +221,9 @@ class RemoteMicroscope:
             return LeaseError(f"{self.address} refuses {verb}: {said}")
         if code == names.INVALID_ARGUMENT:
             return Unsupported(f"{self.address} does not understand {verb}: {said}")
-        return Unreachable(f"{self.address} cannot be reached for {verb}: {said}")
+        if code == names.UNAVAILABLE:
+            return Unreachable(f"{self.address} cannot be reached for {verb}: {said}")
+        return ConnectionLost(f"{self.address} does not do {verb}: {said}")
 
     def _live(self, over: threading.Event) -> None:
         """Give signs of life; where they are refused or lost, the next call says so."""

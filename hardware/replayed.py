@@ -17,7 +17,7 @@ from .errors import AcquisitionError, JournalError
 from .guard import Guard
 from .journal import Record
 from .microscope import YX, Capabilities, Frame, ScanRequest, State
-from .wire import capabilities_of, frame_of, state_of
+from .wire import capabilities_of, frame_of, request_of, state_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Told:
         configuration: as it was begun; empty where it was not by a command.
         capabilities, costs, origin: the instrument, and its state before the first frame.
         frames: in order.
+        unanswered: scans that were sent and brought no frame, with the state they were sent in:
+            all of them may have reached the specimen.
         wishes: of a person, by the step before which they took effect.
         state: of the instrument at the end.
         ended: the experiment came to its end.
@@ -38,6 +40,7 @@ class Told:
     costs: CostModel
     origin: State
     frames: tuple[Frame, ...]
+    unanswered: tuple[tuple[ScanRequest, State], ...]
     wishes: dict[int, list[dict[str, Any]]]
     state: State
     ended: bool
@@ -48,6 +51,7 @@ class Told:
         begun: dict[str, Any] = {}
         opened: dict[str, Any] | None = None
         frames: list[Frame] = []
+        sent: dict[int, tuple[ScanRequest, State]] = {}  # and not answered, by their record
         wishes: dict[int, list[dict[str, Any]]] = {}
         state, ended = State(), False
         for record in records:
@@ -57,10 +61,15 @@ class Told:
             elif record.kind == "open" and opened is None:
                 opened = data
                 state = state_of(data["state"])
+            elif record.kind == "command" and data["verb"] == "acquire":
+                sent[record.number] = request_of(data["request"]), state
+            elif record.kind == "error" and not data.get("sent", True):
+                sent.pop(data["to"], None)
             elif record.kind == "state":
                 state = state_of({k: v for k, v in data.items() if k != "to"})
             elif record.kind == "frame":
                 frames.append(frame_of(data, record.arrays))
+                sent.pop(data["to"], None)
                 state = frames[-1].state
             elif record.kind == "steer":
                 wishes.setdefault(int(data["step"]), []).append(dict(data["wish"]))
@@ -73,6 +82,7 @@ class Told:
             CostModel(**opened["costs"]),
             state_of(opened["state"]),
             tuple(frames),
+            tuple(sent.values()),
             wishes,
             state,
             ended,

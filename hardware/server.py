@@ -12,14 +12,15 @@ from __future__ import annotations
 import ipaddress
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import wire
 from .credentials import Credentials
-from .errors import LeaseError, MicroscopeError
+from .errors import AcquisitionError, LeaseError, MicroscopeError
 from .guard import Guard
 from .microscope import Frame, ScanRequest
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 SERVICE = "stemscout.Microscope"
 LARGEST = 2**20  # bytes of what is asked
 WORKERS, WAITING = 16, 8  # threads, and of these how many may wait for the instrument
-REMEMBERED = 64  # frames by their request's id
+REMEMBERED, REMEMBERED_BYTES = 64, 2**28  # answers by their request's id
 LEASE_S = (1.0, 120.0)  # that may be asked for
 WAIT_S = 86_400.0  # for which anything is waited for at most
 TOKEN = "token"  # the metadata's key
@@ -45,6 +46,19 @@ class Refused(Exception):
     def __init__(self, status: str, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+@dataclass(eq=False)
+class _Known:
+    """A scan that was asked for, and its answer when that is there."""
+
+    request: ScanRequest
+    answer: futures.Future[bytes] = field(default_factory=futures.Future)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.answer.result()) if self.answer.done() else 0
 
 
 class Server:
@@ -79,7 +93,7 @@ class Server:
         self.guard, self.credentials = guard, credentials
         self.simulated = guard.open().simulated
         self._latest: Frame | None = None
-        self._known: OrderedDict[str, futures.Future[bytes]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()  # by lease and id
         self._knowing = threading.Lock()
         self._places = threading.Semaphore(WAITING)
         options = [
@@ -110,10 +124,12 @@ class Server:
         self._server.wait_for_termination()
 
     def close(self) -> None:
-        """Answer nobody any more, blank, and let go; repeated calls are harmless."""
-        self._server.stop(0.2).wait()
-        self._workers.shutdown(wait=False)  # they are ours, and gRPC leaves them running
-        self.guard.leave()
+        """Blank, let go, and answer nobody any more; repeated calls are harmless."""
+        try:
+            self.guard.leave()  # first: a scan may be under way
+        finally:
+            self._server.stop(0.2).wait()
+            self._workers.shutdown(wait=False)  # they are ours, and gRPC leaves them running
 
     def __enter__(self) -> Server:
         return self
@@ -126,7 +142,7 @@ class Server:
             try:
                 self._admit(verb, dict(context.invocation_metadata()).get(TOKEN, ""))
                 told = _understood(message)
-                return self._answered(verb, told, context.time_remaining())
+                return self._answered(verb, told, context)
             except Refused as error:
                 context.abort(getattr(grpc.StatusCode, error.status), str(error))
             except Exception as error:  # ours to mend; no page of code leaves the machine
@@ -144,12 +160,18 @@ class Server:
         if verb in CONTROLS and right != "control":
             raise Refused("PERMISSION_DENIED", f"{verb} needs the right to control")
 
-    def _answered(self, verb: str, told: dict[str, Any], left_s: float | None) -> bytes:
+    def _answered(self, verb: str, told: dict[str, Any], context: grpc.ServicerContext) -> bytes:
         """What a call gives, or the microscope's own error, as a message."""
-        if verb == "acquire":
-            return self._once(told, left_s)
         try:
-            return self._reply(*self._called(verb, told, left_s))
+            key = _key(told)
+            if verb in CONTROLS and verb != "take":
+                if key is None:
+                    self.guard.lease.check(None)  # somebody else may have it
+                    raise LeaseError(f"{verb} needs control; take it first")
+                self.guard.alive(key)
+            if verb == "acquire":
+                return self._once(told, context)
+            return self._reply(*self._called(verb, told, context))
         except MicroscopeError as error:
             return self._wrong(error)
 
@@ -159,56 +181,69 @@ class Server:
     def _wrong(self, error: MicroscopeError) -> bytes:
         return wire.pack({"error": wire.error_data(error), "simulated": self.simulated})
 
-    def _once(self, told: dict[str, Any], left_s: float | None) -> bytes:
-        """A frame; one whose request's id is known is not taken again."""
-        request = _given(lambda: wire.request_of(told["request"]))
-        timeout = _given(lambda: _seconds(told.get("timeout_s", 60.0)))
-        wait = timeout if left_s is None else min(timeout, left_s)
-        name = request.request_id
-        with self._knowing:
-            known = self._known.get(name) if name else None
-            if known is None:
-                coming: futures.Future[bytes] = futures.Future()
-                if name:
-                    self._known[name] = coming
-                    while len(self._known) > REMEMBERED:
-                        self._known.popitem(last=False)
-        if known is not None:
-            # The lease is looked at all the same.
-            try:
-                self.guard.alive(_key(told))
-            except LeaseError as error:
-                raise Refused("PERMISSION_DENIED", str(error)) from error
-            try:
-                return known.result(left_s)
-            except futures.TimeoutError:
-                raise Refused("DEADLINE_EXCEEDED", "the frame is still being taken") from None
-        try:
-            reply = self._taken(request, wait, _key(told))
-        except BaseException as error:
-            with self._knowing:
-                self._known.pop(name, None)
-            coming.set_exception(error)
-            raise
-        coming.set_result(reply)
-        return reply
-
-    def _taken(self, request: ScanRequest, wait: float, key: str | None) -> bytes:
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Among those that wait for the instrument: threads are left for abort and stop."""
         if not self._places.acquire(blocking=False):
             raise Refused("RESOURCE_EXHAUSTED", "too many wait for the instrument already")
         try:
-            frame = self.guard.acquire(request, wait, key=key)
-        except MicroscopeError as error:
-            return self._wrong(error)
+            yield
         finally:
             self._places.release()
-        self._latest = frame
-        return self._reply(*wire.frame_data(frame))
+
+    def _once(self, told: dict[str, Any], context: grpc.ServicerContext) -> bytes:
+        """A frame; what was sent for an id that is known is not sent again."""
+        request = _given(lambda: wire.request_of(told["request"]))
+        timeout, left_s = _given(lambda: _seconds(told.get("timeout_s", 60.0))), _left(context)
+        name, key = request.request_id, str(_key(told))
+        with self._place():
+            if not name:
+                return self._taken(request, min(timeout, left_s), key, context)[0]
+            own = _Known(request)
+            with self._knowing:
+                known = self._known.setdefault((key, name), own)
+                self._forget()
+            if known.request != request:
+                raise Refused("INVALID_ARGUMENT", "another request had this id")
+            if known is not own:
+                try:
+                    return known.answer.result(left_s)
+                except futures.TimeoutError:
+                    raise Refused("DEADLINE_EXCEEDED", "the frame is still being taken") from None
+            reply, sent = self._taken(request, min(timeout, left_s), key, context)
+            own.answer.set_result(reply)
+            if not sent:
+                with self._knowing:
+                    self._known.pop((key, name), None)
+            return reply
+
+    def _forget(self) -> None:
+        """The oldest answers, where there are too many; never what is being taken."""
+        size = sum(k.size for k in self._known.values())
+        for name, known in list(self._known.items()):
+            if len(self._known) <= REMEMBERED and size <= REMEMBERED_BYTES:
+                return
+            if known.answer.done():
+                size -= known.size
+                del self._known[name]
+
+    def _taken(
+        self, request: ScanRequest, wait: float, key: str, context: grpc.ServicerContext
+    ) -> tuple[bytes, bool]:
+        """An answer, and whether electrons may have been sent for it."""
+        try:
+            frame = self.guard.acquire(request, wait, key=key, wanted=context.is_active)
+            self._latest = frame
+            return self._reply(*wire.frame_data(frame)), True
+        except MicroscopeError as error:
+            return self._wrong(error), error.sent
+        except Exception as error:  # ours to mend; and nobody knows what was sent
+            return self._wrong(AcquisitionError(f"unexpected {type(error).__name__}")), True
 
     def _called(
-        self, verb: str, told: dict[str, Any], left_s: float | None
+        self, verb: str, told: dict[str, Any], context: grpc.ServicerContext
     ) -> tuple[dict[str, Any], Mapping[str, Any]]:
-        guard, key = self.guard, _key(told)
+        guard, key, wanted = self.guard, _key(told), context.is_active
         if verb == "describe":
             told_of = {**asdict(guard.open()), "remembers_requests": True}
             return {"capabilities": told_of, "costs": asdict(guard.costs)}, {}
@@ -222,21 +257,35 @@ class Server:
             if not LEASE_S[0] <= seconds <= LEASE_S[1]:
                 raise LeaseError(f"a lease of {seconds:g} s; {LEASE_S[0]:g} to {LEASE_S[1]:g} s")
             return {"key": guard.lease.take(str(told.get("owner", "a client"))[:80], seconds)}, {}
-        if verb == "state":
-            return asdict(guard.seen() if key is None else guard.state(key=key)), {}
-        verbs: dict[str, Callable[[], Any]] = {
+        at_once: dict[str, Callable[[], Any]] = {
             "alive": lambda: guard.alive(key),
             "release": lambda: guard.lease.release(key or ""),
             "abort": guard.abort,
             "rearm": lambda: guard.rearm(key),
+        }
+        waiting: dict[str, Callable[[], Any]] = {
+            "state": lambda: guard.seen() if key is None else guard.state(key=key),
             "blank": lambda: guard.blank(bool(told["on"]), key=key),
             "move_stage": lambda: guard.move_stage(
-                _yx(told), min(_seconds(told.get("timeout_s", 30.0)), left_s or WAIT_S), key=key
+                _yx(told),
+                min(_seconds(told.get("timeout_s", 30.0)), _left(context)),
+                key=key,
+                wanted=wanted,
             ),
-            "set_beam_shift": lambda: guard.set_beam_shift(_yx(told), key=key),
+            "set_beam_shift": lambda: guard.set_beam_shift(_yx(told), key=key, wanted=wanted),
         }
-        answer = _given(verbs[verb])
+        if verb in at_once:
+            answer = _given(at_once[verb])
+        else:
+            with self._place():
+                answer = _given(waiting[verb])
         return ({} if answer is None else asdict(answer)), {}
+
+
+def _left(context: grpc.ServicerContext) -> float:
+    """Seconds for which whoever called will wait."""
+    left: float | None = context.time_remaining()
+    return WAIT_S if left is None else max(min(left, WAIT_S), 1e-3)
 
 
 def _understood(message: bytes) -> dict[str, Any]:

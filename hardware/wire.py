@@ -37,6 +37,8 @@ def pack(data: Mapping[str, Any], arrays: Arrays | None = None) -> bytes:
     for name, array in given.items():
         if array.dtype.kind not in KINDS:
             raise ValueError(f"the array {name!r} holds {array.dtype}; it must hold numbers")
+        if array.ndim > DIMENSIONS:
+            raise ValueError(f"the array {name!r} has {array.ndim} dimensions, not {DIMENSIONS}")
     # Little endian, whatever the machine.
     given = {k: v.astype(v.dtype.newbyteorder("<"), copy=False) for k, v in given.items()}
     told = {

@@ -2,7 +2,8 @@
 
 NeXus (https://www.nexusformat.org) is HDF5 with names: an ``NXentry`` holds the instrument, an
 ``NXdata`` for each frame with its axes in nm, and the decisions.  ``.hspy`` is HyperSpy's own;
-frames of one shape and pixel size are one stack.  Both need the extra ``files``.
+frames of one shape and pixel size are one stack.  Both need the extra ``files``, and are
+calibrated by what was scanned, which need not be quite what was asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ..hardware.coordinates import pixel_offsets_nm
-from ..hardware.journal import Record, read
-from ..hardware.microscope import Frame
+from ..hardware.journal import Record, read, torn
+from ..hardware.microscope import YX, Frame
 from ..hardware.replayed import Told
 from . import style
 from .figures import show_frames
@@ -30,15 +31,27 @@ WIDTH = 7.0  # of the picture, in inches
 SCALARS = ("charge_e", "time_s", "valid_rows")
 
 
-def export(folder: Path, out: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Exported:
+    """What was made of a journal.
+
+    Attributes:
+        files: that were written.
+        frames: that the journal holds, all of which are in them.
+        torn: bytes at its end that are no whole record, and were left out.
+    """
+
+    files: tuple[Path, ...]
+    frames: int
+    torn: int
+
+
+def export(folder: Path, out: Path) -> Exported:
     """Write all that can be made of a journal; never over another file.
 
     Args:
         folder: of the run.
         out: where to; made if need be.
-
-    Returns:
-        The files.
 
     Raises:
         JournalError: no journal there, or a damaged one.
@@ -46,7 +59,7 @@ def export(folder: Path, out: Path) -> list[Path]:
     """
     if not (find_spec("h5py") and find_spec("rsciio")):
         raise ValueError("export needs the extra 'files': pip install 'stemscout[files]'")
-    records = list(read(folder))
+    records, left_out = list(read(folder)), torn(folder)
     told = Told.of(records)
     if not told.frames:
         raise ValueError(f"the journal in {folder} holds no frame")
@@ -60,7 +73,7 @@ def export(folder: Path, out: Path) -> list[Path]:
     for path, group in zip(stacks, groups, strict=True):
         write_hspy(path, told, group)
     (out / PICTURE).write_bytes(montage(told))
-    return [out / NEXUS, *stacks, out / PICTURE]
+    return Exported((out / NEXUS, *stacks, out / PICTURE), len(told.frames), left_out)
 
 
 def write_nexus(path: Path, told: Told, records: Sequence[Record]) -> None:
@@ -122,7 +135,7 @@ def write_hspy(path: Path, told: Told, frames: Sequence[Frame]) -> None:
 
     first = frames[0]
     names = list(first.data)
-    shape, pitch = first.image.shape, first.request.pixel_yx_nm
+    shape, pitch = first.image.shape, _pitch_yx_nm(first)
     stack = np.stack([np.stack([f.data[n] for n in names]) for f in frames])
     axes = [
         _axis("frame", "", len(frames), 1.0, 0.0, True),
@@ -134,6 +147,7 @@ def write_hspy(path: Path, told: Told, frames: Sequence[Frame]) -> None:
     ]
     where = {
         "centre_yx_nm": np.array([f.region.centre_yx_nm for f in frames]),
+        "fov_yx_nm": np.array([f.region.fov_yx_nm for f in frames]),
         "rotation_rad": np.array([f.region.rotation_rad for f in frames]),
         "stage_yx_nm": np.array([f.state.stage_yx_nm for f in frames]),
         "beam_shift_yx_nm": np.array([f.state.beam_shift_yx_nm for f in frames]),
@@ -167,7 +181,7 @@ def montage(told: Told) -> bytes:
     dwell = told.frames[0].request.dwell_us
     # Longer dwells collect more: they are shown as if they were alike.
     shown = ((f, f.image * np.float32(dwell / f.request.dwell_us)) for f in told.frames)
-    finest = min(min(f.request.pixel_yx_nm) for f in told.frames)
+    finest = min(min(_pitch_yx_nm(f)) for f in told.frames)
     with style.figure(WIDTH, WIDTH * field[0] / field[1] + 0.4) as fig:
         axes = fig.add_subplot()
         show_frames(axes, field, finest, shown)
@@ -179,10 +193,16 @@ def _alike(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Frames by detectors, shape and pixel size; the largest group first."""
     groups: dict[Any, list[Frame]] = {}
     for frame in frames:
-        pitch = tuple(round(p, 9) for p in frame.request.pixel_yx_nm)
+        pitch = tuple(f"{p:.6g}" for p in _pitch_yx_nm(frame))  # but for rounding
         key = (tuple(frame.data), frame.image.shape, pitch, frame.request.dwell_us)
         groups.setdefault(key, []).append(frame)
     return sorted(groups.values(), key=len, reverse=True)
+
+
+def _pitch_yx_nm(frame: Frame) -> YX:
+    """Of the pixels that were scanned."""
+    (height, width), (rows, columns) = frame.region.fov_yx_nm, frame.image.shape
+    return height / rows, width / columns
 
 
 def _axis(

@@ -11,8 +11,13 @@ import sys
 
 import pytest
 
+from stemscout.envs.addresses import connect
+from stemscout.hardware import ScanRequest, credentials
+from stemscout.hardware.credentials import Credentials
 from stemscout.hardware.emergency import CONFIRMED
-from stemscout.hardware.journal import read
+from stemscout.hardware.guard import guarded
+from stemscout.hardware.journal import Journal, read
+from stemscout.hardware.remote import RemoteMicroscope
 
 SIM = ("--microscope", "sim://graphene?difficulty=easy", "--dwell-us", "24")
 
@@ -177,6 +182,18 @@ def test_limits_end_it_whatever_the_agent_wants(stemscout, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (
+            (*SIM, "--credentials", "mine/control"),
+            "--credentials only goes with --microscope grpc://host:port",
+        ),
+        (
+            ("--env", "StemScout/GrapheneDefects-v0", "--credentials", "mine/control"),
+            "--credentials only goes with --microscope grpc://host:port",
+        ),
+        (
+            ("--microscope", "grpc://127.0.0.1:9", "--credentials", "nowhere"),
+            "nowhere holds no credentials of a client",
+        ),
         (("--microscope", "tem://titan"), "unknown scheme 'tem'; there are: sim://"),
         (("--microscope", "nion"), "is no address of a microscope"),
         ((*SIM, "--budget", "0.1", "--budget-charge", "1e6"), "give one of them"),
@@ -227,8 +244,95 @@ def test_credentials_are_made_once(stemscout, tmp_path):
     folder = tmp_path / "mine"
     done = stemscout("serve", "--init-credentials", str(folder), "--host", "tem1")
     assert done.returncode == 0, done.stderr
-    assert "server.key" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert f"{folder}/server is for serve --credentials and stays here" in said
+    assert f"{folder}/control to whoever may drive the microscope" in said
+    assert f"{folder}/observe to whoever may look on and stop it" in said
+    assert {p.name for p in folder.iterdir()} == {"server", "control", "observe"}
     assert stemscout("serve", "--init-credentials", str(folder)).returncode == 2
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """Credentials for a server on the loopback, and for whoever drives or watches it."""
+    folder = tmp_path_factory.mktemp("credentials") / "mine"
+    credentials.make(folder, ["127.0.0.1"])
+    return folder
+
+
+def test_credentials_go_with_a_server_and_must_be_those_of_whoever_drives(mine):
+    pytest.importorskip("grpc")
+    control, observe = (Credentials.of_client(mine / end) for end in ("control", "observe"))
+    assert isinstance(connect("grpc://127.0.0.1:9", credentials=control), RemoteMicroscope)
+    with pytest.raises(ValueError, match="whoever drives a microscope needs those of DIR/control"):
+        connect("grpc://127.0.0.1:9", credentials=observe)
+    with pytest.raises(ValueError, match="credentials only go with grpc://host:port"):
+        connect("sim://graphene", credentials=control)
+
+
+def test_with_credentials_a_microscope_is_driven_and_resumed_over_tls(
+    stemscout, mine, tmp_path, eventually
+):
+    pytest.importorskip("grpc")
+    served, out = tmp_path / "served", tmp_path / "run"
+    processes = []
+
+    def begin(*arguments, **options):
+        command = [sys.executable, "-m", "stemscout", *map(str, arguments)]
+        processes.append(subprocess.Popen(command, text=True, **options))
+        return processes[-1]
+
+    def stopped_after(frames, process):
+        eventually(lambda: (out / "journal.log").exists() and kinds(out).count("frame") > frames)
+        assert stemscout("stop", out).stdout.strip() == CONFIRMED
+        process.communicate(timeout=60)
+        assert process.returncode == 130
+
+    try:
+        server = begin(
+            "serve", "--env", "StemScout/GrapheneDefects-v0", "--credentials", mine / "server",
+            "--host", "127.0.0.1", "--port", "0", "--out", served, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        address = server.stdout.readline().split()[-1]
+        run = begin(
+            "run", "--microscope", address, "--credentials", "mine/control", "--agent", "random",
+            "--dwell-us", "12", "--budget", "0.9", "--out", out,
+            cwd=mine.parent, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        stopped_after(0, run)
+        taken = kinds(out).count("frame")
+        stopped_after(taken, begin("resume", out, cwd=tmp_path, stderr=subprocess.DEVNULL))
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.communicate(timeout=60)
+    # One that was on its way when it was stopped may be recorded there alone.
+    assert kinds(served).count("frame") >= kinds(out).count("frame") > taken
+    # Where the credentials are is written down, and nothing of what they hold.
+    assert next(read(out)).data["credentials"] == str(mine / "control")
+    tokens = Credentials.of_server(mine / "server").tokens.values()
+    for path in (p for folder in (out, served) for p in folder.rglob("*") if p.is_file()):
+        whole = path.read_bytes()
+        assert b"PRIVATE KEY" not in whole
+        assert not any(token.encode() in whole for token in tokens)
+
+
+def test_an_export_says_how_much_it_holds_and_what_it_leaves_out(stemscout, tmp_path):
+    pytest.importorskip("rsciio")
+    out = tmp_path / "run"
+    with Journal(out) as journal, guarded(connect("sim://graphene"), journal=journal) as own:
+        for y in (-1.0, 0.0, 1.0):
+            own.acquire(ScanRequest((y, 0.0), (1.5, 1.5), (64, 64), 12.0))
+    whole = (out / "journal.log").read_bytes()
+    for log, left_out in ((whole, False), (whole[:-5], True)):
+        (out / "journal.log").write_bytes(log)
+        done = stemscout("export", out, "--json", "--out", tmp_path / str(left_out))
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert set(told) == {"experiment.nxs", "frames.hspy", "montage.png", "frames"}
+        assert told["frames"] == 3
+        said = " ".join(done.stderr.split())
+        assert ("bytes at the end of the journal are no whole record" in said) == left_out
 
 
 @pytest.mark.parametrize(

@@ -124,20 +124,27 @@ class Driver(RecordedMicroscope):
             ctypes.PyDLL(None).sleep(600)
         if self.mood == "fails":
             raise OSError("0x80004005")
+        if self.mood == "exits":
+            raise SystemExit("no more licences")
         until = time.monotonic() + self.seconds
         self.aborted = False
         while time.monotonic() < until:
             time.sleep(0.001)
             if self.aborted:
                 raise AbortedError("the scan was aborted")
-        return super().acquire(request, timeout_s)
+        frame = super().acquire(request, timeout_s)
+        return replace(frame, metadata={(0, 1): 2}) if self.mood == "tells in tuples" else frame
 
     def blank(self, on):
+        if self.mood == "prints":
+            print("blanks", flush=True)
         self._note(f"blank {on}")
         return super().blank(on)
 
     def abort(self):
         self._note("abort")
+        if self.mood == "aborts for ever":
+            time.sleep(600)
         self.aborted = True
 
     def close(self):

@@ -23,7 +23,7 @@ from stemscout.hardware import (
     StageMove,
     Unsupported,
 )
-from stemscout.hardware.emergency import CONFIRMED, NOT_CONFIRMED
+from stemscout.hardware.emergency import CONFIRMED, NOT_CONFIRMED, UNTOUCHED
 from stemscout.hardware.errors import JournalError, LeaseError, RefusedError
 from stemscout.hardware.guard import guarded
 from stemscout.hardware.journal import Journal, read
@@ -244,7 +244,7 @@ class TestTimeOuts:
     def test_a_driver_that_hangs_is_waited_for_no_longer_than_allowed(
         self, guard, moody, journal, monkeypatch, eventually
     ):
-        monkeypatch.setattr("stemscout.hardware.guard.STATE_S", 0.05)
+        monkeypatch.setattr("stemscout.hardware.careful.STATE_S", 0.05)
         microscope = moody()
         own = guard(microscope)
         microscope.hangs = {"acquire"}
@@ -259,8 +259,8 @@ class TestTimeOuts:
         assert late.arrays["recorded"].shape == (20, 20)
 
     def test_closing_it_says_that_the_beam_is_not_confirmed(self, moody, monkeypatch):
-        monkeypatch.setattr("stemscout.hardware.guard.BLANK_S", 0.05)
-        monkeypatch.setattr("stemscout.hardware.guard.CLOSE_S", 0.05)
+        monkeypatch.setattr("stemscout.hardware.careful.BLANK_S", 0.05)
+        monkeypatch.setattr("stemscout.hardware.careful.CLOSE_S", 0.05)
         microscope = moody()
         own = guarded(microscope)
         own.open()
@@ -398,7 +398,7 @@ class TestOwners:
         microscope = moody()
         own = guard(microscope)
         key = own.lease.take("alice", 0.1)
-        eventually(lambda: microscope._state.blanked)
+        eventually(lambda: microscope._state.blanked and own.lease.owner is None)
         with pytest.raises(LeaseError, match="has run out"):
             own.acquire(REQUEST, key=key)
         key = own.lease.take("bob", 60)
@@ -442,7 +442,10 @@ class TestOwners:
         now += 11
         with pytest.raises(LeaseError, match="has run out"):
             lease.check(key)
-        assert lease.ran_out() == "alice"
+        assert lease.ran_out == "alice"
+        with pytest.raises(LeaseError, match="is being made safe; ask again"):
+            lease.take("bob", 10)
+        lease.end()
 
     @pytest.mark.parametrize("seconds", [0.0, -1.0, nan, float("inf")])
     def test_a_lease_of_no_time_is_refused(self, seconds):
@@ -463,7 +466,7 @@ class TestModes:
         assert own.blank(True).blanked
         with pytest.raises(LimitError):
             own.move_stage((1e9, 0.0))
-        assert own.stop().confirmed
+        assert own.stop().answer == UNTOUCHED
         assert microscope.calls == ["state"]
         assert kinds(journal).count("command") == 4
 

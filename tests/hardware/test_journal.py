@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as some
 
 from stemscout.hardware import ScanRegion, ScanRequest, State, wire
 from stemscout.hardware.errors import AcquisitionError, JournalError, LimitError
-from stemscout.hardware.journal import BEGIN, HEAD, Journal, read
+from stemscout.hardware.journal import BEGIN, HEAD, Journal, read, torn
 from stemscout.hardware.microscope import Frame
 
 FRAMES = some.arrays(
@@ -45,6 +45,21 @@ def written(tmp_path):
             held.append(({"k": k, "text": "é" * k}, image))
             assert journal.write("frame", held[-1][0], {"haadf": image}) == k
     return tmp_path / "journal.log", held
+
+
+def endless():
+    """A list that holds itself."""
+    itself = []
+    itself.append(itself)
+    return itself
+
+
+def deep():
+    """Lists in lists, more than may be."""
+    inner = []
+    for _ in range(100_000):
+        inner = [inner]
+    return inner
 
 
 def bounds(path):
@@ -140,6 +155,28 @@ class TestSound:
             Journal(tmp_path)
         Journal(tmp_path).close()
 
+    @pytest.mark.parametrize(
+        ("data", "arrays"),
+        [
+            ({"a": {(1, 2): 3}}, None),
+            ({"a": endless()}, None),
+            ({"a": deep()}, None),
+            (5, None),
+            ({}, {"haadf": np.array([object()])}),
+            ({}, {"haadf": [[1.0], [1.0, 2.0]]}),
+        ],
+        ids=["keys", "endless", "deep", "no mapping", "objects", "ragged"],
+    )
+    def test_what_it_cannot_hold_is_refused_and_leaves_it_as_it_was(self, written, data, arrays):
+        path, _ = written
+        before = path.read_bytes()
+        with Journal(path) as journal:
+            with pytest.raises(JournalError, match="a record of note that cannot be written"):
+                journal.write("note", data, arrays)
+            assert path.read_bytes() == before
+            assert journal.write("note", {"text": "sound"}) == 5
+        assert [r.number for r in read(path)] == list(range(6))
+
     def test_a_closed_one_takes_nothing(self, tmp_path):
         journal = Journal(tmp_path)
         journal.close()
@@ -175,11 +212,28 @@ class TestTornTail:
         for size in range(starts[3] + 1, len(whole), 7):
             path.write_bytes(whole[:size])
             kept = sum(b <= size for b in starts[1:])
+            assert torn(path) == size - starts[kept]
             with Journal(path) as journal:
                 assert journal.count == kept
                 assert journal.cut == size - starts[kept]
                 journal.write("end")
             assert [r.kind for r in read(path)] == ["frame"] * kept + ["end"]
+
+    def test_whoever_only_reads_learns_of_it_and_changes_nothing(self, written):
+        path, _ = written
+        whole, starts = path.read_bytes(), bounds(path)
+        assert torn(path) == torn(path.parent) == 0
+        path.write_bytes(whole[:-5])
+        path.chmod(0o400)
+        assert torn(path) == torn(path.parent) == len(whole) - 5 - starts[4]
+        assert len(list(read(path))) == 4
+        assert path.read_bytes() == whole[:-5]
+
+    def test_one_that_is_being_written_may_be_asked_too(self, tmp_path):
+        with Journal(tmp_path) as journal:
+            assert torn(tmp_path) == 0
+            journal.write("frame")
+            assert torn(tmp_path) == 0
 
     def test_zeros_that_a_file_system_leaves_are_a_torn_tail(self, written):
         path, _ = written
@@ -190,6 +244,7 @@ class TestTornTail:
     def test_a_beginning_cut_short_is_begun_anew(self, tmp_path):
         path = tmp_path / "journal.log"
         path.write_bytes(BEGIN[:7])
+        assert torn(path) == 7
         with Journal(path) as journal:
             journal.write("begin")
         assert len(list(read(path))) == 1
@@ -227,6 +282,23 @@ class TestDamage:
         path.write_bytes(whole[: starts[1]] + whole[starts[2] :])
         with pytest.raises(JournalError, match=r"record 1, at byte .*, does not follow"):
             list(read(path))
+
+    def test_a_record_that_was_moved_is_noticed(self, written):
+        path, _ = written
+        whole, starts = path.read_bytes(), bounds(path)
+        second, third = whole[starts[1] : starts[2]], whole[starts[2] : starts[3]]
+        path.write_bytes(whole[: starts[1]] + third + second + whole[starts[3] :])
+        with pytest.raises(JournalError, match=r"record 1, at byte .*, does not follow"):
+            list(read(path))
+        with pytest.raises(JournalError, match=r"record 1, at byte .*, does not follow"):
+            torn(path)
+
+    def test_whole_records_cut_off_the_end_are_not_noticed(self, written):
+        """So nobody may promise it: nothing in a file tells that there was more."""
+        path, _ = written
+        path.write_bytes(path.read_bytes()[: bounds(path)[3]])
+        assert torn(path) == 0
+        assert [r.number for r in read(path)] == [0, 1, 2]
 
     def test_something_else_is_no_journal(self, tmp_path):
         path = tmp_path / "journal.log"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from fractions import Fraction
+from math import inf, nan
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +38,23 @@ LIMITS = Limits(
     beam_shift_nm=(-10.0, 10.0),
 )
 GOOD = ScanRequest((0.0, 0.0), (2.0, 2.0), (64, 64), 10.0)
+BOUNDLESS = replace(
+    LIMITS,
+    field_yx_nm=(inf, inf),
+    fov_nm=(0.0, inf),
+    pixel_nm=(0.0, inf),
+    shape_px=(0, inf),
+    dwell_us=(0.0, inf),
+    rotation_rad=(-inf, inf),
+    stage_nm=(-inf, inf),
+    beam_shift_nm=(-inf, inf),
+    max_dose_e_per_a2=inf,
+    max_dose_rate_e_per_a2_s=inf,
+    max_charge_e=inf,
+    max_time_s=inf,
+    stage_step_nm=inf,
+    stage_speed_nm_per_s=inf,
+)
 
 
 def test_a_good_request_passes():
@@ -53,11 +74,45 @@ def test_a_good_request_passes():
         ({"dwell_us": float("nan")}, "dwell"),
         ({"rotation_rad": 7.0}, "rotation 7 rad"),
         ({"shape_yx": (64.5, 64)}, "frame side 64.5 px; it must be a whole number"),
+        ({"shape_yx": (64.0, 64)}, "frame side 64.0 px; it must be a whole number"),
+        ({"shape_yx": (20, 0)}, "frame side 0 px; allowed is 1 to 512 px"),
+        ({"shape_yx": (-1, 64)}, "frame side -1 px; allowed is 1 to 512 px"),
+        ({"shape_yx": (True, 64)}, "frame side bool True px; it must be a whole number"),
+        ({"shape_yx": (64, nan)}, "frame side nan px; it must be a whole number"),
+        ({"shape_yx": (10**400, 64)}, "frame side above 1.8e+308 px; allowed is 1 to 512 px"),
+        ({"shape_yx": (64,)}, "frame side tuple (64,); it must be two numbers"),
+        ({"dwell_us": True}, "dwell bool True µs; it must be a finite number, 1 to 100 µs"),
+        ({"dwell_us": "10"}, "dwell str '10' µs; it must be a finite number"),
+        ({"dwell_us": 10**400}, "dwell above 1.8e+308 µs; it must be a finite number, 1 to 100"),
+        ({"fov_yx_nm": (2.0, -(10**400))}, "field of view below -1.8e+308 nm; it must be a finite"),
+        ({"centre_yx_nm": (0.0, 10**5000)}, "centre above 1.8e+308 nm; it must be a finite"),
+        ({"centre_yx_nm": (0.0, inf)}, "centre inf nm; it must be a finite number, -15 to 15 nm"),
+        ({"centre_yx_nm": 3.0}, "centre 3; it must be two numbers, (y, x)"),
+        (
+            {"rotation_rad": np.bool_(True)},
+            "rotation bool np.True_ rad; it must be a finite number",
+        ),
+        ({"detectors": ("haadf", "haadf")}, "haadf, haadf; each may be named once, out of: haadf"),
+        ({"detectors": ()}, "no detector was named; there are: haadf"),
     ],
 )
 def test_each_limit_says_the_value_and_what_is_allowed(change, sentence):
-    with pytest.raises(LimitError, match=sentence.replace("(", r"\(")):
+    with pytest.raises(LimitError, match=re.escape(sentence)):
         check(replace(GOOD, **change), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dwell_us": inf}, {"fov_yx_nm": (inf, inf)}, {"centre_yx_nm": (inf, 0)}, {"dwell_us": 0.0}],
+)
+def test_where_there_is_no_limit_a_number_must_be_one_all_the_same(change):
+    with pytest.raises(LimitError, match=r"finite|above 0"):
+        check(replace(GOOD, **change), BOUNDLESS)
+
+
+def test_whatever_counts_as_a_number_is_one():
+    numbers = {"dwell_us": np.float32(10), "shape_yx": (np.int64(64), np.uint8(64))}
+    check(replace(GOOD, **numbers, rotation_rad=Fraction(1, 10), fov_yx_nm=(2, 2)), LIMITS)
 
 
 def test_unknown_detectors_are_named():
@@ -110,6 +165,61 @@ def test_what_passes_lies_inside_the_field(y, x, side, angle):
 
 
 SENT = Sent(State())
+NUMBERS = (
+    st.integers(-2, 600)
+    | st.integers(10**300, 10**320)
+    | st.floats(allow_nan=True, allow_infinity=True)
+    | st.floats(0.5, 20.0)
+    | st.booleans()
+    | st.sampled_from([10**400, -(10**400), 10**5000, 0, -0.0, 5e-324, -1e-9, 1e154, 1.7e308])
+)
+PAIRS = st.tuples(NUMBERS, NUMBERS)
+WORN = replace(
+    LIMITS, max_dose_e_per_a2=1e4, max_dose_rate_e_per_a2_s=1e6, max_spot_dose_e_per_a2=1e4,
+    max_charge_e=1e9, max_time_s=100.0, stage_step_nm=50.0, stage_speed_nm_per_s=10.0,
+)  # fmt: skip
+
+
+@given(
+    request=st.builds(ScanRequest, PAIRS, PAIRS, PAIRS, NUMBERS, NUMBERS)
+    | st.builds(StageMove, PAIRS)
+    | st.builds(BeamShift, PAIRS),
+    limits=st.sampled_from([LIMITS, WORN, BOUNDLESS]),
+    current=st.sampled_from([None, 10.0, nan]),
+    told=st.booleans(),
+)
+def test_whatever_the_numbers_it_is_allowed_or_refused_and_nothing_else(
+    request, limits, current, told
+):
+    sent = replace(SENT, dose=DoseMap.over(LIMITS), since_move_s=1.0) if told else None
+    said = "allowed is"
+    try:
+        check(request, limits, current, sent)
+    except (LimitError, Unsupported) as error:
+        said = str(error)
+    except BaseException as error:
+        raise AssertionError(f"{type(error).__name__} instead") from error
+    sentences = "allowed is", "it must be", "reaches beyond", "needs a known beam current"
+    assert any(words in said for words in sentences)
+
+
+@given(
+    centre=st.tuples(st.floats(-12, 12), NUMBERS),
+    fov=st.tuples(NUMBERS, st.floats(0.7, 8)),
+    shape=st.tuples(st.integers(-2, 600), st.integers(16, 64)),
+    dwell=NUMBERS,
+    angle=NUMBERS,
+)
+def test_what_is_allowed_is_a_frame_that_can_be_taken(centre, fov, shape, dwell, angle):
+    request = ScanRequest(centre, fov, shape, dwell, angle)
+    try:
+        check(request, LIMITS)
+    except LimitError:
+        return
+    numbers = (*centre, *fov, *shape, dwell, angle)
+    assert np.isfinite(np.array(numbers, float)).all()
+    assert not any(isinstance(n, bool) for n in numbers)
+    assert all(n > 0 for n in (*fov, *shape, dwell))
 
 
 class TestTotals:
@@ -176,6 +286,30 @@ class TestNarrowed:
             narrowed(LIMITS, replace(LIMITS, dwell_us=(200.0, 300.0)))
         with pytest.raises(LimitError, match="detectors bf were asked for, and there are: haadf"):
             narrowed(LIMITS, replace(LIMITS, detectors=("bf",)))
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"max_charge_e": nan}, {"max_charge_e": "1e9"}, {"max_charge_e": True},
+            {"max_charge_e": 10**400}, {"dwell_us": (1.0, nan)}, {"field_yx_nm": (nan, 30.0)},
+            {"dwell_us": None}, {"dwell_us": 5.0}, {"fov_nm": (1.0, 2.0, 3.0)},
+            {"detectors": "haadf"}, {"detectors": None},
+        ],
+    )  # fmt: skip
+    def test_what_is_no_limit_is_refused_by_its_name(self, wrong):
+        (name,) = wrong
+        for both in ((LIMITS, replace(LIMITS, **wrong)), (replace(LIMITS, **wrong), LIMITS)):
+            with pytest.raises(LimitError, match=name):
+                narrowed(*both)
+
+    def test_an_infinite_limit_is_none(self):
+        assert narrowed(LIMITS, BOUNDLESS).dwell_us == LIMITS.dwell_us
+        assert narrowed(replace(LIMITS, max_charge_e=1e6), BOUNDLESS).max_charge_e == 1e6
+
+    def test_ranges_may_be_lists_as_json_has_them(self):
+        further = replace(LIMITS, dwell_us=[5.0, 50.0], fov_nm=[0.1, 30.0])
+        assert narrowed(LIMITS, further).dwell_us == (5.0, 50.0)
+        assert narrowed(further, LIMITS).fov_nm == (0.5, 20.0)
 
 
 @given(

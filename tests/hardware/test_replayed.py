@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stemscout.hardware import AcquisitionError, ScanRequest
+from stemscout.hardware import AbortedError, AcquisitionError, LimitError, ScanRequest
 from stemscout.hardware.errors import JournalError
 from stemscout.hardware.guard import guarded
 from stemscout.hardware.journal import Journal, read
@@ -44,6 +44,29 @@ def test_a_journal_tells_of_the_experiment(told):
     assert told.state.stage_yx_nm == (2.5, 0.0)
     assert told.wishes == {1: [{"exploration": 2.0}]}
     assert not told.ended
+
+
+def test_scans_that_brought_no_frame_are_told_of(moody, tmp_path):
+    """They may have reached the specimen, and count when it goes on."""
+    microscope = moody()
+    price = microscope.costs.charge_e(REQUEST, 50.0)
+    with Journal(tmp_path) as journal, guarded(microscope, journal=journal) as own:
+        own.acquire(REQUEST)
+        microscope.fails["acquire"] = [RuntimeError("camera dead")]
+        with pytest.raises(AcquisitionError):
+            own.acquire(at(PLACES[1]))
+        with pytest.raises(LimitError):
+            own.acquire(at((1e3, 0.0)))
+        own.stop()
+        with pytest.raises(AbortedError):
+            own.acquire(REQUEST)
+    told = Told.of(read(tmp_path))
+    assert [r.centre_yx_nm for r, _ in told.unanswered] == [PLACES[1]]
+    with guarded(moody(), {"max_charge_e": 2.5 * price}) as again:
+        again.ledger.resume(told.frames, told.unanswered)
+        assert again.ledger.charge_e == pytest.approx(2 * price)
+        with pytest.raises(LimitError, match="charge of all frames"):
+            again.acquire(REQUEST)
 
 
 def test_it_is_replayed_as_a_recorded_microscope(told):

@@ -122,19 +122,68 @@ class TestOwners:
         microscope.holds = False
         assert own.acquire(REQUEST).image.any()
 
-    def test_a_stop_is_heard_while_many_wait(self, served):
+    @pytest.mark.parametrize(
+        "waits",
+        [
+            lambda own: own.acquire(REQUEST),
+            lambda own: own.acquire(replace(REQUEST, request_id="the one")),
+            lambda own: own.move_stage((0.1, 0.0)),
+            lambda own: own.set_beam_shift((0.1, 0.0)),
+            lambda own: own.state(),
+            lambda own: own.blank(True),
+        ],
+        ids=["acquire", "the same frame", "move_stage", "set_beam_shift", "state", "blank"],
+    )
+    def test_a_stop_is_heard_while_many_wait(self, served, waits):
         microscope, server = served()
         microscope.holds = True
         own = served.client(server)
         own.open()
+        first = threading.Thread(target=_raised, args=(own.acquire, REQUEST), daemon=True)
+        first.start()
+        assert microscope.scanning.wait(5)
         threads = [
-            threading.Thread(target=_raised, args=(own.acquire, REQUEST), daemon=True)
-            for _ in range(20)
+            threading.Thread(target=_raised, args=(waits, own), daemon=True) for _ in range(40)
         ]
         for thread in threads:
             thread.start()
+        time.sleep(0.3)
+        began = time.perf_counter()
+        told = own.stop()
+        assert time.perf_counter() - began < 3 * 0.2
+        assert told.answer == CONFIRMED
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda own: own.acquire(REQUEST),
+            lambda own: own.blank(False),
+            lambda own: own.move_stage((0.1, 0.0)),
+            lambda own: own.set_beam_shift((0.1, 0.0)),
+            lambda own: own.rearm(),
+        ],
+    )
+    def test_nothing_is_driven_without_control(self, served, call):
+        microscope, server = served()
+        watcher = served.client(server, right="observe")
+        watcher.open()
+        with pytest.raises(LeaseError, match="needs control; take it first"):
+            call(watcher)
+        assert microscope.calls == ["state"]
+
+    def test_closing_the_server_in_mid_frame_aborts_and_blanks(self, served):
+        microscope, server = served()
+        microscope.holds = True
+        own = served.client(server)
+        own.open()
+        failed = []
+        thread = threading.Thread(target=lambda: failed.append(_raised(own.acquire, REQUEST)))
+        thread.start()
         assert microscope.scanning.wait(5)
-        assert own.stop().answer == CONFIRMED
+        server.close()
+        thread.join(20)
+        assert failed
+        assert microscope._state.blanked
 
 
 class TestTheWire:
@@ -182,6 +231,88 @@ class TestTheWire:
             thread.join(20)
         assert brought[0].image.any()
         assert microscope.calls.count("acquire") == 1
+
+    def test_an_id_belongs_to_one_request_of_one_owner(self, served):
+        microscope, server = served()
+        own = served.client(server)
+        own.open()
+        named = replace(REQUEST, request_id="the one")
+        own.acquire(named)
+        with pytest.raises(MicroscopeError, match="another request had this id"):
+            own.acquire(replace(named, centre_yx_nm=(2.0, 0.0)))
+        own.close()
+        other = served.client(server)
+        other.open()
+        other.blank(False)
+        other.acquire(named)
+        assert microscope.calls.count("acquire") == 2
+
+    def test_what_was_refused_is_not_remembered_and_drives_nothing_out(self, served):
+        microscope, server = served()
+        own = served.client(server)
+        own.open()
+        named = replace(REQUEST, request_id="the one")
+        first = own.acquire(named)
+        beyond = replace(REQUEST, centre_yx_nm=(1e3, 0.0))
+        for k in range(100):
+            with pytest.raises(LimitError):
+                own.acquire(replace(beyond, request_id=f"refused {k}"))
+        assert np.array_equal(own.acquire(named).image, first.image)
+        assert microscope.calls.count("acquire") == 1
+        own.stop()
+        with pytest.raises(AbortedError):
+            own.acquire(replace(REQUEST, request_id="another"))
+        own.rearm()
+        own.blank(False)
+        assert own.acquire(replace(REQUEST, request_id="another")).image.any()
+
+    def test_a_frame_that_cannot_be_told_doses_once(self, served, monkeypatch):
+        """Metadata that no message can hold: nobody asks for it again and again."""
+        microscope, server = served()
+        acquire = microscope.acquire
+        told = {("a", "key"): 1}
+        monkeypatch.setattr(
+            microscope, "acquire", lambda r, timeout_s: replace(acquire(r), metadata=told)
+        )
+        own = served.client(server)
+        own.open()
+        with pytest.raises(MicroscopeError):
+            own.acquire(REQUEST)
+        assert microscope.calls.count("acquire") == 1
+
+    def test_what_nobody_waits_for_any_more_is_not_sent(self, served, monkeypatch):
+        monkeypatch.setattr("stemscout.hardware.remote.BEYOND_S", 0.1)
+        microscope, server = served()
+        microscope.holds = True
+        own = served.client(server)
+        own.open()
+        first = threading.Thread(target=_raised, args=(own.acquire, REQUEST), daemon=True)
+        first.start()
+        assert microscope.scanning.wait(5)
+        with pytest.raises(ConnectionLost):
+            own.acquire(replace(REQUEST, dwell_us=5.0), timeout_s=0.2)
+        microscope.go.set()
+        first.join(10)
+        time.sleep(0.3)
+        assert microscope.calls.count("acquire") == 1
+
+    def test_a_frame_is_not_asked_for_again_after_a_stop(self, served):
+        microscope, server = served()
+        with Cable(server.port) as cable:
+            own = served.client(server, cable.port)
+            own.open()
+            cable.refuses = True
+            cable.cut()
+            failed = []
+            thread = threading.Thread(target=lambda: failed.append(_raised(own.acquire, REQUEST)))
+            thread.start()
+            time.sleep(0.2)
+            with suppress(MicroscopeError):
+                own.abort()
+            cable.refuses = False
+            thread.join(20)
+        assert isinstance(failed[0], AbortedError)
+        assert "acquire" not in microscope.calls
 
     def test_a_connection_that_is_half_open_loses_control_and_the_beam_is_blanked(
         self, served, monkeypatch, eventually
@@ -240,7 +371,9 @@ class TestRubbish:
     def fuzzed(self, server, times, seed):
         """Rubbish of many kinds; what is answered, by status."""
         rng, statuses = random.Random(seed), {}
-        sound = wire.pack({"key": None, "request": asdict(REQUEST), "yx_nm": [0, 0], "on": True})
+        key = server.guard.lease.take("who sends rubbish", 600)
+        usual = {"key": key, "request": asdict(REQUEST), "yx_nm": [0, 0], "on": True}
+        sound = wire.pack(usual)
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             for _ in range(times):
                 message = bytearray(sound)
@@ -255,8 +388,7 @@ class TestRubbish:
                 else:
                     odd = rng.choice([None, [], {}, "x", -1, 1e308, float("nan"), [[[]]], "9" * 50])
                     field = rng.choice(["request", "yx_nm", "on", "seconds", "key", "timeout_s"])
-                    told = {"request": asdict(REQUEST), "yx_nm": [0, 0], "on": True, field: odd}
-                    message = bytearray(wire.pack(told))
+                    message = bytearray(wire.pack({**usual, field: odd}))
                 verb = rng.choice([v for v in self.VERBS if v != "stop"])
                 try:
                     answer = channel.unary_unary(f"/{SERVICE}/{verb}")(bytes(message), timeout=10)
@@ -274,7 +406,7 @@ class TestRubbish:
         _, server = served()
         statuses = self.fuzzed(server, 300, 0)
         assert not [s for s in statuses if s.startswith(("INTERNAL", "UNKNOWN"))], statuses
-        server.guard.lease._key = None
+        server.guard.lease.end()
         own = served.client(server)
         own.open()
         own.blank(False)
@@ -308,7 +440,7 @@ class TestRubbish:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Credentials of a server on the loopback, and of its clients."""
+    """The folder of credentials of a server on the loopback, and of its clients."""
     made = tmp_path_factory.mktemp("credentials") / "mine"
     credentials.make(made, ["127.0.0.1", "localhost"])
     return made
@@ -316,7 +448,8 @@ def folder(tmp_path_factory):
 
 class TestCredentials:
     def test_nobody_else_may_read_them(self, folder):
-        assert all(p.stat().st_mode & 0o077 == 0 for p in folder.iterdir())
+        assert len(list(folder.rglob("*"))) == 3 + 3 * 4
+        assert all(p.stat().st_mode & 0o077 == 0 for p in (folder, *folder.rglob("*")))
         with pytest.raises(ValueError, match="holds something"):
             credentials.make(folder, ["127.0.0.1"])
 
@@ -324,15 +457,38 @@ class TestCredentials:
         with pytest.raises(ValueError, match="certificates and tokens are needed"):
             Server(guarded(moody()), host="0.0.0.0")
 
+    def test_each_folder_holds_what_its_end_needs_and_no_more(self, folder):
+        ends = {"server": "server", "control": "client", "observe": "client"}
+        assert {p.name for p in folder.iterdir()} == set(ends)
+        for end, named in ends.items():
+            names = {p.name for p in (folder / end).iterdir()}
+            assert names == {"authority.crt", f"{named}.crt", f"{named}.key", "tokens.json"}
+        server = credentials.Credentials.of_server(folder / "server")
+        control, observe = (
+            credentials.Credentials.of_client(folder / end) for end in ("control", "observe")
+        )
+        assert control.tokens == {"control": server.tokens["control"]}
+        assert observe.tokens == {"observe": server.tokens["observe"]}
+        assert server.tokens["observe"] != server.tokens["control"]
+        assert len({server.key, control.key, observe.key}) == 3
+        whole = b"".join(p.read_bytes() for p in (folder / "observe").iterdir())
+        assert control.tokens["control"].encode() not in whole
+
+    def test_what_they_hold_is_not_shown(self, folder):
+        mine = credentials.Credentials.of_client(folder / "control")
+        assert mine.tokens["control"] not in repr(mine)
+        assert "PRIVATE KEY" not in repr(mine)
+
     def test_with_them_it_is_driven(self, served, folder):
-        _, server = served(credentials=credentials.Credentials.of_server(folder))
-        own = served.client(server, credentials=credentials.Credentials.of_client(folder))
+        _, server = served(credentials=credentials.Credentials.of_server(folder / "server"))
+        mine = credentials.Credentials.of_client(folder / "control")
+        own = served.client(server, credentials=mine)
         own.open()
         assert own.acquire(REQUEST).image.any()
 
     def test_the_right_to_observe_is_none_to_control(self, served, folder):
-        _, server = served(credentials=credentials.Credentials.of_server(folder))
-        mine = credentials.Credentials.of_client(folder)
+        _, server = served(credentials=credentials.Credentials.of_server(folder / "server"))
+        mine = credentials.Credentials.of_client(folder / "observe")
         observer = replace(mine, tokens={"control": mine.tokens["observe"]})
         own = served.client(server, credentials=observer)
         with pytest.raises(LeaseError, match="take needs the right to control"):
@@ -342,19 +498,19 @@ class TestCredentials:
         assert watcher.stop().answer == CONFIRMED
 
     def test_without_a_known_token_nothing_is_answered(self, served, folder):
-        _, server = served(credentials=credentials.Credentials.of_server(folder))
-        mine = credentials.Credentials.of_client(folder)
+        _, server = served(credentials=credentials.Credentials.of_server(folder / "server"))
+        mine = credentials.Credentials.of_client(folder / "control")
         for tokens in ({"control": "guess"}, {}):
             own = served.client(server, credentials=replace(mine, tokens=tokens))
             with pytest.raises(LeaseError, match="a token that is known is needed"):
                 own.open()
 
     def test_without_a_certificate_of_the_authority_nobody_gets_in(self, served, folder, tmp_path):
-        _, server = served(credentials=credentials.Credentials.of_server(folder))
+        _, server = served(credentials=credentials.Credentials.of_server(folder / "server"))
         with pytest.raises(ConnectionLost, match="cannot be reached"):
             served.client(server).open()
         credentials.make(tmp_path / "other", ["127.0.0.1"])
-        stranger = credentials.Credentials.of_client(tmp_path / "other")
+        stranger = credentials.Credentials.of_client(tmp_path / "other" / "control")
         with pytest.raises(ConnectionLost, match="cannot be reached"):
             served.client(server, credentials=stranger).open()
 
@@ -362,11 +518,26 @@ class TestCredentials:
     def test_what_is_missing_is_told(self, folder, tmp_path, missing):
         part = tmp_path / "part"
         part.mkdir()
-        for path in folder.iterdir():
+        for path in (folder / "server").iterdir():
             if path.name != missing:
                 (part / path.name).write_bytes(path.read_bytes())
-        with pytest.raises(ValueError, match=f"holds no credentials .*{missing}"):
+        with pytest.raises(ValueError, match=f"holds no credentials of a server .*{missing}"):
             credentials.Credentials.of_server(part)
+
+    def test_the_folder_of_another_end_is_none(self, folder):
+        for end in ("control", "observe"):
+            with pytest.raises(ValueError, match="holds no credentials of a server"):
+                credentials.Credentials.of_server(folder / end)
+        for other in (folder, folder / "server"):
+            with pytest.raises(ValueError, match="in folders server, control and observe"):
+                credentials.Credentials.of_client(other)
+
+    def test_a_client_has_one_token(self, folder, tmp_path):
+        for path in (folder / "control").iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        (tmp_path / "tokens.json").write_text((folder / "server" / "tokens.json").read_text())
+        with pytest.raises(ValueError, match="holds 2 tokens, and a client has one"):
+            credentials.Credentials.of_client(tmp_path)
 
 
 class Cable:
@@ -375,6 +546,7 @@ class Cable:
     def __init__(self, port):
         self.to = port
         self.lines, self.held, self.over = [], threading.Event(), False
+        self.refuses = False
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -400,6 +572,9 @@ class Cable:
         while not self.over:
             try:
                 near, _ = self.listener.accept()
+                if self.refuses:
+                    near.close()
+                    continue
                 far = socket.create_connection(("127.0.0.1", self.to))
             except OSError:
                 return

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
+import threading
 import time
-from multiprocessing.connection import Client
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from stemscout.hardware import ConnectionLost
+from stemscout.hardware import ConnectionLost, stopping
 from stemscout.hardware.emergency import CONFIRMED, Stopped
 from stemscout.hardware.stopping import NAME, StopButton, press
 
@@ -70,39 +74,180 @@ def test_a_process_that_was_killed_confirms_nothing(running, tmp_path):
         press(tmp_path)
 
 
+def test_a_process_that_is_suspended_confirms_nothing_and_stops_when_it_goes_on(running, tmp_path):
+    running.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(
+        ConnectionLost, match="does not answer within 2 s; beam NOT confirmed blanked"
+    ):
+        press(tmp_path, "the door was opened")
+    assert time.monotonic() - began < 3.0
+    running.send_signal(signal.SIGCONT)
+    assert "the door was opened" in running.stdout.readline()
+    assert running.wait(10) == 0
+
+
+@contextmanager
+def calling(folder):
+    """Somebody who has called and says nothing."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(10)
+        line.connect(json.loads((folder / NAME).read_text())["address"])
+        yield line
+
+
 class TestButton:
     @pytest.fixture
     def pressed(self, tmp_path):
+        """The reasons for which it was pressed; it takes a tenth of a second."""
         reasons = []
-        button = StopButton(tmp_path, lambda r: (reasons.append(r), Stopped(CONFIRMED, 0.0))[1])
-        yield reasons
-        button.close()
-        button.close()
 
-    def test_without_the_key_nobody_presses_it(self, pressed, tmp_path):
-        told = json.loads((tmp_path / NAME).read_text())
-        told["key"] = "00" * 32
-        (tmp_path / "elsewhere").mkdir()
-        (tmp_path / "elsewhere" / NAME).write_text(json.dumps(told))
-        with pytest.raises(ConnectionLost, match="has another key than the run"):
-            press(tmp_path / "elsewhere")
-        assert pressed == []
-        assert press(tmp_path, "now").confirmed
+        def stop(reason):
+            reasons.append(reason)
+            time.sleep(0.1)
+            return Stopped(CONFIRMED, 0.1)
+
+        self.button = StopButton(tmp_path, stop)
+        yield reasons
+        self.button.close()
+        self.button.close()
+
+    @pytest.fixture
+    def room(self, pressed, tmp_path):
+        """The directory of the socket."""
+        return Path(json.loads((tmp_path / NAME).read_text())["address"]).parent
+
+    def test_nobody_else_may_enter_where_it_listens(self, room):
+        assert room.stat().st_mode & 0o777 == 0o700
+        assert room.parent == Path(tempfile.gettempdir())
+
+    def test_a_caller_who_says_nothing_delays_nobody(self, pressed, tmp_path):
+        with calling(tmp_path), calling(tmp_path) as another:
+            another.sendall(b'{"rea')
+            began = time.monotonic()
+            assert press(tmp_path, "now").confirmed
+            assert time.monotonic() - began < 3 * 0.2
+            began = time.monotonic()
+            self.button.close()
+            assert time.monotonic() - began < 1.0
         assert pressed == ["now"]
 
-    @pytest.mark.parametrize("rubbish", [b"", b"{}", b"[1]", b"\xff" * 300, b'{"reason": 1'])
+    def test_a_caller_who_says_nothing_is_not_listened_to_for_ever(
+        self, pressed, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(stopping, "ANSWER_S", 0.2)
+        with calling(tmp_path) as line:
+            assert line.recv(1) == b""
+
+    def test_many_may_press_at_once(self, pressed, tmp_path):
+        told = []
+
+        def caller(k):
+            told.append(press(tmp_path, str(k)))
+
+        callers = [threading.Thread(target=caller, args=(k,)) for k in range(40)]
+        began = time.monotonic()
+        for each in callers:
+            each.start()
+        for each in callers:
+            each.join()
+        assert time.monotonic() - began < 1.5
+        assert len(told) == 40
+        assert all(t.confirmed for t in told)
+        assert sorted(pressed, key=int) == [str(k) for k in range(40)]
+
+    def test_whoever_has_pressed_is_answered_before_it_closes(self, pressed, tmp_path, eventually):
+        told = []
+        caller = threading.Thread(target=lambda: told.append(press(tmp_path)))
+        caller.start()
+        eventually(lambda: pressed)
+        self.button.close()
+        caller.join()
+        assert told[0].confirmed
+
+    def test_closed_it_leaves_nothing_behind(self, pressed, room, tmp_path):
+        assert press(tmp_path).confirmed
+        self.button.close()
+        assert not room.exists()
+        assert list(tmp_path.iterdir()) == []
+        assert not any(t.name == "stop button" for t in threading.enumerate())
+
+    @pytest.mark.parametrize(
+        "rubbish", [b"", b"{}", b"[1]", b"\xff" * 300, b'{"reason": 1', b"[" * 5000, b"x" * 9000]
+    )
     def test_rubbish_presses_nothing_and_breaks_nothing(self, pressed, tmp_path, rubbish):
-        told = json.loads((tmp_path / NAME).read_text())
-        with Client(told["address"], authkey=bytes.fromhex(told["key"])) as line:
-            line.send_bytes(rubbish)
-            with pytest.raises(EOFError):
-                line.recv_bytes()
+        with calling(tmp_path) as line, suppress(BrokenPipeError, ConnectionResetError):
+            line.sendall(rubbish + b"\n")
+            assert line.recv(100) == b""
         assert pressed == []
         assert press(tmp_path).confirmed
 
     def test_a_reason_may_be_long_but_not_endless(self, pressed, tmp_path):
-        press(tmp_path, "x" * 1000)
-        assert len(pressed[0]) == 200
+        press(tmp_path, "é" * 1000)
+        assert pressed == ["é" * 200]
+
+
+class TestSomethingElse:
+    """What a stale ``stop.json`` leads to, or one that is none."""
+
+    @pytest.fixture
+    def listener(self, tmp_path, monkeypatch):
+        """A socket at which nobody answers, in the name of a run."""
+        monkeypatch.setattr(stopping, "ANSWER_S", 0.2)
+        made = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        with made as room, socket.socket(socket.AF_UNIX) as door:
+            door.bind(f"{room}/stop")
+            door.listen(0)
+            (tmp_path / NAME).write_text(json.dumps({"address": f"{room}/stop"}))
+            yield door
+
+    @pytest.mark.parametrize("left", ["a socket", "a directory", "nothing"])
+    def test_of_a_run_that_is_gone_nothing_is_confirmed(self, listener, tmp_path, left):
+        room = Path(json.loads((tmp_path / NAME).read_text())["address"])
+        listener.close()
+        if left != "a socket":
+            room.unlink()
+        if left == "nothing":
+            room.parent.rmdir()
+        with pytest.raises(ConnectionLost, match="is gone; beam NOT confirmed blanked"):
+            press(tmp_path)
+
+    def test_a_new_run_takes_its_place(self, listener, tmp_path):
+        button = StopButton(tmp_path, lambda reason: Stopped(CONFIRMED, 0.0))
+        assert press(tmp_path).confirmed
+        button.close()
+
+    def test_where_as_many_wait_as_may_the_deadline_is_the_same(self, listener, tmp_path):
+        with suppress(BlockingIOError):
+            while True:
+                with calling(tmp_path):
+                    pass
+        began = time.monotonic()
+        with pytest.raises(ConnectionLost, match=r"within 0\.2 s; beam NOT confirmed blanked"):
+            press(tmp_path)
+        assert time.monotonic() - began < 1.0
+
+    @pytest.mark.parametrize("answer", [b"", b"\n", b"[]\n", b'{"answer": "x"}\n', b"[" * 4096])
+    def test_an_answer_that_is_none_confirms_nothing(self, listener, tmp_path, answer):
+        def answers():
+            caller, _ = listener.accept()
+            with caller:
+                caller.recv(100)
+                caller.sendall(answer)
+
+        answering = threading.Thread(target=answers)
+        answering.start()
+        with pytest.raises(ConnectionLost, match=r"gave no answer .*beam NOT confirmed blanked"):
+            press(tmp_path)
+        answering.join()
+
+
+def test_where_it_cannot_listen_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 100)))
+    Path(tempfile.tempdir).mkdir()
+    with pytest.raises(OSError, match="set TMPDIR to a short path"):
+        StopButton(tmp_path / "run", lambda reason: Stopped(CONFIRMED, 0.0))
+    assert list(Path(tempfile.tempdir).iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"address": 5}', "{}"])

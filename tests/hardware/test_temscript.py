@@ -67,6 +67,20 @@ def test_also_after_a_scan_that_failed(tem, monkeypatch):
     assert tem._client.get_beam_shift() == pytest.approx([0.0, 0.0])
 
 
+def test_a_shift_that_the_server_clamps_silently_is_noticed_before_the_scan(tem, monkeypatch):
+    tem.open()
+    client, scans = tem._client, []
+    shift = client.set_beam_shift
+    monkeypatch.setattr(
+        client, "set_beam_shift", lambda xy: shift(tuple(np.clip(xy, -0.2 * NM, 0.2 * NM)))
+    )
+    monkeypatch.setattr(client, "acquire", lambda *names: scans.append(names))
+    with pytest.raises(AcquisitionError, match=r"set to \(1, 0\.5\) nm and reads \(0\.2, 0\.2\)"):
+        tem.acquire(replace(WIDE, centre_yx_nm=(1.0, 0.5)))
+    assert not scans
+    assert client.get_beam_shift() == pytest.approx([0.0, 0.0])
+
+
 def test_moves_that_the_server_clamps_silently_are_noticed(world):
     server = serve(SimulatedMicroscope(world, 1), "haadf")
     client = connected("127.0.0.1", server.server_port)

@@ -6,6 +6,7 @@ instrument does what its maker documents.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from math import degrees, radians
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from stemscout.hardware import (
+    AbortedError,
     AcquisitionError,
     ConnectionLost,
     LimitError,
@@ -250,6 +252,92 @@ def test_pyjem_conforms(check, world, conforms):
 
 @pytest.mark.parametrize("make", [by_autoscript, by_pyjem])
 class TestBoth:
+    def test_stopped_before_its_scan_it_scans_no_more(self, make, world, eventually):
+        maker, double = make(world)
+        own = guarded(maker)
+        told, prepare = own.open(), maker._prepare
+        preparing, go = threading.Event(), threading.Event()
+
+        def slowly(*given):
+            preparing.set()
+            go.wait(30)
+            prepare(*given)
+
+        maker._prepare, raised = slowly, []
+
+        def scan():
+            try:
+                own.acquire(replace(WIDE, detectors=told.detectors[:1]))
+            except AbortedError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=scan)
+        thread.start()
+        preparing.wait(30)
+        assert not own.stop().confirmed  # it cannot blank while it is busy
+        go.set()
+        thread.join(30)
+        assert raised
+        assert double.calls == []
+        eventually(lambda: double.scanned.blanked)
+
+    @pytest.mark.parametrize("step", ["_prepare", "_set_shift", "_read_scan", "_read_shift"])
+    def test_after_whatever_step_it_is_aborted_it_does_not_scan(self, make, world, step):
+        own, double = make(world)
+        detector = own.open().detectors[0]
+        own.set_beam_shift((0.5, -0.5))
+        request = replace(WIDE, centre_yx_nm=(1.0, 0.5), detectors=(detector,))
+        made = getattr(own, step)
+
+        def aborted(*given):
+            own.abort()
+            return made(*given)
+
+        setattr(own, step, aborted)
+        with pytest.raises(AbortedError, match="nothing was scanned"):
+            own.acquire(request)
+        assert double.calls == []
+        assert double.scanned.shift == pytest.approx((0.5, -0.5), abs=1e-3)
+        setattr(own, step, made)
+        assert own.acquire(request).image.any()
+
+    def test_a_beam_shift_that_was_clamped_is_noticed_before_the_scan(self, make, world):
+        own, double = make(world)
+        detector = own.open().detectors[0]
+        shift = own._set_shift
+        own._set_shift = lambda yx_nm: shift(tuple(np.clip(yx_nm, -0.2, 0.2)))
+        with pytest.raises(AcquisitionError) as raised:
+            own.acquire(replace(WIDE, centre_yx_nm=(1.5, -1.0), detectors=(detector,)))
+        assert "set to (1.5, -1) nm and reads (0.2" in str(raised.value)
+        assert "nothing was scanned" in str(raised.value)
+        assert double.calls == []
+        assert double.scanned.shift == pytest.approx((0.0, 0.0), abs=1e-3)
+
+    def test_a_beam_shift_that_reads_as_no_number_is_not_scanned_at(self, make, world):
+        own, double = make(world)
+        detector = own.open().detectors[0]
+        own.set_beam_shift((0.0, 0.0))
+        own._read_shift = lambda: (0.0, float("nan"))
+        with pytest.raises(AcquisitionError, match="reads \\(0, nan\\); nothing was scanned"):
+            own.acquire(replace(WIDE, detectors=(detector,)))
+        assert double.calls == []
+
+    def test_a_rotation_that_was_not_taken_is_noticed_before_the_scan(self, make, world):
+        own, double = make(world)
+        turned = replace(WIDE, rotation_rad=np.pi / 6, detectors=own.open().detectors[:1])
+        prepare = own._prepare
+        own._prepare = lambda side, fov, angle, dwell: prepare(side, fov, 0.0, dwell)
+        with pytest.raises(AcquisitionError, match=r"of 0\.523599 rad was asked for and reads 0;"):
+            own.acquire(turned)
+        assert double.calls == []
+
+    def test_a_rotation_may_be_read_a_turn_away(self, make, world):
+        own, _ = make(world)
+        read = own._read_scan
+        own._read_scan = lambda: (read()[0], read()[1] % (2 * np.pi))
+        turned = replace(WIDE, rotation_rad=-np.pi / 2, detectors=own.open().detectors[:1])
+        assert own.acquire(turned).image.any()
+
     def test_whoever_uses_them_is_told_that_they_are_unverified(self, make, world):
         told = make(world)[0].open()
         assert "unverified on hardware" in told.name
@@ -293,6 +381,34 @@ class TestBoth:
         own.open()
         own.close()
         assert double.scanned.blanked
+
+
+def test_what_scans_once_for_each_detector_gives_frames_of_one(world, monkeypatch):
+    monkeypatch.setattr(PyJemDouble, "get_attached_detector", lambda self: ["ADF1", "BF"])
+    for own, double in (by_autoscript(world, detectors=("HAADF", "BF")), by_pyjem(world)):
+        both = own.open().detectors
+        assert len(both) == 2
+        with pytest.raises(LimitError, match="scans once for each detector, and a frame is one"):
+            own.acquire(replace(WIDE, detectors=both))
+        assert double.calls == []
+        for one in both:
+            assert set(own.acquire(replace(WIDE, detectors=(one,))).data) == {one}
+
+
+def test_a_field_of_view_that_was_clamped_is_noticed_before_the_scan(world):
+    own, double = by_autoscript(world)
+    own.open()
+    prepare = own._prepare
+    own._prepare = lambda side, fov, angle, dwell: prepare(side, min(fov, 1.2), angle, dwell)
+    with pytest.raises(AcquisitionError, match=r"of 2\.4 nm was asked for and reads 1\.2 nm"):
+        own.acquire(WIDE)
+    assert double.calls == []
+
+
+def test_pyjem_scans_the_nearest_step_and_says_so(world):
+    own, _ = by_pyjem(world, magnification=1.015e6)
+    frame = own.open() and own.acquire(replace(WIDE, detectors=("adf1",)))
+    assert frame.region.fov_yx_nm == pytest.approx((2.4 / 1.015, 2.4 / 1.015))
 
 
 def test_autoscript_asks_in_metres_and_seconds(world):

@@ -65,7 +65,8 @@ def test_nexus_has_every_frame_with_its_axes(run, tmp_path):
 def test_hyperspys_files_come_back_calibrated(run, tmp_path):
     folder, frames = run
     written = export(folder, tmp_path / "out")
-    assert [p.name for p in written] == [NEXUS, HSPY, "frames-2.hspy", PICTURE]
+    assert [p.name for p in written.files] == [NEXUS, HSPY, "frames-2.hspy", PICTURE]
+    assert (written.frames, written.torn) == (4, 0)
     (stack,) = rsciio.file_reader(str(tmp_path / "out" / HSPY))
     assert stack["data"].shape == (3, 1, 24, 20)
     for k in range(3):
@@ -79,6 +80,51 @@ def test_hyperspys_files_come_back_calibrated(run, tmp_path):
     assert np.allclose(where, [f.region.centre_yx_nm for f in frames[:3]])
     (other,) = rsciio.file_reader(str(tmp_path / "out" / "frames-2.hspy"))
     assert other["data"].shape == (1, 1, 40, 40)
+
+
+class Coarse(RecordedMicroscope):
+    """Its magnification has steps: it scans 2 % more than it is asked for, or 3 %."""
+
+    def acquire(self, request, timeout_s=60.0):
+        frame = super().acquire(request, timeout_s)
+        more = 1.03 if request.centre_yx_nm == PLACES[2] else 1.02
+        height, width = request.fov_yx_nm
+        region = replace(frame.region, fov_yx_nm=(height * more, width * more))
+        return replace(frame, region=region)
+
+
+def test_both_are_calibrated_by_what_was_scanned(tmp_path, lattice_image):
+    with (
+        Journal(tmp_path / "run") as journal,
+        guarded(Coarse(lattice_image, 0.05), journal=journal) as own,
+    ):
+        for place in PLACES:
+            own.acquire(replace(REQUEST, centre_yx_nm=place))
+    export(tmp_path / "run", tmp_path / "out")
+    with h5py.File(tmp_path / "out" / NEXUS) as file:
+        for k, more in enumerate((1.02, 1.02, 1.03)):
+            for axis in "yx":
+                there = file[f"experiment/frame_{k:05d}"][axis]
+                assert np.diff(there) == pytest.approx(0.05 * more)
+    for name, frames, more in ((HSPY, 2, 1.02), ("frames-2.hspy", 1, 1.03)):
+        (stack,) = rsciio.file_reader(str(tmp_path / "out" / name))
+        assert len(stack["data"]) == frames
+        axes = {axis["name"]: axis for axis in stack["axes"]}
+        for axis, size in zip("yx", (24, 20), strict=True):
+            assert axes[axis]["scale"] == pytest.approx(0.05 * more)
+            assert axes[axis]["offset"] == pytest.approx(-(size - 1) / 2 * 0.05 * more)
+        fields = stack["original_metadata"]["stemscout"]["fov_yx_nm"]
+        assert np.allclose(fields, [(1.2 * more, 1.0 * more)] * frames)
+
+
+def test_a_torn_tail_is_left_out_and_told_of(run, tmp_path):
+    folder, _ = run
+    log = folder / "journal.log"
+    whole = log.read_bytes()
+    log.write_bytes(whole + b"\xf7rec")
+    written = export(folder, tmp_path / "out")
+    assert (written.frames, written.torn) == (4, 4)
+    assert log.read_bytes() == whole + b"\xf7rec"
 
 
 def test_the_picture_shows_frames_where_they_were_taken(run, tmp_path):
