@@ -9,17 +9,19 @@ from pathlib import Path
 
 from stemscout.agents.perception.dcnn import card, weights
 from stemscout.agents.perception.dcnn.legend import LEGENDS
+from stemscout.agents.perception.dcnn.scoring import BORDER_NM, COLUMN_TOLERANCE_NM
 
-HEAD = """# How good the networks in the package are
+HEAD = f"""# How good the networks in the package are
 
 What the network of each specimen tells, on scenes of validation specimens of all difficulties
 that neither its training nor the choice of its thresholds has seen: as the reference frame shows
 them (HAADF, reference dose), and over the whole spread of training (pixels of 0.5 to 2.6 of the
 network's own, a quarter to six times the dose, defocus, stretch, MAADF and all disturbances).
-Columns and points count as right within a column's blob or the tolerance of their class, lines
-along their length within it, areas by their pixels. *off* is the root mean square distance of
-those that are right. Written by `python docs/cards.py` from the cards that the files carry; the
-same table is printed by `stemscout train dcnn` at its end.
+Columns count as right within {COLUMN_TOLERANCE_NM:g} nm, points within the tolerance of their
+class, lines along their length within it, without what is nearer to the border than
+{BORDER_NM:g} nm; areas count by their pixels. *off* is the root mean square distance of those
+that are right. Written by `python docs/cards.py` from the cards that the files carry; the same
+table is printed by `stemscout train dcnn` at its end.
 """
 
 

@@ -19,7 +19,7 @@ from ...hardware.microscope import Frame
 from ..agent import Context
 from .dcnn.claims import columns
 from .dcnn.perception import check_classes, network_for
-from .dcnn.segmenter import LEAST_PX, Segmentation, Segmenter
+from .dcnn.segmenter import Segmentation, Segmenter
 from .rvae import Patches, RvaePerception
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ class DcnnRvaePerception(RvaePerception):
         pixel = np.asarray(frame.request.pixel_yx_nm)
         nothing = np.empty((0, SIDE, SIDE), dtype=np.float32)
         there = np.isfinite(image)
-        smallest = float(np.min(np.asarray(image.shape) * pixel))
-        least = max(2 * self.around_nm, LEAST_PX * self.segmenter.legend.pixel_nm)
-        if smallest < least or not there.any():
+        if not there.any() or not self.segmenter.takes(image.shape, frame.request.pixel_yx_nm):
             return nothing
-        seen = self.segmenter.look(image, (float(pixel[0]), float(pixel[1])))
+        if np.min(np.asarray(image.shape) * pixel) < 2 * self.around_nm:
+            return nothing
+        seen = self.segmenter.look(image, frame.request.pixel_yx_nm)
         at = self._columns(seen)
         reach = self.around_nm / pixel
         inside = (at >= reach - 0.5) & (at <= np.asarray(image.shape) - 0.5 - reach)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..sightings import BLOCKS, Layers
 from . import claims
 from .legend import LEGENDS, band_nm
 from .polarisation import polarisation
-from .segmenter import LEAST_PX, TRAINED, Segmentation, Segmenter
+from .segmenter import Segmentation, Segmenter
 from .sighting import sighted
 
 Floats = NDArray[np.float64]
@@ -51,7 +52,8 @@ class DcnnPerception:
             name as ``module:function``.
 
     Raises:
-        ValueError: no such weights or function, or a threshold beyond (0, 1).
+        ValueError: no such weights or function, a threshold beyond (0, 1), or anything of another
+            type.
     """
 
     name = "dcnn"
@@ -61,19 +63,23 @@ class DcnnPerception:
 
     def __init__(
         self,
-        network: str | None = None,
+        network: str | Path | None = None,
         ensemble: bool = False,
         threshold: float | None = None,
         descriptor: str | Callable[[Segmentation], float] | None = None,
     ) -> None:
         if threshold is not None and not (is_number(threshold) and 0 < threshold < 1):
             raise ValueError(f"threshold {threshold!r}; it must lie between 0 and 1")
-        self.network = network
-        self.ensemble = bool(ensemble)
+        if not (network is None or isinstance(network, str | Path)):
+            raise ValueError(f"network {network!r}; it must be the name of a specimen or a path")
+        if not isinstance(ensemble, bool):
+            raise ValueError(f"ensemble {ensemble!r}; it must be true or false")
+        self.network = None if network is None else str(network)
+        self.ensemble = ensemble
         self.threshold = None if threshold is None else float(threshold)
         self.own = _function(descriptor)
         self.descriptor = _name_of(descriptor)
-        self.segmenter = None if network is None else Segmenter(network, self.ensemble)
+        self.segmenter = None if network is None else Segmenter(network, ensemble)
 
     def reset(self, context: Context, seed: int) -> None:
         """Raises ValueError where no network, or not the given one, tells the task's classes."""
@@ -101,7 +107,8 @@ class DcnnPerception:
             more.append("uncertainty")
         if self.own is not None:
             more.append("own")
-        return ("features", "density", *legend.features, *legend.kinds, *legend.areas, *more)
+        told = (*legend.features, *legend.kinds, *legend.areas, *legend.as_area)
+        return ("features", "density", *told, *more)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -113,24 +120,26 @@ class DcnnPerception:
         }
 
     def look(self, frame: Frame) -> Segmentation | None:
-        """What the network says of a frame; None of one in which nothing was scanned."""
+        """What the network says of a frame; None where nothing was scanned, or it cannot look.
+
+        Of pixels coarser than it was trained on, and of frames of fewer than 8 of its own pixels a
+        side, it says nothing, and a warning tells so once.
+        """
         key = id(frame)
         if key not in self._seen:
             image = frame.image[: frame.valid_rows]
             assert self.segmenter is not None
-            height, width = frame.request.pixel_yx_nm
+            pixel = frame.request.pixel_yx_nm
             seen = None
-            smallest = min(len(image) * height, image.shape[1] * width)
-            large = smallest >= LEAST_PX * self.segmenter.header.pixel_nm
-            if large and np.isfinite(image).any():
-                seen = self.segmenter.look(image, (height, width))
+            if np.isfinite(image).any() and self.segmenter.takes(image.shape, pixel):
+                seen = self.segmenter.look(image, pixel)
             self._seen[key] = (frame, seen)  # the frame too, so that no other has its id
             while len(self._seen) > KEPT:
                 self._seen.popitem(last=False)
         return self._seen[key][1]
 
     def features(self, frames: Sequence[Frame]) -> list[Floats]:
-        """Descriptors (1, d) of each frame; (0, d) where nothing was scanned."""
+        """Descriptors (1, d) of each frame; (0, d) of one that was not looked at."""
         return [self._described(self.look(f)) for f in frames]
 
     def _described(self, seen: Segmentation | None) -> Floats:
@@ -151,8 +160,9 @@ class DcnnPerception:
         values += [float(len(c.height)) for c in claims.columns(seen).values()]
         values += [float(seen.channel(a).mean()) for a in legend.areas]
         for name, told_by in legend.as_area.items():  # cells, by area
-            area = seen.channel(told_by)
-            total += float(area.sum()) * pixel / sought[name].size_nm ** 2
+            cells = float(seen.channel(told_by).sum()) * pixel / sought[name].size_nm ** 2
+            values.append(cells)
+            total += cells
         if legend.bond_nm:
             values.append(float(np.sum(claims.ring_sizes(seen) != 6)))
         if legend.specimen == "bifeo3":
@@ -161,9 +171,24 @@ class DcnnPerception:
         if self.ensemble:
             values.append(float(seen.spread.mean()))
         if self.own is not None:
-            values.append(_number(self.own(seen)))
+            values.append(self._own(seen))
         density = total / (pixel * seen.probability[0].size)
         return np.array([[total, density, *values]])
+
+    def _own(self, seen: Segmentation) -> float:
+        """What the person's own function makes of it, who is told where it fails."""
+        assert self.own is not None
+        try:
+            value = self.own(seen)
+        except Exception as error:
+            raise ValueError(
+                f"the descriptor {self.descriptor!r} failed: {type(error).__name__}: {error}"
+            ) from error
+        if not (is_number(value) and np.isfinite(value)):
+            raise ValueError(
+                f"the descriptor {self.descriptor!r} gave {value!r}; it must give a finite number"
+            )
+        return float(value)
 
     def sightings(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
         """What is where in each frame (``perception/sightings.py``); NaN where nobody can look."""
@@ -194,11 +219,10 @@ class DcnnPerception:
     def findings(self, frames: Sequence[Frame]) -> list[Finding]:
         """Every feature once: points by their distance, the others where nobody looked before.
 
-        In an overview, whose pixels are beyond what the network was trained on, nothing is
-        claimed, and it does not count as having looked.
+        Frames that the network cannot look at, as an overview, do not count as looked at.
         """
         for index, frame in enumerate(frames[self._taken :], start=self._taken):
-            seen = self.look(frame) if self._resolves(frame) else None
+            seen = self.look(frame)
             if seen is None:
                 continue
             new = self._grid.new(frame, seen)
@@ -215,11 +239,6 @@ class DcnnPerception:
             self._grid.add(frame)
         self._taken = len(frames)
         return [*(finding for _, _, finding in self._points), *self._others]
-
-    def _resolves(self, frame: Frame) -> bool:
-        assert self.segmenter is not None
-        coarsest = TRAINED[1] * self.segmenter.header.pixel_nm
-        return bool(max(frame.request.pixel_yx_nm) <= coarsest)
 
     def _least(self, name: str) -> float:
         """Confidence from which a class is claimed."""
@@ -348,9 +367,3 @@ def _name_of(descriptor: Any) -> str | None:
     return ":".join(
         getattr(descriptor, n, getattr(kind, n)) for n in ("__module__", "__qualname__")
     )
-
-
-def _number(value: Any) -> float:
-    if not (is_number(value) and np.isfinite(value)):
-        raise ValueError(f"the descriptor gave {value!r}; it must give a finite number")
-    return float(value)

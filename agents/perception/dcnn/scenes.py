@@ -11,7 +11,7 @@ picture alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import pi
 
@@ -89,8 +89,8 @@ class Scene:
 class Scenes:
     """Scenes without end.
 
-    Iterated over they are triples: an image (SIDE, SIDE), what should be said of it
-    (channels, SIDE, SIDE), and of which channels that is known (channels,), here of all.
+    Iterated over they are pairs: an image (SIDE, SIDE), and what should be said of it
+    (channels, SIDE, SIDE).
 
     Args:
         specimen: a name of ``LEGENDS``.
@@ -115,9 +115,8 @@ class Scenes:
         self.legend: Legend = LEGENDS[self.specimen]
         self.module = specimen_module(self.specimen)
 
-    def __iter__(self) -> Iterator[tuple[F32, F32, F32]]:
-        everything = np.ones(len(self.legend.channels), dtype=np.float32)
-        return ((s.image, s.painted, everything) for s in self.scenes())
+    def __iter__(self) -> Iterator[tuple[F32, F32]]:
+        return ((s.image, s.painted) for s in self.scenes())
 
     def scenes(self) -> Iterator[Scene]:
         """The same with all that is known of them."""
@@ -287,6 +286,23 @@ def _between(of_part: Floats, shape_yx: tuple[int, ...]) -> Floats:
         high = np.minimum(low + 1, count - 1)
         of_part = of_part.take(low, axis) * (1 - share) + of_part.take(high, axis) * share
     return of_part
+
+
+def shape_at(
+    shape_yx: Sequence[int], pixel_yx_nm: Sequence[float], own_nm: float
+) -> tuple[int, int]:
+    """How many pixels of a network's own size an image has, whose pixels are so many and large."""
+    rows, columns = (round(n * p / own_nm) for n, p in zip(shape_yx, pixel_yx_nm, strict=True))
+    return rows, columns
+
+
+def prepared(image: NDArray[np.floating], shape_yx: tuple[int, int]) -> F32:
+    """An image as a network is given it, at so many of the network's pixels.
+
+    It is standardised in parts of about a scene, and then resampled.
+    """
+    rows, columns = (SIDE * n / s for n, s in zip(image.shape, shape_yx, strict=True))
+    return resampled(standard(image, (rows, columns)), shape_yx)
 
 
 def resampled(image: F32, shape_yx: tuple[int, int]) -> F32:

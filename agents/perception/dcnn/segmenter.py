@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .legend import F32, LEGENDS, Legend
 from .noise import SATURATED, is_noise, noise_of, saturated
-from .scenes import PIXELS, SIDE, resampled, standard
+from .scenes import PIXELS, SIDE, prepared, shape_at
 from .weights import load, path_of
 
 if TYPE_CHECKING:
@@ -87,6 +87,14 @@ class Segmenter:
         chosen = self.header.card.get("thresholds", {})
         return {n: chosen.get(n, EVEN) for n in (*self.legend.features, *self.legend.as_area)}
 
+    def takes(self, shape_yx: Sequence[int], pixel_yx_nm: Sequence[float]) -> bool:
+        """Whether it looks at images of so many pixels, so large; where not it says why, once.
+
+        Their pixels must be no larger than those that it was trained on, for there is nothing
+        between them that it could see; and either side at least ``LEAST_PX`` of its own pixels.
+        """
+        return not (self._is_coarse(pixel_yx_nm) or self._is_small(shape_yx, pixel_yx_nm))
+
     def look(self, image: NDArray[np.floating], pixel_yx_nm: Sequence[float]) -> Segmentation:
         """What is in an image (rows, columns), whose pixels are so large.
 
@@ -94,6 +102,11 @@ class Segmenter:
         median of the others.  Of an image that shows nothing but noise, of a constant one, and
         of one that is saturated in more than half of its pixels (with a warning), everything is
         improbable everywhere: a network would see lattices there.
+
+        So it is of an image whose pixels are larger than those that it was trained on (with a
+        warning), which it does not look at: what is said of it has the image's own pixels.  An
+        image never has more than 7 of the network's pixels for each of its own, therefore, which
+        bounds what a look takes: about 4 kB, and 30 us on one core, for each pixel of the image.
 
         Raises:
             ValueError: fewer pixels than it takes, or none that is a number.
@@ -106,18 +119,15 @@ class Segmenter:
             raise ValueError("an image without a number in it")
         if not there.all():
             values = np.where(there, values, np.median(values[there]))
-        self._warn(pixel_yx_nm)
-        own = self.header.pixel_nm
-        shape = [round(n * p / own) for n, p in zip(values.shape, pixel_yx_nm, strict=True)]
-        if min(shape) < LEAST_PX:
-            raise ValueError(
-                f"an image of {values.shape[0]} x {values.shape[1]} px of {pixel_yx_nm[0]:.4g} nm; "
-                f"the network for {self.specimen} takes at least {LEAST_PX * own:.3g} nm a side"
-            )
-        tile = tuple(SIDE * n / s for n, s in zip(values.shape, shape, strict=True))
+        coarse = self._is_coarse(pixel_yx_nm)
+        if not coarse:
+            self._warn_of_fine(pixel_yx_nm)
+            if small := self._too_small(values.shape, pixel_yx_nm):
+                raise ValueError(small)
+        shape = values.shape if coarse else self._shape(values.shape, pixel_yx_nm)
         mean = spread = np.zeros((1, len(self.legend.channels), *shape), dtype=np.float32)
-        if not (self._is_saturated(values) or is_noise(values)):
-            given = resampled(standard(values, (tile[0], tile[1])), (shape[0], shape[1]))
+        if not (coarse or self._is_saturated(values) or is_noise(values)):
+            given = prepared(values, (shape[0], shape[1]))
             self._warn_of_noise(given)
             mean, spread = probabilities(self.members, given[None])
         scale = (values.shape[0] / shape[0], values.shape[1] / shape[1])
@@ -144,16 +154,43 @@ class Segmenter:
                 f"is reliable up to {most:.0%}, and may overlook or see what is not there",
             )
 
-    def _warn(self, pixel_yx_nm: Sequence[float]) -> None:
-        """Of a sampling that it was never trained for."""
-        relative = np.asarray(pixel_yx_nm, dtype=np.float64) / self.header.pixel_nm
-        if not TRAINED[0] <= relative.min() <= relative.max() <= TRAINED[1]:
-            least, most = (p * self.header.pixel_nm for p in PIXELS)
-            self._warn_once(
-                "pixels",
-                f"pixels of {max(pixel_yx_nm):.4g} nm; the network for {self.specimen} was trained "
-                f"on {least:.3g} to {most:.3g} nm, and may be wrong beyond",
-            )
+    def _is_coarse(self, pixel_yx_nm: Sequence[float]) -> bool:
+        coarse = max(pixel_yx_nm) > TRAINED[1] * self.header.pixel_nm
+        if coarse:
+            sentence = f"{self._trained(max(pixel_yx_nm))}, and does not look at larger ones"
+            self._warn_once("coarse", sentence)
+        return bool(coarse)
+
+    def _is_small(self, shape_yx: Sequence[int], pixel_yx_nm: Sequence[float]) -> bool:
+        small = self._too_small(shape_yx, pixel_yx_nm)
+        if small:
+            self._warn_once("small", f"{small}, and does not look at smaller ones")
+        return bool(small)
+
+    def _warn_of_fine(self, pixel_yx_nm: Sequence[float]) -> None:
+        if min(pixel_yx_nm) < TRAINED[0] * self.header.pixel_nm:
+            sentence = f"{self._trained(min(pixel_yx_nm))}, and may be wrong of smaller ones"
+            self._warn_once("fine", sentence)
+
+    def _trained(self, pixel_nm: float) -> str:
+        least, most = (p * self.header.pixel_nm for p in PIXELS)
+        return (
+            f"pixels of {pixel_nm:.4g} nm; the network for {self.specimen} was trained on "
+            f"{least:.3g} to {most:.3g} nm"
+        )
+
+    def _too_small(self, shape_yx: Sequence[int], pixel_yx_nm: Sequence[float]) -> str:
+        """A sentence of an image with fewer pixels than it takes; none of one with enough."""
+        if min(self._shape(shape_yx, pixel_yx_nm)) >= LEAST_PX:
+            return ""
+        least = LEAST_PX * self.header.pixel_nm
+        return (
+            f"an image of {shape_yx[0]} x {shape_yx[1]} px of {pixel_yx_nm[0]:.4g} nm; the network "
+            f"for {self.specimen} takes at least {least:.3g} nm a side"
+        )
+
+    def _shape(self, shape_yx: Sequence[int], pixel_yx_nm: Sequence[float]) -> tuple[int, int]:
+        return shape_at(shape_yx, pixel_yx_nm, self.header.pixel_nm)
 
     def _warn_once(self, of: str, sentence: str) -> None:
         if of not in self._warned:

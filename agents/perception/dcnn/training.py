@@ -46,7 +46,7 @@ class Progress:
     loss: float
 
 
-Shown = tuple[F32, F32, F32]  # an image, what should be said of it, and of which channels
+Shown = tuple[F32, F32]  # an image, and what should be said of it; NaN where nobody knows
 
 
 class _Stream(IterableDataset[Shown]):
@@ -106,12 +106,12 @@ def train(
     blobs = torch.tensor(scenes.legend.blobs, dtype=torch.float32)
     losses: list[float] = []
     shown = scenes if beside is None else _InTurn(scenes, beside)
-    for step, (image, truth, known) in zip(range(begin, steps), batches(shown), strict=False):
+    for step, (image, truth) in zip(range(begin, steps), batches(shown), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = rate * rate_at(step, ends)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = network(image)
-        loss = cost(logits.float(), truth, known, blobs)
+        loss = cost(logits.float(), truth, blobs)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -138,27 +138,26 @@ class _InTurn:
         return chain.from_iterable(zip(self.first, self.second, strict=False))
 
 
-def batches(shown: Iterable[Shown]) -> Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+def batches(shown: Iterable[Shown]) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of images (BATCH, 1, rows, columns) and the rest, made by a process of their own."""
     loader = DataLoader(_Stream(shown), batch_size=BATCH, num_workers=1, prefetch_factor=8)
-    for image, truth, known in loader:
-        yield image[:, None].to(memory_format=torch.channels_last), truth, known
+    for image, truth in loader:
+        yield image[:, None].to(memory_format=torch.channels_last), truth
 
 
-def cost(
-    logits: torch.Tensor, truth: torch.Tensor, known: torch.Tensor, blobs: torch.Tensor
-) -> torch.Tensor:
+def cost(logits: torch.Tensor, truth: torch.Tensor, blobs: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of what is known, in which the few pixels of blobs have the greater weight.
 
     Args:
-        logits, truth: (n, channels, rows, columns).
-        known: (n, channels) 1 where the truth is known.
+        logits, truth: (n, channels, rows, columns); the truth is NaN where it is not known.
         blobs: (channels,) 1 for columns and points, which fill a hundredth of a picture; of lines
             and areas the probability is to be right as it is.
     """
+    known = torch.isfinite(truth)
+    truth = truth.nan_to_num()
     each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     weight = 1.0 + SOUGHT * truth * blobs[:, None, None]
-    return (each * weight * known[:, :, None, None]).mean()
+    return (each * weight * known).mean()
 
 
 def rate_at(step: int, ends: list[int]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stemscout.agents.perception.dcnn.legend import LEGENDS, Truth
-from stemscout.agents.perception.dcnn.segmenter import Segmentation
+from stemscout.agents.perception.dcnn.segmenter import Segmentation, Segmenter
 from stemscout.agents.perception.dcnn_rvae import MOST, DcnnRvaePerception, cut_about
 from stemscout.agents.perception.invariant_vae import InvariantVAE
 from stemscout.agents.perception.rvae import RvaePerception
@@ -43,7 +43,10 @@ def perception(shown, **options):
     _, scale, seen = shown
     made = DcnnRvaePerception(**options)
     made.segmenter = SimpleNamespace(
-        specimen="graphene", legend=LEGENDS["graphene"], look=lambda image, pixel: seen
+        specimen="graphene",
+        legend=LEGENDS["graphene"],
+        look=lambda image, pixel: seen,
+        takes=Segmenter("graphene").takes,
     )
     classes = [c.name for c in specimen_module("graphene").CLASSES]
     made.reset(
@@ -94,7 +97,7 @@ def test_a_frame_without_columns_or_numbers_has_no_patch(shown):
     assert made.features([frame])[0].shape == (0, 32, 32)
     broken = replace(frame, data={"haadf": np.full((64, 64), np.nan, np.float32)})
     assert perception(shown).features([broken])[0].shape == (0, 32, 32)
-    assert perception(shown).features([replace(frame, valid_rows=5)])[0].shape == (0, 32, 32)
+    assert perception(shown).features([replace(frame, valid_rows=16)])[0].shape == (0, 32, 32)
 
 
 @pytest.mark.parametrize("shape", [(64, 3), (3, 64), (5, 64)])
@@ -108,7 +111,8 @@ def test_a_frame_that_is_too_small_for_the_network_has_no_patch(shown, shape):
         request = replace(frame.request, shape_yx=shape, fov_yx_nm=(1.5, 1.5 * shape[1] / 64))
         data = {k: v[:, : shape[1]] for k, v in frame.data.items()}
         few = replace(frame, request=request, data=data)
-    (patches,) = made.features([few])
+    with pytest.warns(UserWarning, match="takes at least 0.188 nm a side, and does not look"):
+        (patches,) = made.features([few])
     assert len(patches) == 0
 
 

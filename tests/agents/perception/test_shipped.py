@@ -16,7 +16,7 @@ from stemscout.agents.perception import array_files, rvae, vae_patches, vae_trai
 from stemscout.agents.perception.dcnn import card, training, weights
 from stemscout.agents.perception.dcnn.legend import LEGENDS
 from stemscout.agents.perception.dcnn.scenes import Scenes
-from stemscout.agents.perception.dcnn.scoring import score
+from stemscout.agents.perception.dcnn.scoring import COLUMN_TOLERANCE_NM, score
 from stemscout.agents.perception.dcnn.segmenter import Segmenter
 from stemscout.benchmarks.suite import load_suite
 from stemscout.envs.registration import ENVIRONMENTS, make_env
@@ -56,7 +56,9 @@ def test_its_card_says_how_it_was_made_and_how_good_it_is(specimen):
 def test_the_page_of_cards_is_that_of_the_files():
     """Else: python docs/cards.py."""
     docs = Path(weights.__file__).parents[3] / "docs"
-    assert runpy.run_path(str(docs / "cards.py"))["page"]() == (docs / "cards.md").read_text()
+    page = (docs / "cards.md").read_text()
+    assert runpy.run_path(str(docs / "cards.py"))["page"]() == page
+    assert f"Columns count as right within {COLUMN_TOLERANCE_NM:g} nm," in page
 
 
 def test_it_scores_what_its_card_says(specimen):

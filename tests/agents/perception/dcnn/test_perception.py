@@ -19,7 +19,7 @@ from stemscout.agents.navigation.scripted import Raster
 from stemscout.agents.perception.dcnn.legend import LEGENDS, Truth
 from stemscout.agents.perception.dcnn.perception import DcnnPerception
 from stemscout.agents.perception.dcnn.segmenter import Segmenter
-from stemscout.agents.perception.dcnn.weights import load, save
+from stemscout.agents.perception.dcnn.weights import Header
 from stemscout.agents.scalarizers import scalarizer_of
 from stemscout.agents.workflow import Finder
 from stemscout.benchmarks.found import claims_of, found
@@ -37,21 +37,25 @@ SCORED = {
 }
 
 
+class Knowing(Segmenter):
+    """A network in name alone, sure of a feature from a half on."""
+
+    def __init__(self, legend):
+        self.legend, self._warned = legend, set()
+        self.header = Header(legend.specimen, legend.pixel_nm, legend.channels, (1,), 1)
+
+
 class Perfect(DcnnPerception):
     """Says of every frame what there is, and is as sure of it as it is told to be."""
 
     def __init__(self, truth, told, sure=1.0, threshold=None):
         super().__init__(threshold=threshold)
         self.truth, self.told, self.sure = truth, told, sure
-        legend = truth.legend
-        self.segmenter = SimpleNamespace(
-            legend=legend,
-            specimen=legend.specimen,
-            header=SimpleNamespace(pixel_nm=legend.pixel_nm),
-            thresholds=dict.fromkeys((*legend.features, *legend.as_area), 0.5),
-        )
+        self.segmenter = Knowing(truth.legend)
 
     def look(self, frame):
+        if not self.segmenter.takes(frame.image.shape, frame.request.pixel_yx_nm):
+            return None
         region = frame.region
         request = ScanRequest(
             region.centre_yx_nm,
@@ -106,6 +110,9 @@ def test_descriptors_have_names_and_count_what_there_is(whole):
         # Blobs overlap, and frames cut them; a line is as long however it is cut.
         low, high = (0.5, 2.0) if truth.classes[of].shape == "point" else (0.9, 1.2)
         assert low * there - 1 <= total[name] <= high * there + 2
+    for name in perception.segmenter.legend.as_area:  # cells of a pillar
+        there = int((truth.feature_class == truth.class_names.index(name)).sum())
+        assert 0.8 * there <= total[name] <= 1.2 * there
     assert np.isfinite(every).all()
 
 
@@ -186,7 +193,8 @@ def test_an_overview_claims_nothing_and_hides_nothing(told):
     perception.reset(context, 0)
     alone = perception.findings(sharp)
     perception.reset(context, 0)
-    assert perception.findings([overview]) == []
+    with pytest.warns(UserWarning, match="pixels of 0.3125 nm; .* does not look at larger ones"):
+        assert perception.findings([overview]) == []
     after = perception.findings([overview, *sharp])
     assert [(f.frame - 1, f.label) for f in after] == [(f.frame, f.label) for f in alone]
 
@@ -202,7 +210,7 @@ class TestOfAFile:
 
     def test_what_was_not_scanned_is_not_described(self, perception, frame_of):
         image = np.random.default_rng(0).normal(size=(64, 64))
-        frames = [frame_of(image), frame_of(image, 32), frame_of(image, 3)]
+        frames = [frame_of(image), frame_of(image, 32), frame_of(image, 0)]
         shapes = [d.shape for d in perception.describe(perception.features(frames))]
         assert shapes == [
             (1, len(perception.names)),
@@ -210,6 +218,24 @@ class TestOfAFile:
             (0, len(perception.names)),
         ]
         perception.findings(frames)
+
+    @pytest.mark.parametrize("pixel_nm", [0.8, 1.9, 4.6])
+    @pytest.mark.filterwarnings("error::RuntimeWarning")
+    def test_what_it_cannot_resolve_it_does_not_look_at_and_it_says_so_once(
+        self, perception, frame_of, pixel_nm
+    ):
+        """No descriptors, no sightings that tell anything, no claims; the next is as ever."""
+        frame = frame_of(np.random.default_rng(0).normal(size=(64, 64)).cumsum(axis=0))
+        request = replace(frame.request, fov_yx_nm=(64 * pixel_nm,) * 2)
+        coarse = replace(frame, request=request)
+        with pytest.warns(UserWarning, match="does not look at larger ones"):
+            assert perception.look(coarse) is None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert perception.features([coarse])[0].shape == (0, len(perception.names))
+            assert np.isnan(perception.sightings([coarse])).all()
+            assert perception.findings([coarse]) == []
+            assert perception.features([frame])[0].shape == (1, len(perception.names))
 
     def test_constant_and_broken_pictures_do_no_harm(self, perception, frame_of):
         broken = np.random.default_rng(0).normal(size=(64, 64))
@@ -231,8 +257,11 @@ class TestOfAFile:
         request = replace(frame.request, shape_yx=shape, fov_yx_nm=fov)
         data = {"haadf": frame.image[: shape[0], : shape[1]]}
         small = replace(frame, request=request, data=data, valid_rows=shape[0])
-        assert perception.features([small])[0].shape == (0, len(perception.names))
-        assert perception.findings([small]) == []
+        with pytest.warns(UserWarning, match=r"takes at least 0\.188 nm a side, and does not look"):
+            assert perception.features([small])[0].shape == (0, len(perception.names))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert perception.findings([small, replace(small)]) == []
 
     def test_a_frame_without_a_number_is_not_described(self, perception, frame_of):
         frames = [frame_of(np.full((64, 64), np.nan))]
@@ -252,6 +281,19 @@ class TestOfAFile:
         seen = made.look(frame_of(image))
         assert made.names[-1] == "own"
         assert described[0, -1] == pytest.approx(float(seen.channel("C").max()))
+
+    @pytest.mark.parametrize(
+        ("own", "sentence"),
+        [
+            (lambda seen: {}["xx"], r"descriptor '.*:.*<lambda>' failed: KeyError: 'xx'"),
+            (lambda seen: np.nan, r"descriptor '.*:.*<lambda>' gave nan; it must give a finite"),
+        ],
+    )
+    def test_a_descriptor_that_fails_is_named(self, weights_file, frame_of, own, sentence):
+        made = DcnnPerception(str(weights_file), descriptor=own)
+        made.reset(SimpleNamespace(class_names=(), field_yx_nm=(24.0, 24.0), full_scale={}), 0)
+        with pytest.raises(ValueError, match=sentence):
+            made.features([frame_of(np.random.default_rng(0).normal(size=(64, 64)))])
 
     def test_a_network_for_other_classes_is_not_guessed(self, weights_file):
         with pytest.raises(ValueError, match="no network is known for these classes: cat; name"):
@@ -303,64 +345,14 @@ class TestOfAFile:
             ({"descriptor": "no.module:f"}, "no descriptor 'no.module:f'"),
             ({"descriptor": "math:tau"}, "it must be a function"),
             ({"network": "no.file"}, "there is no such file"),
+            ({"network": 5}, "network 5; it must be the name of a specimen or a path"),
+            ({"ensemble": "maybe"}, "ensemble 'maybe'; it must be true or false"),
+            ({"ensemble": 1}, "ensemble 1; it must be true or false"),
         ],
     )
     def test_bad_settings(self, options, sentence):
         with pytest.raises(ValueError, match=sentence):
             DcnnPerception(**options)
-
-
-class TestSegmenter:
-    """Pictures of any size and sampling."""
-
-    @pytest.fixture
-    def segmenter(self, weights_file):
-        return Segmenter(weights_file)
-
-    @pytest.mark.parametrize(("pixels", "pixel_nm"), [(64, 1.5 / 64), (96, 1.0 / 64), (50, 0.03)])
-    def test_whatever_the_sampling_it_looks_at_its_own(self, segmenter, pixels, pixel_nm):
-        image = np.random.default_rng(0).normal(size=(pixels, pixels))
-        seen = segmenter.look(image, (pixel_nm, pixel_nm))
-        rows = round(pixels * pixel_nm / segmenter.header.pixel_nm)
-        assert seen.probability.shape[1:] == (rows, rows)
-        assert seen.pixel_yx_nm[0] * rows == pytest.approx(pixels * pixel_nm)
-        corner = seen.image_px(np.array([[-0.5, -0.5], [rows - 0.5, rows - 0.5]]))
-        assert corner == pytest.approx(np.array([[-0.5, -0.5], [pixels - 0.5, pixels - 0.5]]))
-
-    def test_brightness_and_contrast_do_not_matter(self, segmenter):
-        image = np.random.default_rng(0).normal(size=(64, 64))
-        first, second = (
-            segmenter.look(i, (0.0234375,) * 2).probability for i in (image, 40 * image + 1000)
-        )
-        assert first == pytest.approx(second, abs=1e-3)
-
-    def test_beyond_what_it_was_trained_on_it_warns_once(self, weights_file):
-        segmenter = Segmenter(weights_file)
-        image = np.random.default_rng(0).normal(size=(64, 64))
-        with pytest.warns(UserWarning, match="the network for graphene was trained on 0.0117 to"):
-            segmenter.look(image, (0.08, 0.08))
-        segmenter.look(image, (0.08, 0.08))
-
-    def test_of_more_noise_than_it_is_good_at_it_warns_once(self, weights_file, tmp_path):
-        members, header = load(weights_file)
-        quiet = tmp_path / "quiet.safetensors"
-        save(quiet, members, replace(header, card={"noise": 0.5}))
-        segmenter, pixels = Segmenter(quiet), (header.pixel_nm,) * 2
-        y, x = np.mgrid[:64, :64]
-        clean = np.sin(y / 2) * np.sin(x / 2)
-        noise = np.random.default_rng(0).normal(size=(64, 64))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            segmenter.look(clean + 0.1 * noise, pixels)
-        with pytest.warns(UserWarning, match="the network for graphene is reliable up to 50%"):
-            segmenter.look(clean + 2.0 * noise, pixels)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            segmenter.look(noise, pixels)
-
-    def test_pictures_that_are_too_small_are_refused(self, segmenter):
-        with pytest.raises(ValueError, match=r"takes at least 0\.188 nm a side"):
-            segmenter.look(np.zeros((4, 40)), (0.0234375,) * 2)
 
 
 def test_every_id_has_a_legend_but_the_composite():

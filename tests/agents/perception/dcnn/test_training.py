@@ -11,7 +11,7 @@ import torch
 from stemscout.agents.perception.dcnn import training
 from stemscout.agents.perception.dcnn.labelled import Labelled, LabelledScenes
 from stemscout.agents.perception.dcnn.legend import LEGENDS
-from stemscout.agents.perception.dcnn.scenes import SIDE, Scenes
+from stemscout.agents.perception.dcnn.scenes import SIDE, Scenes, prepared, shape_at
 from stemscout.agents.perception.dcnn.segmenter import Segmenter
 
 WIDTHS = (4, 8)
@@ -143,25 +143,88 @@ class TestLabelled:
     def test_labels_are_painted_where_the_picture_has_them(self, image):
         made = Labelled.of("graphene", image, 0.02, self.LABELS)
         channel = LEGENDS["graphene"].channels.index("si3")
+        known = [channel, LEGENDS["graphene"].channels.index("hole")]
         shown = 0
-        for picture, painted, known in islice(LabelledScenes((made,)), 40):
+        for picture, painted in islice(LabelledScenes((made,)), 40):
             assert picture.shape == (SIDE, SIDE)
-            assert np.flatnonzero(known).tolist() == [
-                channel,
-                LEGENDS["graphene"].channels.index("hole"),
-            ]
-            if painted[channel].max() > 0.9:
+            assert np.flatnonzero(np.isfinite(painted).any(axis=(1, 2))).tolist() == known
+            if np.nanmax(painted[channel]) > 0.9:
                 shown += 1
-                at = np.unravel_index(painted[channel].argmax(), (SIDE, SIDE))
+                at = np.unravel_index(np.nanargmax(painted[channel]), (SIDE, SIDE))
                 assert picture[at] > 1.0
         assert shown > 5
 
+    @pytest.mark.parametrize("shape", [(160, 200), (100, 90), (50, 60)])
+    def test_whatever_is_shown_has_its_label_or_is_not_asked_for(self, shape):
+        """Spots all over, also at the border and, in small images, in what mirrors show of them."""
+        y, x = np.mgrid[: shape[0], : shape[1]]
+        at = [(a, b) for a in range(4, shape[0] - 4, 23) for b in range(4, shape[1] - 4, 23)]
+        spots = sum(np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8.0) for a, b in at)
+        labels = {
+            "unit": "px",
+            "classes": [{"name": "si3", "context_radius": 1}],
+            "features": [{"class": "si3", "position": p} for p in at],
+        }
+        made = Labelled.of("graphene", spots, 0.02, labels)
+        channel = LEGENDS["graphene"].channels.index("si3")
+        asked = bright = 0
+        for picture, painted in islice(LabelledScenes((made,)), 40):
+            known = np.isfinite(painted[channel])
+            asked += known.mean() / 40
+            spot = known & (picture > 0.7 * picture.max())
+            bright += spot.sum()
+            assert (painted[channel][spot] > 0.4).all()
+        assert bright > 500
+        assert (asked > 0.99) == (min(shape) * 0.02 > 2**0.5 * SIDE * made.truth.legend.pixel_nm)
+
+    def test_points_that_no_label_may_name_are_not_asked_for(self, image):
+        """Nearer to the border than their context radius; lines may reach to it."""
+        point = {"class": "hole", "position": [90, 99]}
+        line = {"class": "boundary", "polyline": [[0, 20], [159, 30]]}
+        labels = {
+            "unit": "px",
+            "classes": [
+                {"name": "hole", "context_radius": 3},
+                {"name": "boundary", "shape": "segment"},
+            ],
+            "features": [point, line],
+        }
+        made = Labelled.of("graphene", image, 0.02, labels)
+        channels = made.truth.legend.channels
+        pictures = [painted for _, painted in islice(LabelledScenes((made,)), 60)]
+        asked = [
+            np.mean([np.isfinite(p[channels.index(name)]) for p in pictures])
+            for name in ("hole", "boundary", "si3")
+        ]
+        assert 0.9 < asked[0] < asked[1]
+        assert asked[1] > 0.999
+        assert asked[2] == 0.0
+
+    @pytest.mark.parametrize("relative", [0.25, 0.5, 1.0, 2.0])
+    def test_scenes_are_as_noisy_as_what_the_network_looks_at(self, relative):
+        """Of fine pixels many are averaged, when it looks and when it learns."""
+        pixel = relative * LEGENDS["graphene"].pixel_nm
+        noise = np.random.default_rng(0).normal(size=(400, 400))
+        labels = {
+            "unit": "px",
+            "classes": [{"name": "hole"}],
+            "features": [{"class": "hole", "position": [200, 200]}],
+        }
+        made = Labelled.of("graphene", noise, pixel, labels)
+        learned = np.std([picture for picture, _ in islice(LabelledScenes((made,)), 20)])
+        own = LEGENDS["graphene"].pixel_nm
+        looked = prepared(noise, shape_at(noise.shape, (pixel, pixel), own)).std()
+        assert learned == pytest.approx(looked, rel=0.15)
+
     def test_only_what_is_labelled_is_learned_from(self, image):
         logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
-        known = torch.tensor([[1.0, 0.0]])
-        training.cost(logits, torch.ones(1, 2, 4, 4), known, torch.ones(2)).backward()
-        assert logits.grad[0, 0].abs().min() > 0
-        assert not logits.grad[0, 1].any()
+        truth = torch.ones(1, 2, 4, 4)
+        truth[0, 1] = torch.nan
+        truth[0, 0, 2] = torch.nan
+        training.cost(logits, truth, torch.ones(2)).backward()
+        known = torch.isfinite(truth)
+        assert logits.grad[known].abs().min() > 0
+        assert not logits.grad[~known].any()
 
     def test_training_goes_on_with_both_in_turn(self, image, network_of):
         made = Labelled.of("graphene", image, 0.02, self.LABELS)
@@ -190,10 +253,53 @@ class TestLabelled:
         with pytest.raises(ValueError, match=r"pixels of .* nm; they must be above 0 and finite"):
             Labelled.of("graphene", image, pixel, self.LABELS)
 
+    @pytest.mark.parametrize(
+        ("name", "shape", "drawn", "sentence"),
+        [
+            (
+                "si3",
+                "segment",
+                {"polyline": [[20, 20], [90, 90]]},
+                "labels of si3 as a segment; the network for graphene tells it as a point, each "
+                "given by its 'position'",
+            ),
+            (
+                "boundary",
+                "point",
+                {"position": [60, 40]},
+                "labels of boundary as a point; the network for graphene tells it as a segment, "
+                "each given by its 'polyline'",
+            ),
+        ],
+    )
+    def test_labels_of_another_shape_are_refused(self, image, name, shape, drawn, sentence):
+        labels = {
+            "unit": "px",
+            "classes": [{"name": name, "shape": shape}],
+            "features": [{"class": name, **drawn}],
+        }
+        with pytest.raises(ValueError, match=sentence):
+            Labelled.of("graphene", image, 0.02, labels)
+
+    def test_images_that_the_network_would_not_look_at_are_refused(self, image):
+        with pytest.raises(ValueError, match=r"pixels of 0\.5 nm; .* larger than 0\.0609 nm"):
+            Labelled.of("graphene", image, 0.5, self.LABELS)
+        with pytest.raises(ValueError, match=r"160 x 200 px of 0\.001 nm; .* least 0\.188 nm a"):
+            Labelled.of("graphene", image, 0.001, self.LABELS)
+
+    def test_images_that_show_nothing_where_they_are_trained_on_are_refused(self, image):
+        flat = np.full((160, 400), 3.0)
+        with pytest.raises(ValueError, match="the image is constant where it is to be trained on"):
+            Labelled.of("graphene", flat, 0.02, self.LABELS)
+        flat[:, 300:] = image[:, :100]
+        Labelled.of("graphene", flat, 0.02, self.LABELS)
+        with pytest.raises(ValueError, match="the image is constant where it is to be trained on"):
+            Labelled.of("graphene", flat, 0.02, self.LABELS, hold_out=0.25)
+
     def test_a_strip_is_held_out_to_be_scored_on(self, network_of, weights_file):
         """No scene shows any of it, and what is claimed there is held against the labels there."""
-        image = np.zeros((200, 400))
-        image[:, 300:] = np.random.default_rng(0).normal(10.0, 1.0, (200, 100))
+        image = np.random.default_rng(0).normal(0.0, 1.0, (200, 400))
+        image[:, 300:] += 1000.0
         places = [[100, 100], [100, 350]]
         labels = {
             "unit": "px",
@@ -201,12 +307,12 @@ class TestLabelled:
             "features": [{"class": "hole", "position": p} for p in places],
         }
         made = Labelled.of("graphene", image, 0.02, labels, hold_out=0.25)
-        assert made.held_out_nm == pytest.approx(2.0)
-        for picture, _, _ in islice(LabelledScenes((made,)), 60):
-            assert not picture.any(), "what is left is flat"
+        assert made.held_out == 100
+        for picture, _ in islice(LabelledScenes((made,)), 60):
+            assert np.ptp(picture) < 10.0, "the strip is far brighter"
         found = LabelledScenes((made,)).score(Segmenter(weights_file))
         assert set(found) == {"hole"}
         assert found["hole"].true == 1
         assert Labelled.of("graphene", image, 0.02, labels).score(Segmenter(weights_file)) == {}
         with pytest.warns(UserWarning, match=r"nothing is held out of an image of 8 nm: the strip"):
-            assert Labelled.of("graphene", image, 0.02, labels, hold_out=0.1).held_out_nm == 0.0
+            assert Labelled.of("graphene", image, 0.02, labels, hold_out=0.1).held_out == 0
