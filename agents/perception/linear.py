@@ -83,14 +83,13 @@ class LinearPerception:
             raise ValueError(f"{n_components} components; there must be at least 1")
         if decomposition == "nfindr" and n_components > MOST_ENDMEMBERS:
             raise ValueError(f"{n_components} endmembers; there may be {MOST_ENDMEMBERS}")
-        if not (0 < window <= 1 and 0 <= overlap < 1):
-            raise ValueError(
-                f"window {window} and overlap {overlap}; they must lie in (0, 1] and [0, 1)"
-            )
+        cut.check(window, overlap)
         if not (is_number(zoom, Integral) and zoom >= 1):
             raise ValueError(f"zoom {zoom!r}; it must be an integer, at least 1")
         if zoom != 1 and descriptor != "fft":
             raise ValueError(f"zoom {zoom} of {descriptor}; only the descriptor fft is zoomed")
+        if not isinstance(incremental, bool):
+            raise ValueError(f"incremental {incremental!r}; it must be true or false")
         if incremental and decomposition not in INCREMENTAL:
             raise ValueError(
                 f"{decomposition} is not incremental; these are: {', '.join(INCREMENTAL)}"
@@ -101,7 +100,7 @@ class LinearPerception:
         self.overlap = overlap
         self.descriptor = descriptor
         self.zoom = int(zoom)
-        self.incremental = bool(incremental)
+        self.incremental = incremental
         self.names = tuple(f"component {k}" for k in range(n_components))
 
     def reset(self, context: Context, seed: int) -> None:

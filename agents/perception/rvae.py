@@ -92,10 +92,7 @@ class RvaePerception:
         if descriptor not in DESCRIPTORS:
             known = ", ".join(DESCRIPTORS)
             raise ValueError(f"unknown descriptor {descriptor!r}; there are: {known}")
-        if not (0 < window <= 1 and 0 <= overlap < 1):
-            raise ValueError(
-                f"window {window} and overlap {overlap}; they must lie in (0, 1] and [0, 1)"
-            )
+        cut.check(window, overlap)
         if not (is_number(latents, Integral) and 1 <= latents <= MOST_LATENTS):
             raise ValueError(f"{latents!r} latents; there must be 1 to {MOST_LATENTS}")
         fewest = 1 if weights is None else 0

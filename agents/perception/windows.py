@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...envs.numbers import is_number
 from ...hardware.microscope import Frame
 from ..agent import Context
 
@@ -16,6 +17,15 @@ Floats = NDArray[np.float64]
 Descriptor = Literal["fft", "raw", "radial", "structure"]
 DESCRIPTORS: tuple[Descriptor, ...] = ("fft", "raw", "radial", "structure")
 SMALLEST = 4  # px a side; a spectrum of less has no reflections
+
+
+def check(window: float, overlap: float) -> None:
+    """ValueError unless both are shares: a window of a frame, and an overlap of a window."""
+    sound = is_number(window) and is_number(overlap)
+    if not (sound and 0 < window <= 1 and 0 <= overlap < 1):
+        raise ValueError(
+            f"window {window} and overlap {overlap}; they must lie in (0, 1] and [0, 1)"
+        )
 
 
 def windows(images: Floats, side_px: int, step_px: int) -> Floats:

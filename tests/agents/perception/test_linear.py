@@ -340,6 +340,9 @@ def test_what_is_chosen_may_be_there_later_than_the_first_frames(recorded, scala
         ({"zoom": 2, "descriptor": "raw"}, "only the descriptor fft is zoomed"),
         ({"window": 0.0}, "window 0.0"),
         ({"overlap": 1.0}, "overlap 1.0"),
+        ({"window": "abc"}, "window abc and overlap"),
+        ({"overlap": True}, "overlap True"),
+        ({"incremental": "maybe"}, "it must be true or false"),
     ],
 )
 def test_bad_settings(options, sentence):

@@ -308,6 +308,8 @@ def test_damaged_weights_are_refused_before_the_run(trained, tmp_path):
         ({"descriptor": "radial"}, "unknown descriptor 'radial'; there are: fft, raw"),
         ({"window": 0.0}, "window 0.0"),
         ({"overlap": 1.0}, "overlap 1.0"),
+        ({"window": "abc"}, "window abc and overlap"),
+        ({"overlap": True}, "overlap True"),
         ({"latents": 0}, "0 latents; there must be 1 to 32"),
         ({"latents": 2.5}, "2.5 latents"),
         ({"training_steps": 0}, "training_steps is 0; it must be an integer, at least 1"),
