@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..agents.perception.dcnn.card import plain
 from ..agents.perception.dcnn.legend import Truth
 from ..agents.perception.dcnn.scenes import Scene, resampled, standard
-from ..agents.perception.dcnn.scoring import displacements, score
+from ..agents.perception.dcnn.scoring import atoms, displacements, score
 from ..agents.perception.dcnn.segmenter import Segmenter
 from ..hardware.microscope import ScanRequest
 from ..simulators import fast
@@ -167,6 +167,8 @@ def main() -> None:
     image = by_multislice if given.renderer == "abtem" else by_kernels
     shown = list(scenes(found, image, given.folder / given.specimen))
     said: dict[str, Any] = plain(score(segmenter, shown))
+    if segmenter.legend.kinds:
+        said |= plain({"atoms": atoms(segmenter, shown)})
     if given.specimen == "bifeo3":
         said["displacement of Fe"] = displacements(segmenter, shown)
     print(json.dumps(said, indent=1))

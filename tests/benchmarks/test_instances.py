@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from stemscout.agents.perception.dcnn.legend import pixels_of
+from stemscout.agents.perception.dcnn.scoring import atoms, score
+from stemscout.agents.perception.dcnn.segmenter import Segmenter
 from stemscout.benchmarks.instances import (
     FIRST,
     by_kernels,
@@ -62,6 +64,19 @@ def test_scenes_show_what_the_truth_says(some):
         near = np.round(at[((at >= 0) & (at <= shape[0] - 1)).all(axis=1)]).astype(int)
         contrast.append(scene.image[near[:, 0], near[:, 1]].mean())
     assert np.mean(contrast) > 0.2
+
+
+def test_of_atoms_as_many_are_found_as_of_all_kinds_and_those_of_a_wrong_kind(some):
+    segmenter = Segmenter(some[0].specimen.name)
+    kinds = segmenter.legend.kinds
+    if not kinds:
+        pytest.skip("nothing is told of its columns")
+    shown = list(scenes(some[:6], by_kernels))
+    each, every = score(segmenter, shown), atoms(segmenter, shown)
+    for count in ("true", "claimed"):
+        assert getattr(every, count) == sum(getattr(each[kind], count) for kind in kinds)
+    assert every.right >= sum(each[kind].right for kind in kinds)
+    assert every.f1 > 0.97
 
 
 def test_the_same_seed_gives_the_same_noise(some):

@@ -93,6 +93,16 @@ def score(
     return found
 
 
+def atoms(segmenter: Segmenter, scenes: Iterable[Scene]) -> Tally:
+    """Of columns of whatever kind, taken for whatever kind."""
+    found, pixel = Tally(), segmenter.legend.pixel_nm
+    for scene in scenes:
+        each = _columns(segmenter.look(scene.image, (pixel, pixel)), scene).values()
+        true, claimed, height = (np.concatenate(of) for of in zip(*each, strict=True))
+        found.add(true, claimed, height, COLUMN_TOLERANCE_NM)
+    return found
+
+
 def displacements(
     segmenter: Segmenter, scenes: Iterable[Scene], corner: str = "Bi", middle: str = "Fe"
 ) -> dict[str, float]:
@@ -123,6 +133,23 @@ def displacements(
     return {"cells": cells, "found": len(errors), "rms_nm": round(rms, 5)}
 
 
+def _columns(seen: Segmentation, scene: Scene) -> dict[str, tuple[Floats, Floats, Floats]]:
+    """By kind: true places (n, 2) and claimed ones (m, 2), in nm, and how sure these are (m,).
+
+    What is at the very border, or under contamination, is neither.
+    """
+    pixel, legend, painted = np.asarray(scene.request.fov_yx_nm) / SIDE, seen.legend, scene.painted
+    at = pixels_of(scene.truth.columns_yx_nm, scene.request, (SIDE, SIDE))
+    found = {}
+    for k, (kind, there) in enumerate(claims.columns(seen).items()):
+        true = at[scene.truth.column_channel == k]
+        true = true[_inside(true, pixel)]
+        true = true[claims.clear(legend, painted, true)]
+        inner = _inside(there.yx_px, pixel) & claims.clear(legend, painted, there.yx_px)
+        found[kind] = true * pixel, there.yx_px[inner] * pixel, there.height[inner]
+    return found
+
+
 def _score(
     segmenter: Segmenter,
     legend: Legend,
@@ -133,18 +160,8 @@ def _score(
     pixel = np.asarray(scene.request.fov_yx_nm) / SIDE
     seen = segmenter.look(scene.image, (legend.pixel_nm, legend.pixel_nm))
     truth, painted = scene.truth, scene.painted
-    at = pixels_of(truth.columns_yx_nm, scene.request, (SIDE, SIDE))
-    for k, (kind, there) in enumerate(claims.columns(seen).items()):
-        true = at[truth.column_channel == k]
-        true = true[_inside(true, pixel)]
-        true = true[claims.clear(legend, painted, true)]
-        inner = _inside(there.yx_px, pixel) & claims.clear(legend, painted, there.yx_px)
-        found[kind].add(
-            true * pixel,
-            there.yx_px[inner] * pixel,
-            there.height[inner],
-            COLUMN_TOLERANCE_NM,
-        )
+    for kind, columns in _columns(seen, scene).items():
+        found[kind].add(*columns, COLUMN_TOLERANCE_NM)
     classes = {c.name: c for c in specimen_module(legend.specimen).CLASSES}
     places = pixels_of(truth.specimen.feature_yx_nm, scene.request, (SIDE, SIDE))
     of_class = np.array(truth.specimen.class_names)[truth.specimen.feature_class]
