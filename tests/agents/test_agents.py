@@ -240,7 +240,7 @@ def test_unknown_agents_and_options_list_the_known():
         make_agent("linear-bo", engine="skopt", kernel="rbf")
     with pytest.raises(ValueError, match="engine 'grid' has no option surrogate; it has: acq"):
         make_agent("linear-bo", surrogate="RF")
-    with pytest.raises(ValueError, match="linear-bo: "):
+    with pytest.raises(ValueError, match=r"window half and overlap 0\.75; they must lie in"):
         make_agent("linear-bo", window="half")
 
 
