@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from stemscout.hardware import AbortedError
+from stemscout.hardware.errors import MicroscopeError
+from stemscout.hardware.guard import guarded
 from stemscout.simulators.recorded import RecordedMicroscope
 
 
@@ -88,12 +91,43 @@ def moody(lattice_image):
         microscope.go.set()
 
 
+@pytest.fixture
+def served(moody):
+    """Makes servers of moody microscopes, and clients of them."""
+    pytest.importorskip("grpc")
+    from stemscout.hardware.remote import RemoteMicroscope
+    from stemscout.hardware.server import Server
+
+    servers, clients = [], []
+
+    def make(microscope=None, **options):
+        microscope = microscope or moody()
+        servers.append(Server(guarded(microscope), **options))
+        return microscope, servers[-1]
+
+    def client(server, port=None, **options):
+        clients.append(RemoteMicroscope(f"grpc://127.0.0.1:{port or server.port}", **options))
+        return clients[-1]
+
+    make.client = client
+    yield make
+    for each in servers:
+        each.guard.microscope.go.set()
+    for each in clients:
+        with suppress(MicroscopeError):
+            each.close()
+    for each in servers:
+        each.close()
+
+
 DRIVER = '''
 import ctypes, os, time
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from stemscout.hardware import AbortedError
+from stemscout.hardware.errors import MicroscopeError
+from stemscout.hardware.guard import guarded
 from stemscout.simulators.recorded import RecordedMicroscope
 
 
