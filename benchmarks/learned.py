@@ -143,7 +143,7 @@ class _Held:
 
     def __init__(self, scores: Scores, labels: list[str], conditions: list[Condition]) -> None:
         self.scores, self.labels, self.conditions = scores, labels, conditions
-        self.trainings = len(labels) if labels != [labels[0]] else 0
+        self.trainings = len(labels) if len(labels) > 1 else 0
         self.area = self.strata("seen_area")
 
     def strata(self, score: str) -> list[Floats]:

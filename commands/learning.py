@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..views import terminal
-from .options import AsJson, group
+from .options import AsJson, check_suffix, check_writable, group
 
 app = group("Training of what decides where to look.")
 
@@ -44,9 +44,9 @@ def belief(
     from ..agents.learned import members, weights
     from ..agents.learned.detector import Detector
 
-    if out.suffix != ".safetensors":
-        raise ValueError(f"{out}; weights are written as .safetensors")
+    check_suffix(out)
     Detector.of(specimen)  # before anything that takes long
+    check_writable(out)
     torch.set_num_threads(1)
     shown = members.pool(specimen, specimens)
     with terminal.steps(f"train belief {specimen}", seeds * steps) as report:
@@ -100,10 +100,10 @@ def _reinforced(algorithm: str, about: str) -> None:
         from ..agents.learned import policies
         from ..agents.learned.reinforce import Progress, Settings, train
 
-        if out.suffix != ".safetensors":
-            raise ValueError(f"{out}; weights are written as .safetensors")
-        torch.set_num_threads(1)
+        check_suffix(out)
         settings = Settings.of(algorithm, env, hyper)
+        check_writable(out)
+        torch.set_num_threads(1)
         made: list[policies.Policies] = []
         with terminal.steps(f"train {algorithm} {env}", seeds * settings.steps) as report:
             for seed in range(seeds):

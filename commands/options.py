@@ -56,3 +56,27 @@ Seed = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; it must be new or empty.")]
+
+
+def check_suffix(out: Path) -> None:
+    """ValueError unless it names a file of weights."""
+    if out.suffix != ".safetensors":
+        raise ValueError(f"{out}; weights are written as .safetensors")
+
+
+def check_writable(path: Path) -> None:
+    """Whether a file can be written in the end: by beginning it, for nothing else tells surely.
+
+    Its folder is made, and a file that is there is left as it is.
+
+    Raises:
+        ValueError: it cannot be.
+    """
+    try:
+        there = path.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}") from error
+    if not there:
+        path.unlink()

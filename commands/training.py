@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..views import terminal
-from .options import AsJson, Number, Seed, group
+from .options import AsJson, Number, Seed, check_suffix, check_writable, group
 
 if TYPE_CHECKING:
     from ..agents.perception.rvae import RvaePerception
@@ -65,7 +65,7 @@ def dcnn(
 
     if specimen not in LEGENDS:
         raise ValueError(f"no network is known for {specimen!r}; there are: {', '.join(LEGENDS)}")
-    _check_suffix(out)
+    check_suffix(out)
     if not 0 <= hold_out < 1:
         raise ValueError(f"--hold-out {hold_out:g}; it must be at least 0 and below 1")
     beside = _labelled(specimen, image or [], labels or [], pixel_nm, hold_out, seed)
@@ -130,7 +130,7 @@ def _train(
         begin, widths, rate = members[-1], header.widths, training.RATE / 10
     for path in (out, checkpoint):
         if path is not None:
-            _check_writable(path)
+            check_writable(path)
     taken = steps or (training.STEPS if beside is None else training.TUNING)
     with terminal.steps(f"train {specimen}", taken) as report:
         snapshots = training.train(
@@ -222,12 +222,12 @@ def rvae(
 
     from ..agents.perception import vae_patches, vae_training
 
-    _check_suffix(out)
+    check_suffix(out)
     torch.set_num_threads(1)
     options = {"latents": latents, "translation": translation, "scale": scale, "skip": skip}
     windows = {"descriptor": descriptor, "window": window, "overlap": overlap}
     perception = _cutter(specimen, windows, network, around_nm, options)
-    _check_writable(out)
+    check_writable(out)
     fewer = max(2, frames // 10)
     shown, held_out, clean = (
         vae_patches.patches_of(perception, vae_patches.frames_of(specimen, *which))
@@ -248,29 +248,6 @@ def rvae(
     }
     vae_training.save_weights(out, made, perception.cut, specimen, card)
     terminal.listing({"specimen": specimen, **card, "weights": str(out)}, as_json)
-
-
-def _check_suffix(out: Path) -> None:
-    if out.suffix != ".safetensors":
-        raise ValueError(f"{out}; weights are written as .safetensors")
-
-
-def _check_writable(path: Path) -> None:
-    """Whether a file can be written in the end: by beginning it, for nothing else tells surely.
-
-    Its folder is made, and a file that is there is left as it is.
-
-    Raises:
-        ValueError: it cannot be.
-    """
-    try:
-        there = path.exists()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror}") from error
-    if not there:
-        path.unlink()
 
 
 def _cutter(

@@ -105,6 +105,7 @@ def test_a_training_of_policies_goes_on_and_shows_its_curves(stemscout, hyper, t
         (("belief", "--specimen", "cheese", "--out", "a.safetensors"), "'cheese'"),
         (("belief", "--specimen", "wse2", "--out", "a.safetensors"), "was not measured yet"),
         (("belief", "--specimen", "mos2", "--out", "a.pt"), "weights are written as .safetensors"),
+        (("ppo", "--env", ENV, "--out", "/proc/a.safetensors"), "cannot be written"),
         (("ppo", "--env", ENV, "--out", "a.pt"), "weights are written as .safetensors"),
         (("ppo", "--env", "Cheese-v0", "--out", "a.safetensors"), "has nothing for Cheese-v0"),
         (
