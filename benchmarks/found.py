@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
+from scipy.sparse.csgraph import maximum_flow
 from scipy.spatial import cKDTree
 
 from ..agents.agent import Finding
@@ -303,8 +303,17 @@ def _matched(true_yx_nm: Floats, claimed_yx_nm: Floats, reach_nm: float) -> Ints
     if not len(true_yx_nm) or not len(claimed_yx_nm):
         return np.full(len(claimed_yx_nm), -1)
     near = cKDTree(true_yx_nm).query_ball_point(claimed_yx_nm, reach_nm * (1.0 + 1e-9))
-    rows = np.repeat(np.arange(len(near)), [len(n) for n in near])
-    columns = np.array([j for n in near for j in n], dtype=np.int64)
-    shape = (len(claimed_yx_nm), len(true_yx_nm))
-    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape).tocsr()
-    return np.asarray(maximum_bipartite_matching(graph, perm_type="column"), dtype=np.int64)
+    claim = np.repeat(np.arange(len(near)), [len(n) for n in near])
+    truth = np.array([j for n in near for j in n], dtype=np.int64)
+    # As a flow from a source over claims and truths to a sink, of one unit each: SciPy's
+    # matching of bipartite graphs took minutes where long walls were claimed whole.
+    claims, truths = len(claimed_yx_nm), len(true_yx_nm)
+    source, sink = claims + truths, claims + truths + 1
+    starts = np.concatenate([np.full(claims, source), claim, claims + np.arange(truths)])
+    ends = np.concatenate([np.arange(claims), claims + truth, np.full(truths, sink)])
+    unit = np.ones(len(starts), dtype=np.int32)
+    graph = coo_array((unit, (starts, ends)), (sink + 1, sink + 1)).tocsr()
+    flow = maximum_flow(graph, source, sink, method="dinic").flow[:claims, claims:source].tocoo()
+    which = np.full(claims, -1)
+    which[flow.row[flow.data > 0]] = flow.col[flow.data > 0]
+    return which

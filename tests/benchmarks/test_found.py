@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from stemscout.agents.agent import Finding
 from stemscout.benchmarks.found import Claim, claims_of, found, verdicts
@@ -106,6 +108,25 @@ def test_two_claims_between_two_defects_are_matched_as_well_as_can_be():
     both = specimen((0, (0.0, 0.0)), (0, (0.0, 0.3)))
     assert found([point(0.0, 0.15), point(0.0, 0.1)], both).recall == 1.0
     assert found([point(0.0, 0.15), point(0.0, -0.1)], both).recall == 1.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 60))
+def test_no_matching_has_more_pairs(seed, features, claims):
+    rng = np.random.default_rng(seed)
+    truth, said = rng.uniform(-1.0, 1.0, (features, 2)), rng.uniform(-1.0, 1.0, (claims, 2))
+    near = np.hypot(*(said[:, None] - truth).transpose(2, 0, 1)) <= DEFECT.tolerance_nm
+    most = (maximum_bipartite_matching(csr_array(near), perm_type="column") >= 0).sum()
+    of = found([point(*yx) for yx in said], specimen(*((0, tuple(yx)) for yx in truth)))
+    assert of.recall * features == pytest.approx(most)
+    assert of.precision * claims == pytest.approx(most)
+
+
+def test_long_walls_claimed_whole_are_all_found():
+    """All pieces are near ten of the truth, and there is one matching that is right of each."""
+    across = [(2, (y, x + 0.5)) for y in np.arange(-11.0, 12.0, 2.0) for x in range(-11, 11)]
+    of = found([line(-11.0, 11.0, y) for y in np.arange(-11.0, 12.0, 2.0)], specimen(*across))
+    assert (of.precision, of.recall) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(
