@@ -220,9 +220,10 @@ def perception_and_navigation(told: Told) -> Plate | str:
         "them: who does not look goes the same way with every perception; in the middle, how well "
         "the agent tells frames with a feature from others after the run (the mean); right, what "
         "was found. The column true holds agents that are told "
-        "what a frame shows, the row oracle those that know where everything lies. n/a: no such "
-        "agent, or it has no target, or claims nothing. Colours go with the square root. The data "
-        "holds the intervals.",
+        "what a frame shows, and claim what has had all the dose that it needs; dcnn claims what "
+        "it makes out, with less, and at the edges of frames. The row oracle holds those that know "
+        "where everything lies. n/a: no such agent, or it has no target, or claims nothing. "
+        "Colours go with the square root. The data holds the intervals.",
         figures.matrix(panels, matrix.navigators, matrix.perceptions),
         rows,
     )
