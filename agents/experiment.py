@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..envs.scan_env import ScanEnv
 from ..hardware.errors import AbortedError, RefusedError
-from ..hardware.microscope import YX, Frame, ScanRequest
+from ..hardware.limits import check
+from ..hardware.microscope import Frame, ScanRequest
 from .agent import Agent, Context, Explanation, Finding
+from .controls import APPROVE, AUTOMATIC, MANUAL, Controls, Rectangle
+
+PERSON = "a person"
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,28 @@ class Step:
         return max(0.0, self.perception_s - self.scan_s)
 
 
-class Experiment:
+@dataclass(frozen=True)
+class Proposal:
+    """What is about to be done.
+
+    Attributes:
+        step: its number.
+        request: the frame.
+        explanation: of the decision.
+        by: the agent's name, or ``PERSON``.
+    """
+
+    step: int
+    request: ScanRequest
+    explanation: Explanation
+    by: str
+
+
+class Experiment(Controls):
     """Iterate over it, and it runs until the budget is spent.
 
-    ``pause``, ``resume``, ``stop`` and ``steer`` may be called from any thread;
-    they take effect before the next frame.
+    What a person may do meanwhile is in ``controls.py``.  What cannot be done of it is told
+    (``refused``), and ends nothing.
 
     Args:
         env: built for what ``agent.needs``.
@@ -69,6 +91,12 @@ class Experiment:
         record: told of every decision before it is carried out, and of every wish: a journal's
             ``write``.
         wishes: that a person had in an earlier part of it, by the step before which.
+        mode: one of ``controls.MODES``.
+
+    Attributes:
+        proposal: what is about to be done, or waits for approval; None otherwise.
+        forbidden: rectangles that a person forbade last.
+        refused: sentences about wishes that could not be granted.
     """
 
     def __init__(
@@ -80,7 +108,9 @@ class Experiment:
         explain: bool = True,
         record: Callable[[str, dict[str, Any]], object] = lambda kind, data: None,
         wishes: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
+        mode: str = AUTOMATIC,
     ) -> None:
+        super().__init__(mode)
         if seed < 0:
             raise ValueError(f"seed {seed}; it must be an integer >= 0")
         self.env = env
@@ -90,15 +120,15 @@ class Experiment:
         self.explain = explain
         self.record = record
         self.steps: list[Step] = []
-        self.stopped = False
+        self.proposal: Proposal | None = None
+        self.forbidden: Sequence[Rectangle] = ()
+        self.refused: list[str] = []
         self.told_truth = False  # whatever the agent says of itself afterwards
-        self._go = threading.Event()
-        self._go.set()
-        self._wishes: list[dict[str, Any]] = []
-        self._had = dict(wishes or {})
+        self._had = self._due = dict(wishes or {})
 
     def __iter__(self) -> Iterator[Step]:
         self.steps = []
+        self._due = dict(self._had)
         options = {} if self.specimen is None else {"specimen": self.specimen}
         observation, _ = self.env.reset(seed=self.seed, options=options)
         context = self.context()
@@ -106,31 +136,32 @@ class Experiment:
         self.agent.reset(context, self.seed)
         self._surveyed_s = self.env.episode.budget.spent_time_s
         while not self.env.episode.exhausted:
-            self._go.wait()
+            self.proposal = None
+            self._wait(lambda: not self.paused and not self._idle)
             if self.stopped:
                 return
-            for had in self._had.get(len(self.steps), ()):
-                self.agent.steer(**had)
-            while self._wishes:
-                wish = self._wishes.pop(0)
-                self.agent.steer(**wish)
-                self.record("steer", {"step": len(self.steps), "wish": wish})
+            self._grant_all()
+            if self._idle:
+                continue
             began, perceived = time.perf_counter(), self.agent.perceived_s
-            action = self.agent.act(observation)
+            action, explanation, by = self._decided(observation)
             if action is None:
                 return
             decided = time.perf_counter() - began
-            explanation = self.agent.explain() if self.explain else Explanation("")
-            decision = {"step": len(self.steps), "agent": self.agent.name}
-            self.record("decision", {**decision, "sentence": explanation.sentence})
+            request = self.env.actions.decode(action, self.env.episode.at_yx_nm)
+            self.proposal = Proposal(len(self.steps), request, explanation, by)
+            decision = {"step": len(self.steps), "agent": by, "sentence": explanation.sentence}
+            self.record("decision", decision)
+            if by != PERSON and not self._approved():
+                continue
             taken = len(self.env.episode.history)
             try:
                 observation, _, terminated, truncated, info = self.env.step(action)
             except AbortedError:  # somebody stopped the microscope, and so the experiment
                 self.stopped = True
                 return
-            except RefusedError as error:
-                self._forbid(error)
+            except RefusedError:
+                self._forbid(request)
                 continue
             if len(self.env.episode.history) == taken:
                 return  # it cost more than was left
@@ -146,37 +177,115 @@ class Experiment:
             pass
         return self.steps
 
-    def pause(self) -> None:
-        self._go.clear()
+    def _decided(self, observation: Any) -> tuple[Any, Explanation, str]:
+        """The next action, why, and whose; None where the agent has nothing left to do."""
+        if self._asked:
+            centre = self._asked.pop(0)
+            request = self.env.episode.reference.at(centre)
+            action = self.env.actions.encode(request, self.env.episode.at_yx_nm)
+            said = f"({centre[0]:.2f}, {centre[1]:.2f}) nm: {PERSON} asked for it"
+            return action, Explanation(said), PERSON
+        action = self.agent.act(observation)
+        told = self.explain and action is not None
+        explanation = self.agent.explain() if told else Explanation("")
+        return action, explanation, self.agent.name
 
-    def resume(self) -> None:
-        self._go.set()
+    def _approved(self) -> bool:
+        """Whether the proposal may be carried out; a wish that comes meanwhile asks anew."""
+        if self._mode != APPROVE:
+            return True
+        with self._changed:
+            self._verdict = None
+        self._wait(lambda: self._verdict is not None or self._mode != APPROVE or bool(self._wishes))
+        if self.stopped or (self._verdict is None and self._mode == APPROVE):
+            return False
+        if self._verdict is False:
+            assert self.proposal is not None
+            self._forbid(self.proposal.request)
+            return False
+        return self._mode != MANUAL
 
-    def stop(self) -> None:
-        """Take no further frame."""
-        self.stopped = True
-        self._go.set()
+    def _grant_all(self) -> None:
+        """What a person wished since the last decision, and at this step of an earlier run."""
+        at = len(self.steps)
+        for had in self._due.pop(at, ()):
+            self._grant(had)
+        while self._wishes:
+            wish = self._wishes.pop(0)
+            try:
+                self._grant(wish)
+            except ValueError as error:
+                self.refused.append(str(error))
+                self.record(
+                    "refused wish", {"step": len(self.steps), "wish": wish, "why": str(error)}
+                )
+            else:
+                self.record("steer", {"step": len(self.steps), "wish": wish})
 
-    def steer(
-        self,
-        target: Any = None,
-        forbid: Sequence[tuple[YX, YX]] | None = None,
-        exploration: float | None = None,
-    ) -> None:
-        """Pass a person's wish to the agent before its next decision."""
-        self._wishes.append({"target": target, "forbid": forbid, "exploration": exploration})
+    def _grant(self, wish: Mapping[str, Any]) -> None:
+        """Raises ValueError where it cannot be."""
+        if "ask" in wish:
+            self._take_up(wish["ask"])
+        elif "agent" in wish:
+            self._hand_over(wish["agent"], wish["options"])
+        elif "budget" in wish:
+            self._rebudget(wish["budget"])
+        else:
+            self.agent.steer(**wish)
+            if wish.get("forbid") is not None:
+                self.forbidden = tuple(wish["forbid"])
 
-    def _forbid(self, error: RefusedError) -> None:
+    def _take_up(self, centre: Sequence[float]) -> None:
+        """A frame that a person asks for; ValueError where there can be none."""
+        episode = self.env.episode
+        request = episode.reference.at((float(centre[0]), float(centre[1])))
+        check(request, episode.capabilities.limits, episode.beam_current_pa)
+        half = np.asarray(request.fov_yx_nm) / 2
+        low, high = request.centre_yx_nm - half, request.centre_yx_nm + half
+        for rectangle in self.forbidden:
+            a, b = np.min(rectangle, axis=0), np.max(rectangle, axis=0)
+            if (low < b).all() and (a < high).all():
+                raise ValueError("a frame there would touch what is forbidden; allow that first")
+        self._asked.append(request.centre_yx_nm)
+
+    def _hand_over(self, name: str, options: Mapping[str, Any]) -> None:
+        """Another agent, which takes note of all frames so far."""
+        from .catalogue import make_agent
+
+        agent = make_agent(name, **options)
+        if agent.needs != self.agent.needs:
+            raise ValueError(
+                f"{name} needs {agent.needs}, and this experiment was begun with {self.agent.needs}"
+            )
+        agent.reset(self.context(agent), self.seed)
+        self.told_truth = self.told_truth or agent.privileged
+        for frame in self.env.episode.history:
+            agent.observe(frame)
+        if self.forbidden:
+            agent.steer(forbid=self.forbidden)
+        self.agent = agent
+
+    def _rebudget(self, rasters: float) -> None:
+        """The agent goes on as it is, with another number of frames before it."""
+        self.env.episode.budget.change(rasters)
+        state = self.agent.save()
+        self.agent.reset(self.context(), self.seed)
+        self.agent.restore(state, self.env.episode.history)
+
+    def _forbid(self, request: ScanRequest) -> None:
         """A person did not approve of a frame: the agent is to find another; else it ends."""
-        assert isinstance(error.request, ScanRequest)
-        y, x = error.request.centre_yx_nm
-        half = min(error.request.pixel_yx_nm)
-        forbid = [((y - half, x - half), (y + half, x + half))]
+        y, x = request.centre_yx_nm
+        half = min(request.pixel_yx_nm)
+        spot = ((y - half, x - half), (y + half, x + half))
+        forbid = [*self.forbidden, spot]
         self.agent.steer(forbid=forbid)
+        self.forbidden = tuple(forbid)
         self.record("steer", {"step": len(self.steps), "wish": {"forbid": forbid}})
 
-    def context(self) -> Context:
-        """What the agent is told before its first frame; truth only to the privileged."""
+    def context(self, agent: Agent | None = None) -> Context:
+        """What an agent, its own by default, is told before its first frame; truth only to the
+        privileged."""
+        agent = agent or self.agent
         env, episode = self.env, self.env.episode
         truth = env.truth
         classes = truth.classes if truth is not None else ()
@@ -195,7 +304,7 @@ class Experiment:
             tolerances_nm=tuple(c.tolerance_nm for c in classes),
             costs=episode.costs,
             survey=episode.survey,
-            truth=truth if self.agent.privileged else None,
+            truth=truth if agent.privileged else None,
         )
 
     def _take_in(

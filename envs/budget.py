@@ -161,6 +161,23 @@ class Budget:
             return False
         return self.time_s is None or self.spent_time_s + time_s <= self.time_s * (1 + ROUNDING)
 
+    def change(self, rasters: float) -> None:
+        """Another limit on charge, in rasters; what was spent stays.
+
+        Raises:
+            BudgetError: charge was never limited, or less than is spent, or more than a raster.
+        """
+        if isinf(self.charge_e):
+            raise BudgetError(
+                "this experiment has a budget of frames or of time, and none of charge"
+            )
+        if not (is_number(rasters) and self.spent < rasters <= 1):
+            raise BudgetError(
+                f"a budget of {rasters!r} rasters; it must be above {self.spent:.3g}, which is "
+                "spent, and at most 1"
+            )
+        self.charge_e = rasters * self.raster_charge_e
+
     def spend(self, charge_e: float, time_s: float, beam_on_us: float = 0.0) -> None:
         """Pay for one frame; its charge is NaN where nobody knows the beam current."""
         self.spent_charge_e += charge_e

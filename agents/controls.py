@@ -1,0 +1,117 @@
+"""What a person may do while an experiment runs.
+
+All of it may be called from any thread, and takes effect before the next frame.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..hardware.microscope import YX
+
+Rectangle = tuple[YX, YX]
+AUTOMATIC, APPROVE, MANUAL = MODES = ("automatic", "approve", "manual")
+
+
+class Controls:
+    """Pause, stop, modes, and wishes, which whoever runs the experiment looks at.
+
+    Args:
+        mode: one of ``MODES``.
+
+    Attributes:
+        stopped: no further frame is taken.
+    """
+
+    def __init__(self, mode: str = AUTOMATIC) -> None:
+        self.stopped = False
+        self._changed = threading.Condition()
+        self._paused = False
+        self._mode = _known_mode(mode)
+        self._verdict: bool | None = None
+        self._wishes: list[dict[str, Any]] = []
+        self._asked: list[YX] = []  # centres of frames
+
+    def pause(self) -> None:
+        """After the frame under way, wait."""
+        self._change(_paused=True)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._change(_paused=False)
+
+    def stop(self) -> None:
+        """Take no further frame."""
+        self._change(stopped=True)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for ``resume``."""
+        return self._paused
+
+    @property
+    def mode(self) -> str:
+        """``automatic``; ``approve``: each decision of the agent waits for ``answer``; or
+        ``manual``: the agent is not asked, and frames are taken where ``ask`` says."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        self._change(_mode=_known_mode(mode))
+
+    def answer(self, approved: bool) -> None:
+        """Of the proposal that waits for it: carry it out, or let the agent find another."""
+        self._change(_verdict=approved)
+
+    def steer(
+        self,
+        target: Any = None,
+        forbid: Sequence[Rectangle] | None = None,
+        exploration: float | None = None,
+    ) -> None:
+        """Pass a person's wish to the agent before its next decision (``Agent.steer``)."""
+        self._wish({"target": target, "forbid": forbid, "exploration": exploration})
+
+    def ask(self, centre_yx_nm: YX) -> None:
+        """A reference frame there next, in scan coordinates; the agent takes note of it."""
+        y, x = centre_yx_nm
+        self._wish({"ask": [float(y), float(x)]})
+
+    def switch(self, name: str, **options: Any) -> None:
+        """Another agent goes on, by its name, and takes over the history."""
+        self._wish({"agent": name, "options": options})
+
+    def allow(self, budget: float) -> None:
+        """Another budget, in rasters, with what was spent so far."""
+        self._wish({"budget": float(budget)})
+
+    # For whoever runs it.
+
+    @property
+    def _idle(self) -> bool:
+        """Whether there is nothing to do until a person says what."""
+        return self._mode == MANUAL and not self._asked and not self._wishes
+
+    def _change(self, **values: Any) -> None:
+        with self._changed:
+            for name, value in values.items():
+                setattr(self, name, value)
+            self._changed.notify_all()
+
+    def _wish(self, wish: dict[str, Any]) -> None:
+        with self._changed:
+            self._wishes.append(wish)
+            self._changed.notify_all()
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        """Until it is so, or it is stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopped or ready())
+
+
+def _known_mode(mode: str) -> str:
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(MODES)}")
+    return mode
