@@ -102,7 +102,8 @@ class Explanation:
 
     ``components`` are pictures of what the agent looks for, (k, rows, columns);
     ``chosen`` is the index of the one that it pursues; ``reach`` is half their
-    width, and its unit.
+    width, and its unit.  ``descriptors`` (n, d) are what it has made of frames, the mean of each,
+    by ``names`` (d); ``frames`` (n,) says of which, by their numbers.
     """
 
     sentence: str
@@ -110,6 +111,9 @@ class Explanation:
     components: Floats | None = None
     chosen: int | None = None
     reach: tuple[float, str] = (1.0, "")
+    names: tuple[str, ...] = ()
+    descriptors: Floats | None = None
+    frames: tuple[int, ...] = ()
 
 
 class Agent(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,7 @@ class Experiment(Controls):
         mode: one of ``controls.MODES``.
 
     Attributes:
+        steps: so far; maps and pictures are those of the latest that has some.
         proposal: what is about to be done, or waits for approval; None otherwise.
         forbidden: rectangles that a person forbade last.
         refused: sentences about wishes that could not be granted.
@@ -128,6 +129,7 @@ class Experiment(Controls):
 
     def __iter__(self) -> Iterator[Step]:
         self.steps = []
+        self._explained: int | None = None
         self._due = dict(self._had)
         options = {} if self.specimen is None else {"specimen": self.specimen}
         observation, _ = self.env.reset(seed=self.seed, options=options)
@@ -166,7 +168,7 @@ class Experiment(Controls):
             if len(self.env.episode.history) == taken:
                 return  # it cost more than was left
             step = self._take_in(info["request"], explanation, decided, perceived)
-            self.steps.append(step)
+            self._keep(step)
             yield step
             if terminated or truncated:
                 return
@@ -176,6 +178,17 @@ class Experiment(Controls):
         for _ in self:
             pass
         return self.steps
+
+    def _keep(self, step: Step) -> None:
+        """The latest maps alone: those of thousands of steps would fill the memory."""
+        if step.explanation.maps or step.explanation.components is not None:
+            before = self._explained
+            if before is not None:
+                old = self.steps[before]
+                plain = Explanation(old.explanation.sentence)
+                self.steps[before] = replace(old, explanation=plain)
+            self._explained = len(self.steps)
+        self.steps.append(step)
 
     def _decided(self, observation: Any) -> tuple[Any, Explanation, str]:
         """The next action, why, and whose; None where the agent has nothing left to do."""

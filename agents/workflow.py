@@ -42,6 +42,7 @@ class Navigated(Agent):
         self.frames: list[Frame] = []
         self.measured: list[Frame] = []  # those of the reference frame's scale
         self.centres: list[NDArray[np.float64]] = []  # of these
+        self._numbers: list[int] = []  # of these, among all frames
         self.forbidden: list[tuple[Rectangle, YX | None]] = []
         self.waiting: list[ScanRequest] = []  # the rest of a batch
         self.decision: Decision | None = None
@@ -140,6 +141,7 @@ class Navigated(Agent):
     def _measure(self, frame: Frame) -> None:
         """Take in a frame of the reference frame's scale."""
         self.measured.append(frame)
+        self._numbers.append(len(self.frames) - 1)
         centre = frame.region.centre_yx_nm
         self.centres.append(specimen_from_scan(centre, frame.state, frame.region.rotation_rad))
 
@@ -256,6 +258,9 @@ class Workflow(Navigated):
             pictures,
             None if shown is None else shown[0],
             self.perception.reach(reference.fov_yx_nm[0] / reference.shape_yx[0]),
+            tuple(self.perception.names),
+            frame_means(self._pieces) if self._pieces else None,
+            tuple(self._numbers[: len(self._pieces)]),
         )
 
     def save(self) -> dict[str, Any]:

@@ -1,0 +1,344 @@
+"""One experiment that people watch, steer and stop; it knows nothing of pages.
+
+The experiment runs in a thread of its own, and whoever looks on takes a ``Shown`` of it, plain
+data of one moment.  Nobody who looks on, comes or goes alters the run.  One of them has control,
+by a lease; everybody may stop it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...agents.agent import Explanation
+from ...agents.controls import APPROVE, Rectangle
+from ...agents.experiment import Experiment, Proposal, Step
+from ...envs.mosaic import Mosaic
+from ...hardware.coordinates import corners, specimen_from_pixel
+from ...hardware.emergency import NOT_CONFIRMED, UNTOUCHED
+from ...hardware.errors import LeaseError, MicroscopeError
+from ...hardware.guard import Guard
+from ...hardware.lease import Lease
+
+Floats = NDArray[np.float64]
+READY, RUNNING, PAUSED, ASKING = "ready", "running", "paused", "waits for your approval"
+STOPPED, ENDED, FAILED = "stopped", "ended", "failed"
+LEASE_S = 10.0  # without a sign of life, whoever had control has lost it
+CELLS = 384  # of the map, along the longer side: what a screen shows of it
+LINES = 200  # of the log that are kept
+A2_NM2 = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What there is to see at one moment.
+
+    Attributes:
+        version: another number is another picture.
+        phase: one of the words above.
+        answer: of the stop button, in the guard's words; empty before.
+        trouble: why it failed; empty otherwise.
+        agent, mode: who decides, and how (``agents.controls.MODES``).
+        frames: taken so far.
+        spent, budget: charge in rasters; the budget is NaN before the first frame.
+        time_s: instrument time.
+        fraction: of the features seen; None where nobody knows the truth.
+        latency_ms: of the latest decision.
+        charge, recall: (n,) the discovery curve; recall is NaN without truth.
+        footprints_yx_nm: (n, 4, 2) of the frames, in order.
+        latest: the step of the latest frame; None before.
+        explanation: of the latest decision that had something to show.
+        proposal: what is about to be done.
+        forbidden: rectangles, in nm.
+        findings: by class, (k, 2) in nm, the middle of each claim.
+        log: in plain words, the latest last.
+        beam: what the instrument says of itself, in a line.
+    """
+
+    version: int
+    phase: str
+    answer: str
+    trouble: str
+    agent: str
+    mode: str
+    frames: int
+    spent: float
+    budget: float
+    time_s: float
+    fraction: float | None
+    latency_ms: float
+    charge: Floats
+    recall: Floats
+    footprints_yx_nm: Floats
+    latest: Step | None
+    explanation: Explanation
+    proposal: Proposal | None
+    forbidden: tuple[Rectangle, ...]
+    findings: dict[str, Floats]
+    log: tuple[str, ...]
+    beam: str
+
+
+class Session:
+    """Runs an experiment, and tells how it stands.
+
+    Args:
+        experiment: not begun yet.
+        drive: runs it to its end and calls what it is given with every step; by default nothing
+            else is done with the steps.
+        guard: of the microscope, as soon as there is one; the stop button is its own.
+        read_only: why nobody may steer it, as in a replay; empty where one may.
+
+    Attributes:
+        lease: who has control.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        drive: Callable[[Callable[[Step], None]], Any] | None = None,
+        guard: Callable[[], Guard | None] = lambda: None,
+        read_only: str = "",
+    ) -> None:
+        self.experiment, self.guard, self.read_only = experiment, guard, read_only
+        self.lease = Lease()
+        self._drive = drive or self._alone
+        self._lock = threading.Lock()
+        self._version = 0
+        self._phase, self._answer, self._trouble = READY, "", ""
+        self._log: deque[str] = deque(maxlen=LINES)
+        self._refused = 0  # sentences that were put into the log
+        self._mosaic: Mosaic | None = None
+        self._dose: Mosaic | None = None
+        self._charge: list[float] = []
+        self._recall: list[float] = []
+        self._boxes: list[Floats] = []
+        self._latest: Step | None = None
+        self._telling = Explanation("")
+        self._placed: tuple[int, dict[str, Floats]] = (-1, {})
+        self._thread = threading.Thread(target=self._run, name="experiment", daemon=True)
+
+    # For whoever looks on.
+
+    def shown(self) -> Shown:
+        """How it stands."""
+        experiment = self.experiment
+        with self._lock:
+            self._note_refusals()
+            latest, explanation, proposal = self._latest, self._telling, experiment.proposal
+            if proposal is not None and proposal.explanation.maps:
+                explanation = proposal.explanation
+            return Shown(
+                version=self._version,
+                phase=self._told_phase(),
+                answer=self._answer,
+                trouble=self._trouble,
+                agent=experiment.agent.name,
+                mode=experiment.mode,
+                frames=len(self._boxes),
+                spent=0.0 if latest is None else latest.spent,
+                budget=np.nan if latest is None else experiment.env.episode.budget.total,
+                time_s=0.0 if latest is None else latest.time_s,
+                fraction=self._recall[-1] if self._recall and self._knows_truth else None,
+                latency_ms=0.0 if latest is None else 1e3 * latest.latency_s,
+                charge=np.array(self._charge),
+                recall=np.array(self._recall),
+                footprints_yx_nm=np.array(self._boxes).reshape(-1, 4, 2),
+                latest=latest,
+                explanation=explanation,
+                proposal=proposal,
+                forbidden=tuple(experiment.forbidden),
+                findings=self._places(),
+                log=tuple(self._log),
+                beam=self._beam(),
+            )
+
+    def mosaic(self) -> NDArray[np.float32] | None:
+        """The map (rows, columns), NaN where nothing was measured; None before any frame."""
+        with self._lock:
+            return None if self._mosaic is None else _mean(self._mosaic)
+
+    def dose(self) -> NDArray[np.float32] | None:
+        """Dose in e/Å² put into each cell of the map; None where no charge is known."""
+        with self._lock:
+            if self._dose is None:
+                return None
+            height, width = self.experiment.env.source.field_yx_nm
+            cell = height * width / self._dose.total.size * A2_NM2
+            return np.asarray(self._dose.total / cell, dtype=np.float32)
+
+    @property
+    def field_yx_nm(self) -> tuple[float, float]:
+        """Sides of the map."""
+        return self.experiment.env.source.field_yx_nm
+
+    # For whoever steers.
+
+    def start(self) -> None:
+        """Begin, once; repeated calls are harmless."""
+        with self._lock:
+            if self._phase != READY:
+                return
+            self._phase = RUNNING
+            self._version += 1
+        self._thread.start()
+
+    def take(self, owner: str) -> str:
+        """Control, for whoever has the key; LeaseError where somebody else has it."""
+        if self.lease.ran_out is not None:
+            self.lease.end()
+        return self.lease.take(owner, LEASE_S)
+
+    def controls(self, key: str | None) -> Experiment:
+        """The experiment, for whoever has control.
+
+        Raises:
+            LeaseError: somebody else has, or nobody can.
+        """
+        if self.read_only:
+            raise LeaseError(self.read_only)
+        if key is None:
+            raise LeaseError("you are looking on; take control first")
+        self.lease.check(key)
+        return self.experiment
+
+    def stop(self, reason: str = "a person pressed STOP") -> str:
+        """Nothing more is sent, and the beam is blanked; the guard's own answer.  For everybody."""
+        guard = self.guard()
+        # The guard first: it answers in time whatever the experiment is doing.
+        answer = UNTOUCHED if guard is None else guard.stop(reason).answer
+        self.experiment.stop()
+        with self._lock:
+            self._answer = answer
+            self._say(f"STOP, says {reason}: {answer}")
+        return answer
+
+    def answered(self) -> str:
+        """The stop button's answer as it is now: a beam may be dark later than in the first."""
+        guard = self.guard()
+        if self._answer != NOT_CONFIRMED or guard is None:
+            return self._answer
+        try:
+            state = guard.seen()
+        except MicroscopeError:
+            return self._answer
+        return f"{self._answer}; the instrument says blanked now" if state.blanked else self._answer
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Until the experiment is over, or so long; whether it is."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    # The thread.
+
+    def _alone(self, on_step: Callable[[Step], None]) -> None:
+        for step in self.experiment:
+            on_step(step)
+
+    def _run(self) -> None:
+        try:
+            self._drive(self._take_in)
+        except Exception as error:  # whatever it is, people are told
+            with self._lock:
+                self._trouble = f"{type(error).__name__}: {error}"
+                self._phase = FAILED
+                self._say(f"it failed: {error}")
+            return
+        with self._lock:
+            self._phase = STOPPED if self.experiment.stopped else ENDED
+            self._say(f"the experiment has {self._phase}")
+
+    def _take_in(self, step: Step) -> None:
+        episode = self.experiment.env.episode
+        shown = episode.display(step.frame)
+        region, state = step.frame.region, step.frame.state
+        shift = np.subtract(state.beam_shift_yx_nm, state.stage_yx_nm)
+        charge = step.frame.charge_e
+        with self._lock:
+            if self._mosaic is None:
+                self._mosaic = Mosaic(self.field_yx_nm, self._cells(step))
+            self._mosaic.add(step.frame, shown)
+            if charge is not None and isfinite(charge):
+                if self._dose is None:
+                    self._dose = Mosaic(self.field_yx_nm, self._cells(step))
+                each = np.full(shown.shape, charge / shown.size, dtype=np.float32)
+                self._dose.add(step.frame, each)
+            self._charge.append(step.spent)
+            self._recall.append(step.fraction if self._knows_truth else np.nan)
+            self._boxes.append(corners(region) + shift)
+            self._latest = step
+            if step.explanation.maps or step.explanation.components is not None:
+                self._telling = step.explanation
+            self._say(f"frame {step.index + 1} at {step.explanation.sentence}")
+
+    # Under the lock.
+
+    def _say(self, sentence: str) -> None:
+        self._log.append(f"{time.strftime('%H:%M:%S')}  {sentence}")
+        self._version += 1
+
+    def _note_refusals(self) -> None:
+        for sentence in self.experiment.refused[self._refused :]:
+            self._refused += 1
+            self._say(f"refused: {sentence}")
+
+    def _told_phase(self) -> str:
+        experiment = self.experiment
+        if self._phase != RUNNING:
+            return self._phase
+        if experiment.paused:
+            return PAUSED
+        asking = experiment.mode == APPROVE and experiment.proposal is not None
+        return ASKING if asking else RUNNING
+
+    def _cells(self, step: Step) -> tuple[int, int]:
+        """As fine as the reference frame's pixels, and no finer than a screen."""
+        height, width = self.field_yx_nm
+        pitch = max(max(height, width) / CELLS, min(step.request.pixel_yx_nm))
+        return max(1, round(height / pitch)), max(1, round(width / pitch))
+
+    def _beam(self) -> str:
+        guard = self.guard()
+        if guard is None:
+            return "no instrument yet"
+        try:
+            state = guard.seen()
+        except MicroscopeError as error:
+            return str(error)
+        current = state.beam_current_pa
+        told = "" if current is None else f", {current:.3g} pA ({state.current_source})"
+        words = f"beam {'blanked' if state.blanked else 'on'}{told}"
+        return f"{words}; STOPPED: {guard.stopped}" if guard.stopped else words
+
+    def _places(self) -> dict[str, Floats]:
+        """Of the claims so far, by class; made once for every frame."""
+        step = self._latest
+        if step is None or self._placed[0] == step.index:
+            return self._placed[1]
+        frames = self.experiment.env.episode.history
+        found: dict[str, list[Floats]] = {}
+        for finding in step.findings:
+            if 0 <= finding.frame < len(frames) and len(finding.points_px):
+                middle = np.mean(finding.points_px, axis=0)
+                place = specimen_from_pixel(frames[finding.frame], middle)
+                found.setdefault(finding.label, []).append(place)
+        self._placed = step.index, {label: np.array(places) for label, places in found.items()}
+        return self._placed[1]
+
+    @property
+    def _knows_truth(self) -> bool:
+        return self.experiment.env.truth is not None
+
+
+def _mean(mosaic: Mosaic) -> NDArray[np.float32]:
+    mean = mosaic.total / np.maximum(mosaic.count, 1)
+    return np.where(mosaic.measured, mean, np.nan).astype(np.float32)
