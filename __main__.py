@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import bench, experiments, learning, live, paper, training, worlds
+from .commands import bench, console, experiments, learning, live, paper, training, worlds
 from .commands.options import INTERRUPTED, Commands
 from .hardware.errors import MicroscopeError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(experiments.app)
+app.add_typer(console.app)
 app.add_typer(live.app)
 app.add_typer(worlds.app)
 training.app.add_typer(learning.app)

@@ -105,6 +105,13 @@ class Controls:
             self._wishes.append(wish)
             self._changed.notify_all()
 
+    def _answered(self) -> bool | None:
+        """What is said of a proposal; None where a wish, another mode or a stop came first."""
+        with self._changed:
+            self._verdict = None
+        self._wait(lambda: self._verdict is not None or self._mode != APPROVE or bool(self._wishes))
+        return self._verdict
+
     def _wait(self, ready: Callable[[], bool]) -> None:
         """Until it is so, or it is stopped."""
         with self._changed:

@@ -205,18 +205,16 @@ class Experiment(Controls):
 
     def _approved(self) -> bool:
         """Whether the proposal may be carried out; a wish that comes meanwhile asks anew."""
-        if self._mode != APPROVE:
+        if self.mode != APPROVE:
             return True
-        with self._changed:
-            self._verdict = None
-        self._wait(lambda: self._verdict is not None or self._mode != APPROVE or bool(self._wishes))
-        if self.stopped or (self._verdict is None and self._mode == APPROVE):
+        verdict = self._answered()
+        if self.stopped or (verdict is None and self.mode == APPROVE):
             return False
-        if self._verdict is False:
+        if verdict is False:
             assert self.proposal is not None
             self._forbid(self.proposal.request)
             return False
-        return self._mode != MANUAL
+        return self.mode != MANUAL
 
     def _grant_all(self) -> None:
         """What a person wished since the last decision, and at this step of an earlier run."""

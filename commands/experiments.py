@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..views import terminal
-from .options import INTERRUPTED, AsJson, Number, Out, Seed, group, whole
+from .options import INTERRUPTED, AsJson, Number, Out, Seed, free, group, whole
 
 app = group("Run an experiment.")
 RUN, LOOK = "Run an experiment", "See what there is"
@@ -31,7 +31,7 @@ def demo(seed: Seed = 0, out: Out = None, as_json: AsJson = False) -> None:
             "budget": 0.4,
             "seed": seed,
         },
-        out or _free(Path("runs/demo")),
+        out or free(Path("runs/demo")),
         as_json,
     )
 
@@ -219,12 +219,12 @@ def run(
         if credentials is not None:  # where they are, never what they hold
             modes["credentials"] = str(credentials.absolute())
         stem = microscope.partition(":")[0]
-        folder = out or _free(Path("runs") / f"{stem}-{agent}-{seed}")
+        folder = out or free(Path("runs") / f"{stem}-{agent}-{seed}")
         drive({"microscope": microscope, **configuration, **modes}, folder, as_json)
         return
     configuration |= {"env": env, "budget": USUAL_BUDGET if budget is None else budget}
     stem = image.stem if image else str(env).split("/")[-1]
-    _run(configuration, out or _free(Path("runs") / f"{stem}-{agent}-{seed}"), as_json)
+    _run(configuration, out or free(Path("runs") / f"{stem}-{agent}-{seed}"), as_json)
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example: stemscout envs --json")
@@ -290,11 +290,3 @@ def _named(options: list[str], others: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"--option {entry!r}; {name} was given already")
         found[name] = read_yaml(value)
     return found
-
-
-def _free(path: Path) -> Path:
-    """The path, or the first of path-2, path-3 ... that does not exist."""
-    number, free = 2, path
-    while free.exists():
-        free, number = path.with_name(f"{path.name}-{number}"), number + 1
-    return free

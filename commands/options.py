@@ -58,6 +58,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standar
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; it must be new or empty.")]
 
 
+def free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3 ... that does not exist."""
+    number, found = 2, path
+    while found.exists():
+        found, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return found
+
+
 def check_suffix(out: Path) -> None:
     """ValueError unless it names a file of weights."""
     if out.suffix != ".safetensors":

@@ -86,6 +86,11 @@ class Shown:
     log: tuple[str, ...]
     beam: str
 
+    @property
+    def over(self) -> bool:
+        """Whether no further frame is taken."""
+        return self.phase in (STOPPED, ENDED, FAILED)
+
 
 class Session:
     """Runs an experiment, and tells how it stands.
@@ -248,14 +253,27 @@ class Session:
         try:
             self._drive(self._take_in)
         except Exception as error:  # whatever it is, people are told
+            self._darken()
             with self._lock:
                 self._trouble = f"{type(error).__name__}: {error}"
                 self._phase = FAILED
                 self._say(f"it failed: {error}")
             return
+        self._darken()
         with self._lock:
             self._phase = STOPPED if self.experiment.stopped else ENDED
             self._say(f"the experiment has {self._phase}")
+
+    def _darken(self) -> None:
+        """Nobody looks through the beam any more: it is blanked, however the run ended."""
+        guard = self.guard()
+        if guard is None:
+            return
+        try:
+            guard.blank(True)
+        except MicroscopeError as error:
+            with self._lock:
+                self._say(f"{NOT_CONFIRMED}: {error}")
 
     def _take_in(self, step: Step) -> None:
         episode = self.experiment.env.episode

@@ -10,35 +10,11 @@ import pytest
 from stemscout.agents.catalogue import make_agent
 from stemscout.agents.controls import APPROVE, MANUAL
 from stemscout.agents.experiment import Experiment
-from stemscout.envs.watched import WatchedSource
 from stemscout.hardware.errors import LeaseError
-from stemscout.hardware.guard import guarded
 from stemscout.hardware.journal import Journal, read
 from stemscout.views.console import session as of
-from stemscout.views.console.session import Session
 
 BUDGET = 0.06  # fifteen frames
-
-
-@pytest.fixture
-def sessions(graphene):
-    """Makes sessions over a guarded simulation, and ends them."""
-    made = []
-
-    def make(agent="linear-bo", journal=None, env=None, **options):
-        env = env or graphene(budget=BUDGET)
-        env.source = WatchedSource(env.source, lambda m: guarded(m, journal=journal))
-        record = (lambda kind, data: None) if journal is None else journal.write
-        experiment = Experiment(env, make_agent(agent), seed=0, record=record, **options)
-        session = Session(experiment, guard=lambda: env.source.guard)
-        made.append(session)
-        return session
-
-    yield make
-    for session in made:
-        session.experiment.stop()
-        assert session.wait(30)
-        session.experiment.env.close()
 
 
 class TestLookingOn:
@@ -65,6 +41,7 @@ class TestLookingOn:
         assert shown.recall == pytest.approx([s.fraction for s in session.experiment.steps])
         assert shown.fraction == shown.recall[-1]
         assert "frame 15 at (" in shown.log[-2]
+        assert "beam blanked" in shown.beam
 
     def test_the_dose_put_into_it_adds_up_to_the_charge(self, sessions):
         session = sessions()
@@ -112,6 +89,7 @@ class TestLookingOn:
         session.start()
         eventually(lambda: session.shown().phase == of.FAILED)
         assert "the roof came down" in session.shown().trouble
+        assert session.guard().seen().blanked
         assert "the roof came down" in session.shown().log[-1]
 
 

@@ -1,0 +1,402 @@
+"""What is drawn on the console's page: each plot holds its sources, and takes what is shown.
+
+Positions are nm on the specimen, rows down, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from bokeh import palettes
+from bokeh.events import SelectionGeometry, Tap
+from bokeh.models import (
+    ColumnDataSource,
+    CrosshairTool,
+    LassoSelectTool,
+    LinearColorMapper,
+    MetricLength,
+    Range1d,
+    ScaleBar,
+    WheelZoomTool,
+)
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from ...agents.agent import Explanation, FieldMap
+from ...agents.experiment import Step
+from ...hardware.coordinates import corners, pixel_from_specimen
+from ...hardware.microscope import YX, ScanRequest
+from .. import style
+from .session import Session, Shown
+
+Floats = NDArray[np.float64]
+INK, PAPER, LINE, BRIGHT = "#d5dbe3", "#14171c", "#3a414c", "#f5c542"
+NO_LAYER, DOSE = "none", "dose (e/Å²)"
+GREYS = (style.UNSEEN, *palettes.gray(255))
+MARKERS = ("circle", "square", "diamond", "triangle")
+SHOWN_PATH = 500  # footprints that are drawn: the latest
+GAP = 0.08  # between pictures, of their width
+
+
+def plain(name: str, width: int, height: int, title: str, **options: Any) -> Any:
+    """A figure in the console's colours, dark for the microscope's room."""
+    made = figure(name=name, width=width, height=height, title=title, **options)
+    made.background_fill_color = made.border_fill_color = PAPER
+    made.outline_line_color = LINE
+    made.title.text_color, made.title.text_font_size = INK, "12px"
+    made.toolbar.logo, made.toolbar.autohide = None, True
+    made.grid.grid_line_color = None
+    made.min_border_right, made.min_border_top = 8, 4
+    for axis in made.axis:
+        axis.axis_label_text_color = axis.major_label_text_color = INK
+        axis.axis_line_color = axis.major_tick_line_color = LINE
+        axis.minor_tick_line_color = None
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_text_font_size = axis.major_label_text_font_size = "11px"
+    return made
+
+
+class SpecimenMap:
+    """All that was seen at true scale, the way there, what comes next, and what is claimed.
+
+    Args:
+        session: is shown.
+        on_point: called with a place (y, x) that was tapped.
+        on_box: called with the corners of a box that was drawn.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        on_point: Callable[[YX], None],
+        on_box: Callable[[tuple[YX, YX]], None],
+        side_px: int = 540,
+    ) -> None:
+        self.session = session
+        height, width = session.field_yx_nm
+        tall = round(side_px * min(1.3, height / width))
+        self.plot = plain(
+            "map",
+            side_px,
+            tall,
+            "The specimen as it was seen",
+            x_range=Range1d(-width / 2, width / 2),
+            y_range=Range1d(height / 2, -height / 2),
+            tools="pan,box_select,tap,reset,save",
+            x_axis_label="x (nm)",
+            y_axis_label="y (nm)",
+            match_aspect=True,
+        )
+        self.plot.add_tools(WheelZoomTool(), CrosshairTool(line_color=LINE))
+        self.plot.toolbar.active_scroll = self.plot.select_one(WheelZoomTool)
+        self.plot.toolbar.active_drag = None
+        self.plot.background_fill_color = style.UNSEEN
+        whole = {"x": -width / 2, "y": -height / 2, "dw": width, "dh": height}
+        self.image = ColumnDataSource({"image": [np.zeros((1, 1), dtype=np.uint8)]})
+        grey = LinearColorMapper(palette=GREYS, low=0, high=255)
+        self.plot.image("image", source=self.image, color_mapper=grey, **whole)
+        self.layer = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")})
+        self.scale = LinearColorMapper(palette=palettes.Viridis256, nan_color=(0, 0, 0, 0))
+        self.plot.image(
+            "image", x="x", y="y", dw="dw", dh="dh", source=self.layer, color_mapper=self.scale,
+            global_alpha=0.6,
+        )  # fmt: skip
+        self.boxes = ColumnDataSource({"xs": [], "ys": []})
+        self.plot.patches(
+            "xs", "ys", source=self.boxes, fill_alpha=0, line_color="#8aa0b8", line_width=0.7
+        )
+        self.way = ColumnDataSource({"x": [], "y": []})
+        self.plot.line("x", "y", source=self.way, line_color="white", line_alpha=0.35)
+        self.refused = ColumnDataSource({k: [] for k in ("left", "right", "top", "bottom")})
+        self.plot.quad(
+            source=self.refused, fill_color="#d55e00", fill_alpha=0.15, hatch_pattern="/",
+            hatch_color="#d55e00", hatch_alpha=0.7, line_color="#d55e00",
+        )  # fmt: skip
+        self.claims: dict[str, ColumnDataSource] = {}
+        self.next = ColumnDataSource({"xs": [], "ys": []})
+        self.plot.patches(
+            "xs", "ys", source=self.next, fill_color=BRIGHT, fill_alpha=0.12, line_color=BRIGHT,
+            line_width=2.5,
+        )  # fmt: skip
+        bar = ScaleBar(
+            range=self.plot.x_range, unit="nm", dimensional=MetricLength(),
+            location="bottom_left", background_fill_color=PAPER, background_fill_alpha=0.7,
+            label_text_color="white", bar_line_color="white", border_line_color=None,
+        )  # fmt: skip
+        self.plot.add_layout(bar)
+
+        def boxed(event: Any) -> None:
+            shape = event.geometry
+            if event.final and shape["type"] == "rect":
+                on_box(((shape["y0"], shape["x0"]), (shape["y1"], shape["x1"])))
+
+        self.plot.on_event(Tap, lambda event: on_point((event.y, event.x)))
+        self.plot.on_event(SelectionGeometry, boxed)
+
+    def layers(self, shown: Shown) -> list[str]:
+        """Names of the maps that can be laid over it."""
+        return [NO_LAYER, *shown.explanation.maps, DOSE]
+
+    def update(self, shown: Shown, layer: str) -> None:
+        """To what is shown, with a layer by its name over it."""
+        mosaic = self.session.mosaic()
+        if mosaic is not None:
+            self.image.data = {"image": [shades(mosaic)]}
+        self._lay(shown, layer)
+        boxes = shown.footprints_yx_nm[-SHOWN_PATH:]
+        self.boxes.data = {"xs": list(boxes[..., 1]), "ys": list(boxes[..., 0])}
+        centres = boxes.mean(axis=1)
+        self.way.data = {"x": centres[:, 1], "y": centres[:, 0]}
+        self.point_out(shown)
+        for k, (label, places) in enumerate(sorted(shown.findings.items())):
+            if label not in self.claims:
+                self._claim(label, k)
+            self.claims[label].data = {"x": places[:, 1], "y": places[:, 0]}
+        for label in self.claims.keys() - shown.findings.keys():
+            self.claims[label].data = {"x": [], "y": []}
+
+    def point_out(self, shown: Shown) -> None:
+        """What comes next, and what is refused."""
+        proposal = None if shown.over else shown.proposal
+        at = np.empty((0, 4, 2))
+        if proposal is not None:
+            at = outline(proposal.request, shown.latest)[None]
+        self.next.data = {"xs": list(at[..., 1]), "ys": list(at[..., 0])}
+        low = np.array([np.min(r, axis=0) for r in shown.forbidden]).reshape(-1, 2)
+        high = np.array([np.max(r, axis=0) for r in shown.forbidden]).reshape(-1, 2)
+        self.refused.data = {
+            "left": low[:, 1], "right": high[:, 1], "top": low[:, 0], "bottom": high[:, 0]
+        }  # fmt: skip
+
+    def _claim(self, label: str, k: int) -> None:
+        colours = len(style.CLASS_COLOURS)
+        self.claims[label] = ColumnDataSource({"x": [], "y": []})
+        self.plot.scatter(
+            "x", "y", source=self.claims[label], size=9, fill_alpha=0, line_width=2,
+            line_color=style.CLASS_COLOURS[k % colours],
+            marker=MARKERS[k // colours % len(MARKERS)], legend_label=label,
+        )  # fmt: skip
+        legend = self.plot.legend
+        legend.background_fill_color, legend.background_fill_alpha = PAPER, 0.7
+        legend.label_text_color, legend.label_text_font_size = INK, "11px"
+        legend.border_line_color, legend.click_policy = None, "hide"
+        legend.padding, legend.spacing, legend.location = 4, 0, "top_right"
+
+    def _lay(self, shown: Shown, layer: str) -> None:
+        field = shown.explanation.maps.get(layer)
+        height, width = self.session.field_yx_nm
+        if layer == DOSE and (dose := self.session.dose()) is not None:
+            values, place = dose, (-width / 2, -height / 2, width, height)
+            values = np.where(dose > 0, dose, np.nan)
+        elif field is not None:
+            values, place = field.values.astype(np.float32), extent(field)
+        else:
+            self.layer.data = {k: [] for k in self.layer.data}
+            return
+        there = values[np.isfinite(values)]
+        if len(there):
+            self.scale.update(low=float(there.min()), high=float(max(there.max(), 1e-12)))
+        x, y, dw, dh = place
+        self.layer.data = {"image": [values], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
+
+
+class LatestFrame:
+    """The latest frame, and what is claimed in it."""
+
+    def __init__(self, side_px: int = 322) -> None:
+        self.plot = plain("frame",
+            side_px, side_px, "The latest frame", x_range=Range1d(0, 1), y_range=Range1d(1, 0),
+            tools="", x_axis_label="x (px)", y_axis_label="y (px)",
+        )  # fmt: skip
+        self.image = ColumnDataSource({"image": [], "dw": [], "dh": []})
+        grey = LinearColorMapper(palette=GREYS, low=0, high=255)
+        self.plot.image(
+            "image", x=-0.5, y=-0.5, dw="dw", dh="dh", source=self.image, color_mapper=grey
+        )
+        self.claims = ColumnDataSource({"x": [], "y": [], "label": []})
+        self.plot.scatter(
+            "x", "y", source=self.claims, size=12, fill_alpha=0, line_width=2, line_color=BRIGHT
+        )
+        self.plot.text(
+            "x", "y", text="label", source=self.claims, x_offset=8, text_color=BRIGHT,
+            text_font_size="10px",
+        )  # fmt: skip
+
+    def update(self, shown: Shown, display: NDArray[np.float32] | None) -> None:
+        """To the latest, in readings for display."""
+        step = shown.latest
+        if step is None or display is None:
+            return
+        rows, columns = display.shape
+        self.plot.x_range.update(start=-0.5, end=columns - 0.5)
+        self.plot.y_range.update(start=rows - 0.5, end=-0.5)
+        self.image.data = {"image": [shades(display)], "dw": [columns], "dh": [rows]}
+        fov = step.frame.region.fov_yx_nm
+        self.plot.title.text = f"Frame {step.index + 1}: {fov[1]:.3g} x {fov[0]:.3g} nm"
+        found: list[tuple[float, float, str]] = []
+        for label, places in shown.findings.items():
+            pixels = pixel_from_specimen(step.frame, places)
+            inside = ((pixels > -0.5) & (pixels < np.array(display.shape) - 0.5)).all(axis=1)
+            found += [(x, y, label) for y, x in pixels[inside]]
+        x, y, labels = zip(*found, strict=True) if found else ((), (), ())
+        self.claims.data = {"x": list(x), "y": list(y), "label": list(labels)}
+
+
+class Pictures:
+    """What the agent looks for; a tap chooses one.
+
+    Args:
+        on_choice: called with its number.
+    """
+
+    def __init__(self, on_choice: Callable[[int], None], width: int = 340, height: int = 134):
+        self.count = 0
+        self.plot = plain("components",
+            width, height, "Components: tap one to pursue it", x_range=Range1d(0, 1),
+            y_range=Range1d(1.16, -0.05), tools="tap",
+        )  # fmt: skip
+        self.plot.axis.visible = False
+        self.pictures = ColumnDataSource({"image": [], "x": []})
+        self.mapper = LinearColorMapper(palette=palettes.diverging_palette(
+            palettes.Blues256, palettes.Reds256, 256))  # fmt: skip
+        self.plot.image(
+            "image", x="x", y=0, dw=1, dh=1, source=self.pictures, color_mapper=self.mapper
+        )
+        self.frames = ColumnDataSource({k: [] for k in ("left", "right", "colour", "width")})
+        self.plot.quad(
+            left="left", right="right", top=0, bottom=1, source=self.frames, fill_alpha=0,
+            line_color="colour", line_width="width",
+        )  # fmt: skip
+        self.names = ColumnDataSource({"x": [], "name": []})
+        self.plot.text(
+            "x", 1.13, text="name", source=self.names, text_align="center", text_color=INK,
+            text_font_size="11px",
+        )  # fmt: skip
+
+        def tapped(event: Any) -> None:
+            k = int(event.x // (1 + GAP))
+            if 0 <= k < self.count and 0 <= event.y <= 1:
+                on_choice(k)
+
+        self.plot.on_event(Tap, tapped)
+
+    def update(self, explanation: Explanation) -> None:
+        """To what was learned; nothing is drawn where there is nothing."""
+        pictures = explanation.components
+        self.count = 0 if pictures is None else len(pictures)
+        if pictures is None:
+            return
+        left = np.arange(self.count) * (1 + GAP)
+        limits = np.abs(pictures).max(axis=(1, 2), keepdims=True)
+        scaled = (pictures / np.where(limits > 0, limits, 1.0)).astype(np.float32)
+        self.mapper.update(low=-1.0, high=1.0)
+        self.plot.x_range.update(start=-GAP, end=left[-1] + 1 + GAP)
+        self.pictures.data = {"image": list(scaled), "x": left}
+        chosen = np.arange(self.count) == explanation.chosen
+        self.frames.data = {
+            "left": left, "right": left + 1,
+            "colour": np.where(chosen, BRIGHT, LINE), "width": np.where(chosen, 4, 1),
+        }  # fmt: skip
+        names = [f"{k}, pursued" if on else f"{k}" for k, on in enumerate(chosen)]
+        self.names.data = {"x": left + 0.5, "name": names}
+
+
+class LatentPlane:
+    """Frames in the plane of the first two descriptors; a lasso chooses a region.
+
+    Args:
+        on_region: called with the corners (n, 2) of a polygon.
+    """
+
+    def __init__(
+        self, on_region: Callable[[list[list[float]]], None], width: int = 340, height: int = 216
+    ) -> None:
+        self.plot = plain("plane",
+            width, height, "Lasso a region of frames to pursue it",
+            tools="lasso_select,wheel_zoom,pan", x_range=Range1d(-1, 1), y_range=Range1d(-1, 1),
+        )  # fmt: skip
+        self.plot.toolbar.active_drag = self.plot.select_one(LassoSelectTool)
+        self.points = ColumnDataSource({"x": [], "y": [], "order": []})
+        order = LinearColorMapper(palette=palettes.Viridis256)
+        self.plot.scatter(
+            "x", "y", source=self.points, size=6, line_color=None,
+            fill_color={"field": "order", "transform": order},
+        )  # fmt: skip
+        self.latest = ColumnDataSource({"x": [], "y": []})
+        self.plot.scatter(
+            "x", "y", source=self.latest, size=13, fill_alpha=0, line_color=BRIGHT, line_width=2
+        )
+
+        def lassoed(event: Any) -> None:
+            shape = event.geometry
+            if event.final and shape["type"] == "poly" and len(shape["x"]) > 2:
+                on_region([list(pair) for pair in zip(shape["x"], shape["y"], strict=True)])
+
+        self.plot.on_event(SelectionGeometry, lassoed)
+
+    def update(self, explanation: Explanation) -> None:
+        """To what the frames so far were made into."""
+        of = explanation.descriptors
+        if of is None or of.ndim != 2 or of.shape[1] < 2:
+            return
+        there = np.isfinite(of[:, :2]).all(axis=1)
+        x, y = of[there, 0], of[there, 1]
+        self.plot.xaxis.axis_label, self.plot.yaxis.axis_label = explanation.names[:2]
+        if not len(x):
+            return
+        for scale, values in ((self.plot.x_range, x), (self.plot.y_range, y)):
+            margin = 0.08 * (np.ptp(values) or 1.0)
+            scale.update(start=values.min() - margin, end=values.max() + margin)
+        self.points.data = {"x": x, "y": y, "order": np.arange(len(x))}
+        self.latest.data = {"x": x[-1:], "y": y[-1:]}
+
+
+class Discovery:
+    """Share of the features seen against charge; without truth, charge against frames."""
+
+    def __init__(self, width: int = 340, height: int = 180) -> None:
+        self.plot = plain("discovery",
+            width, height, "Discovery", tools="", x_axis_label="charge (rasters)",
+            y_axis_label="seen", x_range=Range1d(0, 1), y_range=Range1d(0, 1.02),
+        )  # fmt: skip
+        self.curve = ColumnDataSource({"x": [], "y": []})
+        self.plot.line("x", "y", source=self.curve, line_color="#56b4e9", line_width=2)
+        self.plot.line([0, 1], [0, 1], line_color=LINE, line_dash="dotted")
+
+    def update(self, shown: Shown) -> None:
+        """To the curve so far."""
+        if np.isfinite(shown.budget):
+            self.plot.x_range.update(end=max(shown.budget, 1e-6))
+        if shown.fraction is None:
+            if shown.frames:
+                self.plot.title.text = "Discovery: the truth is not known"
+            return
+        x = np.concatenate([[0.0], np.repeat(shown.charge, 2)])
+        y = np.concatenate([np.repeat(np.concatenate([[0.0], shown.recall]), 2)[:-1]])
+        self.curve.data = {"x": x, "y": y}
+
+
+def shades(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Readings as 1 (black) to 255 (white) between their percentiles; 0 for what was not seen."""
+    there = np.isfinite(values)
+    low, high = np.percentile(values[there], [0.5, 99.8]) if there.any() else (0.0, 1.0)
+    scaled = (np.where(there, values, low) - low) / max(high - low, 1e-9)
+    return np.where(there, 1 + 254 * np.clip(scaled, 0.0, 1.0), 0).astype(np.uint8)
+
+
+def extent(field: FieldMap) -> tuple[float, float, float, float]:
+    """x, y, width and height of a map, half a step beyond its outer positions."""
+    step = [np.diff(a).min() if len(a) > 1 else 1.0 for a in (field.y_nm, field.x_nm)]
+    y, x = field.y_nm[0] - step[0] / 2, field.x_nm[0] - step[1] / 2
+    return x, y, np.ptp(field.x_nm) + step[1], np.ptp(field.y_nm) + step[0]
+
+
+def outline(request: ScanRequest, latest: Step | None) -> Floats:
+    """The corners (4, 2) of a request on the specimen, as stage and beam shift are now."""
+    boxes = corners(request.region)
+    if latest is None:
+        return boxes
+    state = latest.frame.state
+    return boxes + np.subtract(state.beam_shift_yx_nm, state.stage_yx_nm)
