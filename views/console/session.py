@@ -238,7 +238,7 @@ class Session:
         return f"{self._answer}; the instrument says blanked now" if state.blanked else self._answer
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Until the experiment is over, or so long; whether it is."""
+        """Until the experiment is over, or so long; False while it is under way."""
         if self._thread.ident is not None:
             self._thread.join(seconds)
         return not self._thread.is_alive()

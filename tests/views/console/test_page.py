@@ -133,7 +133,7 @@ class TestSteering:
         seat.reads("forbid it?")
         seat.button("Forbid the box").click()
         seat.button("Start").click()
-        assert session.wait(60)
+        eventually(lambda: session.shown().over)
         (rectangle,) = session.shown().forbidden
         low, high = np.min(rectangle, axis=0), np.max(rectangle, axis=0)
         assert np.allclose([low, high], [(-10, -10), (4, 2)], atol=0.3)
