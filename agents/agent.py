@@ -17,6 +17,7 @@ from ..hardware.microscope import YX, Frame, Limits
 from ..simulators.specimens import Specimen
 
 Floats = NDArray[np.float64]
+Rectangle = tuple[YX, YX]  # two opposite corners, in nm
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,11 @@ class Explanation:
     descriptors: Floats | None = None
     frames: tuple[int, ...] = ()
 
+    @property
+    def pictured(self) -> bool:
+        """Whether there is more to it than the sentence."""
+        return bool(self.maps) or self.components is not None
+
 
 class Agent(ABC):
     """Decides where to scan next.
@@ -164,7 +170,7 @@ class Agent(ABC):
     def steer(
         self,
         target: Any = None,
-        forbid: Sequence[tuple[YX, YX]] | None = None,
+        forbid: Sequence[Rectangle] | None = None,
         exploration: float | None = None,
     ) -> None:
         """A person's wish, for the next decision on.

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..hardware.microscope import YX
+from .agent import Rectangle
 
-Rectangle = tuple[YX, YX]
 AUTOMATIC, APPROVE, MANUAL = MODES = ("automatic", "approve", "manual")
 
 

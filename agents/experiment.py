@@ -13,8 +13,9 @@ from ..envs.scan_env import ScanEnv
 from ..hardware.errors import AbortedError, RefusedError
 from ..hardware.limits import check
 from ..hardware.microscope import Frame, ScanRequest
-from .agent import Agent, Context, Explanation, Finding
-from .controls import APPROVE, AUTOMATIC, MANUAL, Controls, Rectangle
+from .agent import Agent, Context, Explanation, Finding, Rectangle
+from .controls import APPROVE, AUTOMATIC, MANUAL, Controls
+from .navigation.navigator import allowed
 
 PERSON = "a person"
 
@@ -181,7 +182,7 @@ class Experiment(Controls):
 
     def _keep(self, step: Step) -> None:
         """The latest maps alone: those of thousands of steps would fill the memory."""
-        if step.explanation.maps or step.explanation.components is not None:
+        if step.explanation.pictured:
             before = self._explained
             if before is not None:
                 old = self.steps[before]
@@ -251,12 +252,8 @@ class Experiment(Controls):
         episode = self.env.episode
         request = episode.reference.at((float(centre[0]), float(centre[1])))
         check(request, episode.capabilities.limits, episode.beam_current_pa)
-        half = np.asarray(request.fov_yx_nm) / 2
-        low, high = request.centre_yx_nm - half, request.centre_yx_nm + half
-        for rectangle in self.forbidden:
-            a, b = np.min(rectangle, axis=0), np.max(rectangle, axis=0)
-            if (low < b).all() and (a < high).all():
-                raise ValueError("a frame there would touch what is forbidden; allow that first")
+        if not allowed(np.array([request.centre_yx_nm]), self.context(), self.forbidden)[0]:
+            raise ValueError("a frame there would touch what is forbidden; allow that first")
         self._asked.append(request.centre_yx_nm)
 
     def _hand_over(self, name: str, options: Mapping[str, Any]) -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..hardware.coordinates import origin_in_scan, scan_from_specimen, specimen_from_scan
 from ..hardware.microscope import YX, Frame, ScanRequest
-from .agent import Agent, Context, Explanation, Finding, Floats
-from .navigation.navigator import Decision, Navigator, Rectangle, Situation
+from .agent import Agent, Context, Explanation, Finding, Floats, Rectangle
+from .navigation.navigator import Decision, Navigator, Situation
 from .perception.perception import Classifier, Perception
 from .perception.sightings import Sighting
 from .scalarizers import Pieces, Scalarizer, frame_means, scalarizer_of

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..views import terminal
-from .options import Number, Out, Seed, free, group
+from .experiments import USUAL_BUDGET, made
+from .options import Decides, Number, Out, PixelSize, Seed, Simulated, command_line, free, group
 
 if TYPE_CHECKING:
     from ..agents.experiment import Step
     from ..views.console.session import Session
 
 app = group("The operator's console.")
-USUAL_BUDGET = 0.4
 WATCH_S = 0.5
 CLOSING_S = 10.0  # for the report of what was taken
 
@@ -29,12 +29,10 @@ CLOSING_S = 10.0  # for the report of what was taken
     "stemscout console --image nio.png --pixel-nm 0.046 --mode approve",
 )
 def console(
-    env: Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")] = None,
+    env: Simulated = None,
     image: Annotated[Path | None, typer.Option(help="Your own micrograph.")] = None,
-    pixel_nm: Annotated[
-        float | None, Number("Pixel size of the image in nm, where the file says none.")
-    ] = None,
-    agent: Annotated[str, typer.Option(help="Who decides; see `agents`.")] = "linear-bo",
+    pixel_nm: PixelSize = None,
+    agent: Decides = "linear-bo",
     budget: Annotated[
         float, Number("Charge in rasters of the whole field, above 0 and at most 1.")
     ] = USUAL_BUDGET,
@@ -51,12 +49,9 @@ def console(
     start: Annotated[bool, typer.Option("--start", help="Begin at once.")] = False,
 ) -> None:
     """A page to watch an experiment, steer it, and stop it; Ctrl-C closes page and microscope."""
-    from .. import register_all
-    from ..agents.catalogue import make_agent
     from ..agents.controls import Controls
     from ..agents.experiment import Experiment
     from ..benchmarks.single import record
-    from ..envs.registration import make_env
     from ..envs.watched import WatchedSource
     from ..hardware.guard import guarded
     from ..hardware.journal import Journal
@@ -80,26 +75,17 @@ def console(
         "budget": budget,
         "seed": seed,
     }
-    register_all()
-    decides = make_agent(agent)
-    made = make_env(
-        named,
-        action=decides.needs.action,
-        observation=decides.needs.observation,
-        budget=budget,
-        terminate_when_done=False,
-        **options,
-    )
+    scanned, decides = made(configuration)
     stem = named.split("/")[-1] if image is None else image.stem
     folder = RunFolder(out or free(Path("runs") / f"console-{stem}-{agent}-{seed}"))
     with Journal(folder.path) as journal:
         journal.write("begin", {**configuration, "versions": versions()})
-        watched = WatchedSource(made.source, lambda m: guarded(m, journal=journal))
-        made.source = watched
-        experiment = Experiment(made, decides, seed, record=journal.write, mode=mode)
+        watched = WatchedSource(scanned.source, lambda m: guarded(m, journal=journal))
+        scanned.source = watched
+        experiment = Experiment(scanned, decides, seed, record=journal.write, mode=mode)
 
         def drive(on_step: Callable[[Step], None]) -> None:
-            record(experiment, folder, configuration, "stemscout console", on_step)
+            record(experiment, folder, configuration, command_line(), on_step)
 
         title = f"{stem}, {folder.path}"
         session = Session(experiment, drive, lambda: watched.guard)
@@ -107,7 +93,7 @@ def console(
             _serve(session, title, folder.path, port, no_browser, start)
         finally:
             experiment.stop()
-            made.close()
+            scanned.close()
             session.wait(CLOSING_S)
 
 

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..views import terminal
-from .options import INTERRUPTED, AsJson, Number, Out, Seed, free, group, whole
+from .options import (
+    INTERRUPTED,
+    AsJson,
+    Decides,
+    Number,
+    Out,
+    PixelSize,
+    Seed,
+    Simulated,
+    command_line,
+    free,
+    group,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from ..agents.agent import Agent
+    from ..envs.scan_env import ScanEnv
 
 app = group("Run an experiment.")
 RUN, LOOK = "Run an experiment", "See what there is"
@@ -44,15 +59,13 @@ def demo(seed: Seed = 0, out: Out = None, as_json: AsJson = False) -> None:
     "--agent linear-search --option counts=spots --option batch=3",
 )
 def run(
-    env: Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")] = None,
+    env: Simulated = None,
     image: Annotated[
         Path | None,
         typer.Option(help="Your own micrograph: .npy, PNG, TIFF, or what RosettaSciIO reads."),
     ] = None,
-    pixel_nm: Annotated[
-        float | None, Number("Pixel size of the image in nm, where the file says none.")
-    ] = None,
-    agent: Annotated[str, typer.Option(help="Who decides; see `agents`.")] = "linear-bo",
+    pixel_nm: PixelSize = None,
+    agent: Decides = "linear-bo",
     budget: Annotated[
         float | None,
         Number("Charge in rasters of the whole field, above 0 and at most 1; 0.4 by default."),
@@ -243,16 +256,13 @@ def agents(as_json: AsJson = False) -> None:
     terminal.listing({name: entry.about for name, entry in AGENTS.items()}, as_json)
 
 
-def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
+def made(configuration: dict[str, Any]) -> tuple[ScanEnv, Agent]:
+    """The environment of a configuration, as its agent needs it, and the agent."""
     from .. import register_all
     from ..agents.catalogue import make_agent
-    from ..agents.experiment import Experiment
-    from ..benchmarks.single import record
     from ..envs.registration import make_env
-    from ..views.folder import RunFolder
 
     register_all()
-    folder = RunFolder(out)
     agent = make_agent(configuration["agent"], **configuration["agent_options"])
     env = make_env(
         configuration["env"],
@@ -262,8 +272,18 @@ def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
         terminate_when_done=False,
         **configuration["env_options"],
     )
+    return env, agent
+
+
+def _run(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
+    from ..agents.experiment import Experiment
+    from ..benchmarks.single import record
+    from ..views.folder import RunFolder
+
+    folder = RunFolder(out)
+    env, agent = made(configuration)
     experiment = Experiment(env, agent, configuration["seed"])
-    command = shlex.join(["stemscout", *sys.argv[1:]])
+    command = command_line()
     with terminal.interruptible(experiment), terminal.progress(configuration) as on_step:
         summary = record(experiment, folder, configuration, command, on_step)
     env.close()

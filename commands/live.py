@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..views import terminal
-from .options import INTERRUPTED, AsJson, Number, group
+from .options import INTERRUPTED, AsJson, Number, Simulated, command_line, group
 
 if TYPE_CHECKING:
     from ..hardware.guard import Guard
@@ -119,7 +118,7 @@ def stop(
     "--microscope nion: --port 50051   |   stemscout serve --init-credentials mine --host tem1",
 )
 def serve(
-    env: Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")] = None,
+    env: Simulated = None,
     microscope: Annotated[
         str | None, typer.Option(help="By its address, such as nion: or sim://graphene.")
     ] = None,
@@ -260,7 +259,7 @@ def _run(
     )
     wishes = None if told is None else told.wishes
     experiment = Experiment(env, agent, configuration["seed"], record=record, wishes=wishes)
-    command = shlex.join(["stemscout", *sys.argv[1:]])
+    command = command_line()
     shown = {"agent": configuration["agent"], "budget": env.rasters}
     try:
         with terminal.interruptible(experiment), terminal.progress(shown) as on_step:

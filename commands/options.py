@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +50,11 @@ def Number(help: str, **options: Any) -> Any:
     return typer.Option(parser=number, metavar="NUMBER", help=help, **options)
 
 
+Simulated = Annotated[str | None, typer.Option(help="A simulated specimen; see `envs`.")]
+Decides = Annotated[str, typer.Option(help="Who decides; see `agents`.")]
+PixelSize = Annotated[
+    float | None, Number("Pixel size of the image in nm, where the file says none.")
+]
 Seed = Annotated[
     int,
     typer.Option(
@@ -56,6 +63,11 @@ Seed = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; it must be new or empty.")]
+
+
+def command_line() -> str:
+    """What repeats this command."""
+    return shlex.join(["stemscout", *sys.argv[1:]])
 
 
 def free(path: Path) -> Path:

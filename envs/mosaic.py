@@ -138,6 +138,11 @@ class Mosaic:
         """Cells (rows, columns) with at least one measured pixel."""
         return self.count > 0
 
+    @property
+    def mean(self) -> Floats:
+        """(rows, columns) of the measured pixels of each cell; NaN where there are none."""
+        return np.where(self.measured, self.total / np.maximum(self.count, 1), np.nan)
+
     def as_uint8(self) -> U8:
         """(2, rows, columns): the rounded mean of each cell at 0 to 255, and its mask."""
         shown: U8 = self._all.as_uint8()[0]

@@ -11,52 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..hardware.guard import Guard
-from ..hardware.microscope import YX, Capabilities, Frame, Microscope, ScanRequest, State
-from ..simulators.exposure import Exposure
+from ..hardware.microscope import Microscope
 from ..simulators.specimens import Specimen
-from .episode import KnowsExposure
 from .sources import Source
-
-
-class Watched:
-    """A microscope behind its guard, of which is known what is known of the bare one.
-
-    Args:
-        guard: drives it.
-        bare: the one behind the guard.
-    """
-
-    def __init__(self, guard: Guard, bare: Microscope) -> None:
-        self.guard, self.bare = guard, bare
-
-    @property
-    def last_exposure(self) -> Exposure | None:
-        """Where the electrons of the latest frame truly went, where anybody knows."""
-        return self.bare.last_exposure if isinstance(self.bare, KnowsExposure) else None
-
-    def open(self) -> Capabilities:
-        return self.guard.open()
-
-    def state(self) -> State:
-        return self.guard.state()
-
-    def move_stage(self, yx_nm: YX, timeout_s: float = 30.0) -> State:
-        return self.guard.move_stage(yx_nm, timeout_s)
-
-    def set_beam_shift(self, yx_nm: YX) -> State:
-        return self.guard.set_beam_shift(yx_nm)
-
-    def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
-        return self.guard.acquire(request, timeout_s)
-
-    def blank(self, on: bool) -> State:
-        return self.guard.blank(on)
-
-    def abort(self) -> None:
-        self.guard.abort()
-
-    def close(self) -> None:
-        self.guard.close()
 
 
 class WatchedSource:
@@ -80,13 +37,12 @@ class WatchedSource:
     def settings(self) -> dict[str, Any]:
         return self.source.settings
 
-    def microscope(self, seed: int, split: str, episode: int, specimen: int | None) -> Watched:
+    def microscope(self, seed: int, split: str, episode: int, specimen: int | None) -> Guard:
         if self.guard is not None:
             self.guard.close()
-        bare = self.source.microscope(seed, split, episode, specimen)
-        self.guard = self._guarded(bare)
-        return Watched(self.guard, bare)
+        self.guard = self._guarded(self.source.microscope(seed, split, episode, specimen))
+        return self.guard
 
     def truth(self, microscope: Microscope) -> Specimen | None:
-        assert isinstance(microscope, Watched)
-        return self.source.truth(microscope.bare)
+        assert isinstance(microscope, Guard)
+        return self.source.truth(microscope.microscope)

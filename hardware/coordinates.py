@@ -31,16 +31,20 @@ def deflection(scan_yx_nm: ArrayLike, rotation_rad: float) -> Points:
     return np.asarray(np.asarray(scan_yx_nm, dtype=np.float64) @ rotation(rotation_rad).T)
 
 
+def shift_of(state: State) -> Points:
+    """By how much (2,) beam shift and stage carry the scan over the specimen."""
+    return np.subtract(state.beam_shift_yx_nm, state.stage_yx_nm, dtype=np.float64)
+
+
 def specimen_from_scan(scan_yx_nm: ArrayLike, state: State, rotation_rad: float = 0.0) -> Points:
     """Scan coordinates (..., 2) as specimen coordinates."""
-    shift = np.asarray(state.beam_shift_yx_nm) - np.asarray(state.stage_yx_nm)
-    return np.asarray(deflection(scan_yx_nm, rotation_rad) + shift)
+    return np.asarray(deflection(scan_yx_nm, rotation_rad) + shift_of(state))
 
 
 def scan_from_specimen(yx_nm: ArrayLike, state: State, rotation_rad: float = 0.0) -> Points:
     """Specimen coordinates (..., 2) as scan coordinates; the inverse."""
-    shift = np.asarray(state.beam_shift_yx_nm) - np.asarray(state.stage_yx_nm)
-    return np.asarray((np.asarray(yx_nm, dtype=np.float64) - shift) @ rotation(rotation_rad))
+    of_axis = np.asarray(yx_nm, dtype=np.float64) - shift_of(state)
+    return np.asarray(of_axis @ rotation(rotation_rad))
 
 
 def origin_in_scan(state: State) -> YX:
@@ -62,6 +66,11 @@ def corners(region: ScanRegion) -> Points:
     h, w = region.fov_yx_nm[0] / 2, region.fov_yx_nm[1] / 2
     box = np.array([[-h, -w], [-h, w], [h, w], [h, -w]]) + np.asarray(region.centre_yx_nm)
     return deflection(box, region.rotation_rad)
+
+
+def footprint(region: ScanRegion, state: State) -> Points:
+    """The same corners (4, 2) on the specimen."""
+    return np.asarray(corners(region) + shift_of(state))
 
 
 def pixel_offsets_nm(fov_nm: float, pixels: int) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def conforms():
             pytest.skip(str(reason))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def chromium_command() -> list[str]:
+    """The system's Chromium without a head, and what keeps it from asking anything elsewhere."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no Chromium here")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    return [path, *flags]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from ..agents.agent import Explanation, FieldMap
 from ..agents.experiment import Step
 from ..envs.episode import Episode
 from ..envs.mosaic import Mosaic
-from ..hardware.coordinates import corners
+from ..hardware.coordinates import footprint
 from ..hardware.microscope import Frame
 from ..simulators.specimens import Specimen
 from . import style
@@ -57,7 +57,7 @@ def show_frames(
     mosaic = Mosaic(field, (cells[0], cells[1]))
     for frame, values in frames:
         mosaic.add(frame, values)
-    image = np.ma.masked_where(~mosaic.measured, mosaic.total / np.maximum(mosaic.count, 1))
+    image = np.ma.masked_invalid(mosaic.mean)
     axes.set_facecolor(style.UNSEEN)
     shown = np.asarray(image.compressed())
     low, high = np.percentile(shown, [0.5, 99.8]) if len(shown) else (0.0, 1.0)
@@ -104,10 +104,8 @@ def path(fig: Figure, axes: Axes, footprints_yx_nm: Floats) -> None:
 
 def footprints(episode: Episode) -> Floats:
     """Of the frames (n, 4, 2), by what the instrument reports."""
-    still = ((f.state.beam_shift_yx_nm, f.state.stage_yx_nm) for f in episode.history)
-    shifts = np.array([np.subtract(shift, stage) for shift, stage in still]).reshape(-1, 1, 2)
-    boxes = np.array([corners(f.region) for f in episode.history]).reshape(-1, 4, 2)
-    return np.asarray(boxes + shifts)
+    boxes = [footprint(f.region, f.state) for f in episode.history]
+    return np.array(boxes).reshape(-1, 4, 2)
 
 
 def specimen_seen(

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...hardware.microscope import YX, Frame, ScanRequest, State
-from ..agent import Context, FieldMap, Needs
+from ..agent import Context, FieldMap, Needs, Rectangle
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Rectangle = tuple[YX, YX]  # two opposite corners, in nm
 PITCH = 0.5  # candidates lie half a frame apart
 TIE = 1e-9  # of the range of values: what is nearer to the greatest is as great
 EQUAL = 1e-12  # of the largest target: what varies less, varies by rounding

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs import seen
-from ...hardware.coordinates import pixel_from_specimen
+from ...hardware.coordinates import pixel_from_specimen, shift_of
 from ...hardware.costs import ELECTRONS_PER_PA_US
 from ...hardware.microscope import Frame, ScanRequest
 from ...simulators.exposure import Exposure
@@ -125,7 +125,7 @@ class TruePerception:
 
     def _exposure(self, frame: Frame) -> Exposure:
         """Where a frame lies, as the instrument reports it."""
-        shift = np.subtract(frame.state.beam_shift_yx_nm, frame.state.stage_yx_nm)
+        shift = shift_of(frame.state)
         pitch = frame.request.pixel_yx_nm
         electrons = self.current_pa * ELECTRONS_PER_PA_US * frame.request.dwell_us
         dose = electrons / (pitch[0] * pitch[1] * 100.0)

@@ -41,7 +41,6 @@ PLATES = (
     "acceleration",
     "latency",
 )
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -276,9 +275,8 @@ window.addEventListener("load", () => {
 </script></body>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [1200, 500])
-def test_in_a_browser(folder, page, tmp_path, width):
+def test_in_a_browser(folder, page, tmp_path, width, chromium_command):
     """No error, all figures, sorted by click, and no wider than a narrow window."""
     watched = page.replace(
         "<head>",
@@ -287,8 +285,7 @@ def test_in_a_browser(folder, page, tmp_path, width):
     ).replace("</body>", PROBE)
     path = tmp_path / "watched.html"
     path.write_text(watched)
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"]
-    command += ["--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [*chromium_command, f"--user-data-dir={tmp_path / 'profile'}"]
     command += [f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
     done = subprocess.run(
         [*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True

@@ -62,7 +62,7 @@ def test_stop_blanks_and_ends_it(watched):
     assert env.source.guard.stop().answer == "blanked (confirmed)"
     with pytest.raises(AbortedError):
         env.step(env.action_space.sample())
-    assert env.episode.microscope.bare.state().blanked
+    assert env.source.guard.microscope.state().blanked
 
 
 def test_another_episode_has_another_guard_and_the_one_before_is_closed(watched):

@@ -17,8 +17,9 @@ from typing import Any
 import panel as pn
 from panel.custom import JSComponent
 
+from ...agents.agent import Rectangle
 from ...agents.catalogue import AGENTS
-from ...agents.controls import AUTOMATIC, MODES, Rectangle
+from ...agents.controls import AUTOMATIC, MODES
 from ...agents.scalarizers import WORDS
 from ...hardware.errors import LeaseError, MicroscopeError
 from ...hardware.microscope import YX
@@ -60,7 +61,7 @@ STOP = """
 """
 
 
-class StopKey(JSComponent):  # type: ignore[misc]
+class StopKey(JSComponent):  # type: ignore[misc]  # Panel's types are not followed
     """Escape, anywhere on the page, is the stop button.
 
     Args:
@@ -109,7 +110,7 @@ class Page:
         self._told = ""  # by a thread, to be said
         self.map = SpecimenMap(session, self._pointed, self._boxed)
         self.frame = LatestFrame()
-        self.pictures = Pictures(lambda k: self._aim(k))
+        self.pictures = Pictures(self._aim)
         self.plane = LatentPlane(lambda corners: self._aim({"region": corners}))
         self.curve = Discovery()
         self._make_widgets()
@@ -142,14 +143,14 @@ class Page:
         self.say(self.session.stop())
         self.update()
 
-    def _do(self, action: Callable[[Any], object]) -> None:
-        """With the controls; what is refused is said, and changes nothing."""
+    def _do(self, action: Callable[[Any], object], done: str = "") -> None:
+        """With the controls, and say that it is done; what is refused changes nothing."""
         try:
             action(self.session.controls(self.key))
         except (ValueError, MicroscopeError) as error:
             self.say(str(error))
         else:
-            self.say("")
+            self.say(done)
         self.update()
 
     def _pointed(self, yx_nm: YX) -> None:
@@ -161,8 +162,8 @@ class Page:
         self.say(f"A region from ({a:.2f}, {b:.2f}) to ({c:.2f}, {d:.2f}) nm: forbid it?")
 
     def _aim(self, target: Any) -> None:
-        self._do(lambda e: e.steer(target=target))
-        self.say(f"to be pursued from the next decision on: {json.dumps(target)[:120]}")
+        done = f"to be pursued from the next decision on: {json.dumps(target)[:120]}"
+        self._do(lambda e: e.steer(target=target), done)
 
     def _forbid(self, _: Any) -> None:
         if self.box is None:
@@ -177,7 +178,7 @@ class Page:
 
     def _begin(self, _: Any) -> None:
         def go(experiment: Any) -> None:
-            if self.session.shown().phase == phases.READY:
+            if self.session.phase == phases.READY:
                 self.session.start()
             elif experiment.paused:
                 experiment.resume()

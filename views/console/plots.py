@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from ...agents.agent import Explanation, FieldMap
 from ...agents.experiment import Step
-from ...hardware.coordinates import corners, pixel_from_specimen
-from ...hardware.microscope import YX, ScanRequest
+from ...hardware.coordinates import footprint, pixel_from_specimen
+from ...hardware.microscope import YX, ScanRequest, State
 from .. import style
 from .session import Session, Shown
 
@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 INK, PAPER, LINE, BRIGHT = "#d5dbe3", "#14171c", "#3a414c", "#f5c542"
 NO_LAYER, DOSE = "none", "dose (e/Å²)"
 GREYS = (style.UNSEEN, *palettes.gray(255))
-MARKERS = ("circle", "square", "diamond", "triangle")
+MARKERS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle"}
 SHOWN_PATH = 500  # footprints that are drawn: the latest
 GAP = 0.08  # between pictures, of their width
 
@@ -140,7 +140,7 @@ class SpecimenMap:
         return [NO_LAYER, *shown.explanation.maps, DOSE]
 
     def update(self, shown: Shown, layer: str) -> None:
-        """To what is shown, with a layer by its name over it."""
+        """To the frames so far, with a layer by its name over it; not to what comes next."""
         mosaic = self.session.mosaic()
         if mosaic is not None:
             self.image.data = {"image": [shades(mosaic)]}
@@ -149,7 +149,6 @@ class SpecimenMap:
         self.boxes.data = {"xs": list(boxes[..., 1]), "ys": list(boxes[..., 0])}
         centres = boxes.mean(axis=1)
         self.way.data = {"x": centres[:, 1], "y": centres[:, 0]}
-        self.point_out(shown)
         for k, (label, places) in enumerate(sorted(shown.findings.items())):
             if label not in self.claims:
                 self._claim(label, k)
@@ -171,12 +170,11 @@ class SpecimenMap:
         }  # fmt: skip
 
     def _claim(self, label: str, k: int) -> None:
-        colours = len(style.CLASS_COLOURS)
+        colour, marker = style.mark_of(k)
         self.claims[label] = ColumnDataSource({"x": [], "y": []})
         self.plot.scatter(
             "x", "y", source=self.claims[label], size=9, fill_alpha=0, line_width=2,
-            line_color=style.CLASS_COLOURS[k % colours],
-            marker=MARKERS[k // colours % len(MARKERS)], legend_label=label,
+            line_color=colour, marker=MARKERS[marker], legend_label=label,
         )  # fmt: skip
         legend = self.plot.legend
         legend.background_fill_color, legend.background_fill_alpha = PAPER, 0.7
@@ -362,7 +360,9 @@ class Discovery:
             y_axis_label="seen", x_range=Range1d(0, 1), y_range=Range1d(0, 1.02),
         )  # fmt: skip
         self.curve = ColumnDataSource({"x": [], "y": []})
-        self.plot.line("x", "y", source=self.curve, line_color="#56b4e9", line_width=2)
+        self.plot.step(
+            "x", "y", source=self.curve, mode="after", line_color="#56b4e9", line_width=2
+        )
         self.plot.line([0, 1], [0, 1], line_color=LINE, line_dash="dotted")
 
     def update(self, shown: Shown) -> None:
@@ -373,8 +373,7 @@ class Discovery:
             if shown.frames:
                 self.plot.title.text = "Discovery: the truth is not known"
             return
-        x = np.concatenate([[0.0], np.repeat(shown.charge, 2)])
-        y = np.concatenate([np.repeat(np.concatenate([[0.0], shown.recall]), 2)[:-1]])
+        x, y = (np.concatenate([[0.0], along]) for along in (shown.charge, shown.recall))
         self.curve.data = {"x": x, "y": y}
 
 
@@ -395,8 +394,4 @@ def extent(field: FieldMap) -> tuple[float, float, float, float]:
 
 def outline(request: ScanRequest, latest: Step | None) -> Floats:
     """The corners (4, 2) of a request on the specimen, as stage and beam shift are now."""
-    boxes = corners(request.region)
-    if latest is None:
-        return boxes
-    state = latest.frame.state
-    return boxes + np.subtract(state.beam_shift_yx_nm, state.stage_yx_nm)
+    return footprint(request.region, State() if latest is None else latest.frame.state)

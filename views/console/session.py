@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...agents.agent import Explanation
-from ...agents.controls import APPROVE, Rectangle
+from ...agents.agent import Explanation, Rectangle
+from ...agents.controls import APPROVE
 from ...agents.experiment import Experiment, Proposal, Step
 from ...envs.mosaic import Mosaic
-from ...hardware.coordinates import corners, specimen_from_pixel
+from ...hardware.coordinates import footprint, specimen_from_pixel
 from ...hardware.emergency import NOT_CONFIRMED, UNTOUCHED
 from ...hardware.errors import LeaseError, MicroscopeError
 from ...hardware.guard import Guard
@@ -143,7 +143,7 @@ class Session:
                 explanation = proposal.explanation
             return Shown(
                 version=self._version,
-                phase=self._told_phase(),
+                phase=self.phase,
                 answer=self._answer,
                 trouble=self._trouble,
                 agent=experiment.agent.name,
@@ -169,7 +169,7 @@ class Session:
     def mosaic(self) -> NDArray[np.float32] | None:
         """The map (rows, columns), NaN where nothing was measured; None before any frame."""
         with self._lock:
-            return None if self._mosaic is None else _mean(self._mosaic)
+            return None if self._mosaic is None else self._mosaic.mean.astype(np.float32)
 
     def dose(self) -> NDArray[np.float32] | None:
         """Dose in e/Å² put into each cell of the map; None where no charge is known."""
@@ -179,6 +179,17 @@ class Session:
             height, width = self.experiment.env.source.field_yx_nm
             cell = height * width / self._dose.total.size * A2_NM2
             return np.asarray(self._dose.total / cell, dtype=np.float32)
+
+    @property
+    def phase(self) -> str:
+        """One of the words above."""
+        experiment = self.experiment
+        if self._phase != RUNNING:
+            return self._phase
+        if experiment.paused:
+            return PAUSED
+        asking = experiment.mode == APPROVE and experiment.proposal is not None
+        return ASKING if asking else RUNNING
 
     @property
     def field_yx_nm(self) -> tuple[float, float]:
@@ -250,19 +261,19 @@ class Session:
             on_step(step)
 
     def _run(self) -> None:
+        trouble = ""
         try:
             self._drive(self._take_in)
         except Exception as error:  # whatever it is, people are told
-            self._darken()
-            with self._lock:
-                self._trouble = f"{type(error).__name__}: {error}"
-                self._phase = FAILED
-                self._say(f"it failed: {error}")
-            return
+            trouble, phase = f"{type(error).__name__}: {error}", FAILED
+            last = f"it failed: {error}"
+        else:
+            phase = STOPPED if self.experiment.stopped else ENDED
+            last = f"the experiment has {phase}"
         self._darken()
         with self._lock:
-            self._phase = STOPPED if self.experiment.stopped else ENDED
-            self._say(f"the experiment has {self._phase}")
+            self._trouble, self._phase = trouble, phase
+            self._say(last)
 
     def _darken(self) -> None:
         """Nobody looks through the beam any more: it is blanked, however the run ended."""
@@ -278,8 +289,6 @@ class Session:
     def _take_in(self, step: Step) -> None:
         episode = self.experiment.env.episode
         shown = episode.display(step.frame)
-        region, state = step.frame.region, step.frame.state
-        shift = np.subtract(state.beam_shift_yx_nm, state.stage_yx_nm)
         charge = step.frame.charge_e
         with self._lock:
             if self._mosaic is None:
@@ -292,9 +301,9 @@ class Session:
                 self._dose.add(step.frame, each)
             self._charge.append(step.spent)
             self._recall.append(step.fraction if self._knows_truth else np.nan)
-            self._boxes.append(corners(region) + shift)
+            self._boxes.append(footprint(step.frame.region, step.frame.state))
             self._latest = step
-            if step.explanation.maps or step.explanation.components is not None:
+            if step.explanation.pictured:
                 self._telling = step.explanation
             self._say(f"frame {step.index + 1} at {step.explanation.sentence}")
 
@@ -308,15 +317,6 @@ class Session:
         for sentence in self.experiment.refused[self._refused :]:
             self._refused += 1
             self._say(f"refused: {sentence}")
-
-    def _told_phase(self) -> str:
-        experiment = self.experiment
-        if self._phase != RUNNING:
-            return self._phase
-        if experiment.paused:
-            return PAUSED
-        asking = experiment.mode == APPROVE and experiment.proposal is not None
-        return ASKING if asking else RUNNING
 
     def _cells(self, step: Step) -> tuple[int, int]:
         """As fine as the reference frame's pixels, and no finer than a screen."""
@@ -355,8 +355,3 @@ class Session:
     @property
     def _knows_truth(self) -> bool:
         return self.experiment.env.truth is not None
-
-
-def _mean(mosaic: Mosaic) -> NDArray[np.float32]:
-    mean = mosaic.total / np.maximum(mosaic.count, 1)
-    return np.where(mosaic.measured, mean, np.nan).astype(np.float32)

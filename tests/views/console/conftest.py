@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from stemscout.agents.catalogue import make_agent
@@ -13,7 +11,6 @@ from stemscout.hardware.guard import guarded
 from stemscout.views.console.session import Session
 
 BUDGET = 0.06  # fifteen frames
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture
@@ -38,13 +35,11 @@ def sessions(graphene):
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    """The system's Chromium, without a head."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("there is no chromium")
+def chromium(chromium_command):
+    """It, driven from here."""
+    path, *flags = chromium_command
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()
