@@ -5,14 +5,16 @@ All of it may be called from any thread, and takes effect before the next frame.
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..hardware.microscope import YX
 from .agent import Rectangle
 
 AUTOMATIC, APPROVE, MANUAL = MODES = ("automatic", "approve", "manual")
+WORDS = 60  # characters of a target, at most
 
 
 class Controls:
@@ -20,15 +22,16 @@ class Controls:
 
     Args:
         mode: one of ``MODES``.
+        rest_s: after waiting for a person for so long it rests; None is never.
 
     Attributes:
         stopped: no further frame is taken.
     """
 
-    def __init__(self, mode: str = AUTOMATIC) -> None:
-        self.stopped = False
+    def __init__(self, mode: str = AUTOMATIC, rest_s: float | None = None) -> None:
+        self.stopped, self.rest_s = False, rest_s
         self._changed = threading.Condition()
-        self._paused = False
+        self._paused = self._stepping = self._waiting = False
         self._mode = _known_mode(mode)
         self._verdict: bool | None = None
         self._wishes: list[dict[str, Any]] = []
@@ -40,7 +43,11 @@ class Controls:
 
     def resume(self) -> None:
         """Go on."""
-        self._change(_paused=False)
+        self._change(_paused=False, _stepping=False)
+
+    def step(self) -> None:
+        """One more frame, and wait again."""
+        self._change(_paused=True, _stepping=True)
 
     def stop(self) -> None:
         """Take no further frame."""
@@ -48,8 +55,20 @@ class Controls:
 
     @property
     def paused(self) -> bool:
-        """Whether it waits for ``resume``."""
-        return self._paused
+        """Whether it waits for ``resume`` or ``step``."""
+        return self._paused and not self._stepping
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing is done until a person does something."""
+        return self._waiting
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """What was asked for and has not taken effect yet, in words."""
+        with self._changed:
+            asked = [f"a frame at ({y:.2f}, {x:.2f}) nm" for y, x in self._asked]
+            return (*asked, *(in_words(wish) for wish in self._wishes))
 
     @property
     def mode(self) -> str:
@@ -113,9 +132,47 @@ class Controls:
         return self._verdict
 
     def _wait(self, ready: Callable[[], bool]) -> None:
-        """Until it is so, or it is stopped."""
+        """Until it is so, or it is stopped; after ``rest_s`` it rests meanwhile."""
         with self._changed:
-            self._changed.wait_for(lambda: self.stopped or ready())
+            if self.stopped or ready():
+                return
+            self._waiting = True
+            done = self._changed.wait_for(lambda: self.stopped or ready(), self.rest_s)
+        try:
+            if not done:
+                self._rest()
+                with self._changed:
+                    self._changed.wait_for(lambda: self.stopped or ready())
+        finally:
+            self._waiting = False
+
+    def dwell(self, seconds: float) -> None:
+        """Wait so long, or until it is stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopped, seconds)
+
+    def _rest(self) -> None:
+        """Nothing is needed until a person does something."""
+
+
+def in_words(wish: Mapping[str, Any]) -> str:
+    """A wish, as a person says it."""
+    if "ask" in wish:
+        y, x = wish["ask"]
+        return f"a frame at ({y:.2f}, {x:.2f}) nm"
+    if "agent" in wish:
+        return f"{wish['agent']} takes over"
+    if "budget" in wish:
+        return f"a budget of {wish['budget']:g} rasters"
+    said = []
+    if wish.get("target") is not None:
+        said.append(f"pursue {json.dumps(wish['target'])[:WORDS]}")
+    if (forbid := wish.get("forbid")) is not None:
+        regions = "region" if len(forbid) == 1 else "regions"
+        said.append(f"{len(forbid)} {regions} forbidden" if forbid else "all regions allowed")
+    if wish.get("exploration") is not None:
+        said.append(f"exploration {wish['exploration']:g}")
+    return ", ".join(said) or "nothing"
 
 
 def _known_mode(mode: str) -> str:

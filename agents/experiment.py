@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..envs.scan_env import ScanEnv
-from ..hardware.errors import AbortedError, RefusedError
+from ..hardware.errors import AbortedError, MicroscopeError, RefusedError
 from ..hardware.limits import check
 from ..hardware.microscope import Frame, ScanRequest
 from .agent import Agent, Context, Explanation, Finding, Rectangle
@@ -93,6 +93,8 @@ class Experiment(Controls):
             ``write``.
         wishes: that a person had in an earlier part of it, by the step before which.
         mode: one of ``controls.MODES``.
+        rest_s: after waiting for a person for so long the beam is blanked, and comes on again
+            before the next frame; None is never.
 
     Attributes:
         steps: so far; maps and pictures are those of the latest that has some.
@@ -111,8 +113,9 @@ class Experiment(Controls):
         record: Callable[[str, dict[str, Any]], object] = lambda kind, data: None,
         wishes: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
         mode: str = AUTOMATIC,
+        rest_s: float | None = None,
     ) -> None:
-        super().__init__(mode)
+        super().__init__(mode, rest_s)
         if seed < 0:
             raise ValueError(f"seed {seed}; it must be an integer >= 0")
         self.env = env
@@ -126,10 +129,12 @@ class Experiment(Controls):
         self.forbidden: Sequence[Rectangle] = ()
         self.refused: list[str] = []
         self.told_truth = False  # whatever the agent says of itself afterwards
+        self._dark = False  # the beam was blanked while a person was waited for
         self._had = self._due = dict(wishes or {})
 
     def __iter__(self) -> Iterator[Step]:
         self.steps = []
+        self._dark = False
         self._explained: int | None = None
         self._due = dict(self._had)
         options = {} if self.specimen is None else {"specimen": self.specimen}
@@ -159,6 +164,7 @@ class Experiment(Controls):
                 continue
             taken = len(self.env.episode.history)
             try:
+                self._wake()
                 observation, _, terminated, truncated, info = self.env.step(action)
             except AbortedError:  # somebody stopped the microscope, and so the experiment
                 self.stopped = True
@@ -168,11 +174,29 @@ class Experiment(Controls):
                 continue
             if len(self.env.episode.history) == taken:
                 return  # it cost more than was left
+            self._stepping = False
             step = self._take_in(info["request"], explanation, decided, perceived)
             self._keep(step)
             yield step
             if terminated or truncated:
                 return
+
+    def _rest(self) -> None:
+        """Electrons that show nobody anything are spared: the beam is blanked."""
+        if self._dark:
+            return
+        try:
+            self.env.episode.microscope.blank(True)
+        except MicroscopeError as error:
+            self.refused.append(f"the beam stays on while it waits: {error}")
+        else:
+            self._dark = True
+
+    def _wake(self) -> None:
+        """The beam comes on for the next frame, where it was blanked for rest."""
+        if self._dark:
+            self.env.episode.microscope.blank(False)
+            self._dark = False
 
     def run(self) -> list[Step]:
         """All steps."""

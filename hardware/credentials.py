@@ -80,6 +80,34 @@ class Credentials:
         return found
 
 
+def end_of(folder: Path) -> str:
+    """Whose credentials a folder holds: ``SERVER`` or ``CLIENT``; ValueError for none."""
+    for end in (SERVER, CLIENT):
+        if (folder / f"{end}.crt").exists():
+            return end
+    raise ValueError(
+        f"{folder} holds no credentials; stemscout serve --init-credentials makes them, in folders "
+        f"{SERVER}, {CONTROL} and {OBSERVE}"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_reach(host: str, credentials: Credentials | None) -> None:
+    """Beyond this machine nobody listens without; ValueError where somebody would."""
+    if credentials is None and not is_loopback(host):
+        raise ValueError(
+            f"{host} can be reached from elsewhere: certificates and tokens are needed "
+            "(--credentials; --init-credentials makes them)"
+        )
+
+
 def make(folder: Path, hosts: list[str]) -> None:
     """Write a certificate and a token for each end; nobody else may read them.
 

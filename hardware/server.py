@@ -9,7 +9,6 @@ signs of life; abort and stop are open to all.
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import wire
-from .credentials import Credentials
+from .credentials import Credentials, check_reach
 from .errors import AcquisitionError, LeaseError, MicroscopeError
 from .guard import Guard
 from .microscope import Frame, ScanRequest
@@ -85,11 +84,7 @@ class Server:
             import grpc
         except ImportError as error:
             raise ImportError("a server needs grpcio: pip install 'stemscout[live]'") from error
-        if credentials is None and not _is_loopback(host):
-            raise ValueError(
-                f"{host} can be reached from elsewhere: certificates and tokens are needed "
-                "(--credentials; --init-credentials makes them)"
-            )
+        check_reach(host, credentials)
         self.guard, self.credentials = guard, credentials
         self.simulated = guard.open().simulated
         self._latest: Frame | None = None
@@ -318,10 +313,3 @@ def _seconds(value: Any) -> float:
 def _yx(told: Mapping[str, Any]) -> tuple[float, float]:
     y, x = told["yx_nm"]
     return float(y), float(x)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

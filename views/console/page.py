@@ -94,6 +94,7 @@ class Page:
         title: what runs, for the head of the page.
         owner: whose page it is, for those who want control.
         export: writes the journal in other formats and says where; None where there is none.
+        observes: why it may not take control; empty where it may.
     """
 
     def __init__(
@@ -102,8 +103,10 @@ class Page:
         title: str = "",
         owner: str = "another page",
         export: Callable[[], str] | None = None,
+        observes: str = "",
     ) -> None:
         self.session, self.title, self.owner, self.export = session, title, owner, export
+        self.observes = observes
         self.key: str | None = None
         self.seen: Any = None
         self.box: Rectangle | None = None
@@ -114,7 +117,7 @@ class Page:
         self.plane = LatentPlane(lambda corners: self._aim({"region": corners}))
         self.curve = Discovery()
         self._make_widgets()
-        self.head, self.gauges = _html(width=620), _html(width=340, height=212)
+        self.head, self.gauges = _html(width=600), _html(width=340, height=212)
         self.message, self.log = _html(width=1240, height=20), _html(width=540, height=112)
         self.take_control(quietly=True)
         self.update()
@@ -123,6 +126,9 @@ class Page:
 
     def take_control(self, quietly: bool = False) -> None:
         """Control for this page, where nobody else has it."""
+        if self.observes:
+            self.say("" if quietly else self.observes)
+            return
         try:
             self.key = self.session.take(self.owner)
         except LeaseError as error:
@@ -140,13 +146,13 @@ class Page:
 
     def stop(self) -> None:
         """For every page, in control or not."""
-        self.say(self.session.stop())
+        self.say(str(self.session.stop()))
         self.update()
 
-    def _do(self, action: Callable[[Any], object], done: str = "") -> None:
+    def _do(self, action: Callable[[Any], object], done: str = "", steers: bool = True) -> None:
         """With the controls, and say that it is done; what is refused changes nothing."""
         try:
-            action(self.session.controls(self.key))
+            action(self.session.controls(self.key, steers))
         except (ValueError, MicroscopeError) as error:
             self.say(str(error))
         else:
@@ -185,11 +191,18 @@ class Page:
             else:
                 experiment.pause()
 
-        self._do(go)
+        self._do(go, steers=False)
+
+    def _one(self, _: Any) -> None:
+        def go(experiment: Any) -> None:
+            experiment.step()
+            self.session.start()
+
+        self._do(go, steers=False)
 
     def _exported(self, _: Any) -> None:
-        if self.export is None:
-            self.say("there is no journal to export")
+        if self.export is None or self.observes:
+            self.say(self.observes or "there is no journal to export")
             return
         self.say("exporting ...")
         # In a thread of its own: the stop button must not wait for it.
@@ -211,7 +224,7 @@ class Page:
         """To the session as it is; a sign of life from whoever has control."""
         if self.key is not None:
             try:
-                self.session.lease.check(self.key)
+                self.session.alive(self.key)
             except LeaseError:
                 self.key = None
         if self._told:
@@ -219,6 +232,7 @@ class Page:
             self._told = ""
         shown = self.session.shown()
         now = (shown.version, shown.phase, shown.mode, shown.proposal, self.layer.value, self.key)
+        now += (shown.pending, shown.beam)
         if now == self.seen:
             return
         before, self.seen = self.seen, now
@@ -243,23 +257,25 @@ class Page:
             f"<b style='font-size:16px'>StemScout</b> · {escape(self.title)} · "
             f"<b style='color:{BRIGHT}'>{escape(shown.phase)}</b>{control}"
         )
-        rows = {
+        rows = {}  # what must not be overlooked first
+        if shown.answer:
+            rows["STOP"] = self.session.answered()
+        if shown.trouble:
+            rows["failed"] = shown.trouble
+        if shown.pending:
+            rows["pending"] = "; ".join(shown.pending)
+        rows |= {
             "agent": f"{shown.agent}, {shown.mode}",
-            "frames": f"{shown.frames}",
-            "charge": _charge(shown),
+            "spent": f"{_charge(shown)}, {shown.frames} frames",
             "instrument time": f"{shown.time_s:.1f} s",
             "features seen": "nobody knows" if shown.fraction is None else f"{shown.fraction:.0%}",
             "decision": f"{shown.latency_ms:.1f} ms",
             "instrument": shown.beam,
         }
-        if shown.answer:
-            rows["STOP"] = self.session.answered()
-        if shown.trouble:
-            rows["failed"] = shown.trouble
         if shown.proposal is not None and not shown.over:
             rows["next"] = shown.proposal.explanation.sentence
         self.gauges.object = "<table style='border-spacing:8px 1px'>" + "".join(
-            f"<tr><td style='color:#8fa0b3;vertical-align:top'>{escape(k)}</td>"
+            f"<tr><td style='color:#8fa0b3;vertical-align:top;white-space:nowrap'>{escape(k)}</td>"
             f"<td>{escape(v)}</td></tr>"
             for k, v in rows.items()
         )
@@ -272,9 +288,11 @@ class Page:
         mine = self.key is not None and not self.session.read_only
         for widget in self.mine:
             widget.disabled = not mine or shown.over
+        for widget in (self.begin, self.one):
+            widget.disabled = self.key is None or shown.over
         for widget in (self.approve, self.refuse):
             widget.disabled = not mine or shown.phase != phases.ASKING
-        self.control.disabled = self.key is not None
+        self.control.disabled = self.key is not None or bool(self.observes)
         if self.mode.value != shown.mode:
             self.mode.value = shown.mode
 
@@ -287,6 +305,7 @@ class Page:
         )  # fmt: skip
         self.keys = StopKey(on_stop=self.stop, width=1, height=1)
         self.begin = _button("Start", self._begin, 74)
+        self.one = _button("Step", self._one, 50)
         self.control = _button("Take control", lambda _: self.take_control(), 100)
         self.approve = _button("Approve", lambda _: self._do(lambda e: e.answer(True)), 72)
         self.refuse = _button("Refuse", lambda _: self._do(lambda e: e.answer(False)), 72)
@@ -316,8 +335,8 @@ class Page:
         self.pursue = _button("Pursue", lambda _: self._aim(self.word.value), 70)
         self.save = _button("Export", self._exported, 70)
         self.mine: Sequence[Any] = (
-            self.begin, self.mode, self.ask, self.forbid, self.allow, self.curious, self.allowed,
-            self.switch, self.pursue,
+            self.mode, self.ask, self.forbid, self.allow, self.curious, self.allowed, self.switch,
+            self.pursue,
         )  # fmt: skip
 
     def _set_mode(self, event: Any) -> None:
@@ -329,7 +348,8 @@ class Page:
         low = (self.ask, self.curious, self.allowed, self.switch, self.pursue)
         for widget in (*low, self.mode, self.approve, self.refuse):
             widget.param.update(align="end")
-        head = pn.Row(self.stop_button, self.head, self.begin, self.control, self.save, self.keys)
+        said = (self.head, self.begin, self.one, self.control, self.save, self.keys)
+        head = pn.Row(self.stop_button, *said)
         left = pn.Column(
             pn.Row(self.layer, self.mode, self.approve, self.refuse),
             pn.pane.Bokeh(self.map.plot, margin=CLOSE),

@@ -23,15 +23,16 @@ from ...agents.controls import APPROVE
 from ...agents.experiment import Experiment, Proposal, Step
 from ...envs.mosaic import Mosaic
 from ...hardware.coordinates import footprint, specimen_from_pixel
-from ...hardware.emergency import NOT_CONFIRMED, UNTOUCHED
+from ...hardware.emergency import NOT_CONFIRMED, UNTOUCHED, Stopped
 from ...hardware.errors import LeaseError, MicroscopeError
 from ...hardware.guard import Guard
 from ...hardware.lease import Lease
 
 Floats = NDArray[np.float64]
 READY, RUNNING, PAUSED, ASKING = "ready", "running", "paused", "waits for your approval"
-STOPPED, ENDED, FAILED = "stopped", "ended", "failed"
+STOPPED, ENDED, FAILED = OVER = "stopped", "ended", "failed"
 LEASE_S = 10.0  # without a sign of life, whoever had control has lost it
+REST_S = 5.0  # of waiting for a person, after which the beam is blanked
 CELLS = 384  # of the map, along the longer side: what a screen shows of it
 LINES = 200  # of the log that are kept
 A2_NM2 = 100.0
@@ -57,6 +58,7 @@ class Shown:
         latest: the step of the latest frame; None before.
         explanation: of the latest decision that had something to show.
         proposal: what is about to be done.
+        pending: what people asked for and has not taken effect yet, in words.
         forbidden: rectangles, in nm.
         findings: by class, (k, 2) in nm, the middle of each claim.
         log: in plain words, the latest last.
@@ -81,6 +83,7 @@ class Shown:
     latest: Step | None
     explanation: Explanation
     proposal: Proposal | None
+    pending: tuple[str, ...]
     forbidden: tuple[Rectangle, ...]
     findings: dict[str, Floats]
     log: tuple[str, ...]
@@ -89,7 +92,7 @@ class Shown:
     @property
     def over(self) -> bool:
         """Whether no further frame is taken."""
-        return self.phase in (STOPPED, ENDED, FAILED)
+        return self.phase in OVER
 
 
 class Session:
@@ -100,7 +103,7 @@ class Session:
         drive: runs it to its end and calls what it is given with every step; by default nothing
             else is done with the steps.
         guard: of the microscope, as soon as there is one; the stop button is its own.
-        read_only: why nobody may steer it, as in a replay; empty where one may.
+        read_only: why nobody may steer it, such as "this is a replay"; empty where one may.
 
     Attributes:
         lease: who has control.
@@ -160,6 +163,7 @@ class Session:
                 latest=latest,
                 explanation=explanation,
                 proposal=proposal,
+                pending=() if self._phase in OVER else experiment.pending,
                 forbidden=tuple(experiment.forbidden),
                 findings=self._places(),
                 log=tuple(self._log),
@@ -213,29 +217,54 @@ class Session:
             self.lease.end()
         return self.lease.take(owner, LEASE_S)
 
-    def controls(self, key: str | None) -> Experiment:
+    def alive(self, key: str) -> None:
+        """A sign of life from whoever has control; LeaseError where somebody else has.
+
+        While the experiment waits for that person, it counts for whoever drives the microscope:
+        the guard need not take silence for a loss.  While frames are taken it does not.
+        """
+        self.lease.check(key)
+        guard = self.guard()
+        if guard is not None and (self._phase != RUNNING or self.experiment.waiting):
+            guard.alive()
+
+    def controls(self, key: str | None, steers: bool = True) -> Experiment:
         """The experiment, for whoever has control.
+
+        Args:
+            key: of the lease.
+            steers: whether what is done with it changes what is scanned; pausing does not.
 
         Raises:
             LeaseError: somebody else has, or nobody can.
         """
-        if self.read_only:
+        if self.read_only and steers:
             raise LeaseError(self.read_only)
         if key is None:
             raise LeaseError("you are looking on; take control first")
         self.lease.check(key)
         return self.experiment
 
-    def stop(self, reason: str = "a person pressed STOP") -> str:
+    def stop(self, reason: str = "a person pressed STOP") -> Stopped:
         """Nothing more is sent, and the beam is blanked; the guard's own answer.  For everybody."""
         guard = self.guard()
-        # The guard first: it answers in time whatever the experiment is doing.
-        answer = UNTOUCHED if guard is None else guard.stop(reason).answer
+        if guard is not None:
+            # The guard first: it answers in time whatever the experiment is doing.
+            stopped = guard.stop(reason)
+        elif self.read_only:
+            stopped = Stopped(f"nothing was driven: {self.read_only}", 0.0)
+        else:
+            stopped = Stopped(UNTOUCHED, 0.0)
         self.experiment.stop()
         with self._lock:
-            self._answer = answer
-            self._say(f"STOP, says {reason}: {answer}")
-        return answer
+            self._answer = stopped.answer
+            self._say(f"stopped ({reason}): {stopped}")
+        return stopped
+
+    def note(self, sentence: str) -> None:
+        """A line in the log."""
+        with self._lock:
+            self._say(sentence)
 
     def answered(self) -> str:
         """The stop button's answer as it is now: a beam may be dark later than in the first."""
@@ -253,6 +282,17 @@ class Session:
         if self._thread.ident is not None:
             self._thread.join(seconds)
         return not self._thread.is_alive()
+
+    def leave(self, seconds: float) -> bool:
+        """Nobody looks after it any more: what is under way ends, with a dark beam.
+
+        Returns:
+            Whether it was over within so many seconds, its report written.
+        """
+        if self._phase == RUNNING and not self.experiment.stopped:
+            self.stop("the console was closed")
+        self.experiment.stop()
+        return self.wait(seconds)
 
     # The thread.
 
@@ -327,7 +367,7 @@ class Session:
     def _beam(self) -> str:
         guard = self.guard()
         if guard is None:
-            return "no instrument yet"
+            return self.read_only or "no instrument yet"
         try:
             state = guard.seen()
         except MicroscopeError as error:
@@ -335,7 +375,9 @@ class Session:
         current = state.beam_current_pa
         told = "" if current is None else f", {current:.3g} pA ({state.current_source})"
         words = f"beam {'blanked' if state.blanked else 'on'}{told}"
-        return f"{words}; STOPPED: {guard.stopped}" if guard.stopped else words
+        if guard.stopped:
+            return f"{words}; STOPPED: {guard.stopped}"
+        return f"{words}; by the guard: {guard.secured}" if guard.secured else words
 
     def _places(self) -> dict[str, Floats]:
         """Of the claims so far, by class; made once for every frame."""

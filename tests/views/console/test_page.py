@@ -10,76 +10,8 @@ pytest.importorskip("panel")
 from stemscout.agents.controls import APPROVE, MANUAL
 from stemscout.hardware.journal import Journal, read
 from stemscout.views.console import session as of
-from stemscout.views.console.serving import Console
 
 LONG = 0.4  # rasters: it is under way as long as a test takes
-WHERE = """([name, x, y]) => {
-    const plot = Bokeh.documents.map(d => d.get_model_by_name(name)).find(m => m);
-    const view = Bokeh.index.find_one(plot);
-    const box = view.el.getBoundingClientRect();
-    const frame = view.frame;
-    return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)];
-}"""
-CHOOSE = """([name, tool]) => {
-    const plot = Bokeh.documents.map(d => d.get_model_by_name(name)).find(m => m);
-    plot.toolbar.tools.find(t => t.type == tool).active = true;
-}"""
-
-
-class Seat:
-    """Somebody at a page."""
-
-    def __init__(self, page, address):
-        self.page, self.wrong = page, []
-        page.set_default_timeout(15_000)
-        page.on("console", lambda m: m.type == "error" and self.wrong.append(m.text))
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", lambda r: self._asked(r.url, address))
-        page.goto(address)
-        self.button("STOP (Esc)").wait_for()
-
-    def _asked(self, url, address):
-        if not url.startswith((address, "data:", "blob:")):
-            self.wrong.append(f"asked for {url}")
-
-    def button(self, name):
-        return self.page.get_by_role("button", name=name, exact=True)
-
-    def reads(self, text):
-        self.page.get_by_text(text).first.wait_for()
-
-    def at(self, plot, yx):
-        return self.page.evaluate(WHERE, [plot, yx[1], yx[0]])
-
-    def drag(self, plot, tool, first, last):
-        self.page.evaluate(CHOOSE, [plot, tool])
-        mouse = self.page.mouse
-        mouse.move(*self.at(plot, first))
-        mouse.down()
-        mouse.move(*self.at(plot, last), steps=8)
-        mouse.up()
-
-
-@pytest.fixture
-def seats(chromium):
-    """Opens pages of a session."""
-    consoles, contexts, seated = {}, [], []
-
-    def sit(session, **size):
-        if session not in consoles:
-            consoles[session] = Console(session, "graphene <b>&", export=None)
-        context = chromium.new_context(viewport={"width": 1280, "height": 800, **size})
-        contexts.append(context)
-        seated.append(Seat(context.new_page(), consoles[session].address))
-        return seated[-1]
-
-    yield sit
-    for context in contexts:
-        context.close()
-    for console in consoles.values():
-        console.close()
-    for seat in seated:
-        assert seat.wrong == []
 
 
 def test_it_begins_and_the_map_grows_and_it_can_be_paused(sessions, seats, eventually):

@@ -145,7 +145,7 @@ class TestStop:
             session.take("somebody else")
             session.start()
             eventually(lambda: session.shown().frames >= 2)
-            assert session.stop() == "blanked (confirmed)"
+            assert session.stop().answer == "blanked (confirmed)"
             assert session.wait(10)
             shown = session.shown()
             assert (shown.phase, shown.answer) == (of.STOPPED, "blanked (confirmed)")
@@ -165,4 +165,4 @@ class TestStop:
         assert session.shown().frames == 0
 
     def test_before_anything_was_opened_it_says_so(self, sessions):
-        assert sessions().stop() == "nothing was sent; the beam is as it was"
+        assert sessions().stop().answer == "nothing was sent; the beam is as it was"
