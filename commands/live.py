@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..views import terminal
+from .configured import made
 from .options import INTERRUPTED, AsJson, Number, Simulated, command_line, group
 
 if TYPE_CHECKING:
@@ -31,12 +31,17 @@ SILENCE_S = 120.0  # of an agent, after which the beam is blanked
 def drive(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
     """A new experiment, with a guard in front of the microscope and a journal beside it."""
     from ..hardware.journal import Journal
+    from ..hardware.stopping import StopButton
     from ..views.folder import RunFolder, versions
 
     folder = RunFolder(out)
     with Journal(out) as journal:
         journal.write("begin", {**configuration, "versions": versions()})
-        with _guarded(configuration, journal, out) as guard:
+        with (
+            guarded_by(configuration, journal) as guard,
+            closing(StopButton(out, guard.stop)),
+            guard,
+        ):
             _run(configuration, guard, journal, folder, journal.write, as_json)
 
 
@@ -48,6 +53,7 @@ def resume(
     """Go on with an experiment where it stopped or was broken off, by its journal."""
     from ..hardware.journal import Journal, read
     from ..hardware.replayed import Replayed, Told
+    from ..hardware.stopping import StopButton
     from ..views.folder import RunFolder
 
     told = Told.of(read(folder))
@@ -56,7 +62,12 @@ def resume(
     configuration = told.configuration
     if "microscope" not in configuration:
         raise ValueError(f"{folder} holds no run on a microscope that could be resumed")
-    with Journal(folder) as journal, _guarded(configuration, journal, folder) as guard:
+    with (
+        Journal(folder) as journal,
+        guarded_by(configuration, journal) as guard,
+        closing(StopButton(folder, guard.stop)),
+        guard,
+    ):
         if journal.cut:
             terminal.console().print(f"{journal.cut} bytes of a torn record were cut")
         journal.write("resume", {"frames": len(told.frames)})
@@ -149,6 +160,7 @@ def serve(
     from ..hardware.journal import Journal, read
     from ..hardware.replayed import Told
     from ..hardware.server import Server
+    from ..hardware.stopping import StopButton
 
     if init_credentials is not None:
         made.make(init_credentials, [host])
@@ -168,7 +180,11 @@ def serve(
     with Journal(folder) as journal:
         earlier = list(read(folder)) if journal.count else []
         journal.write("begin", {"serves": given[0], "limits": limits})
-        with _driven(*given, asked, journal, folder) as guard, guard:
+        with (
+            _driven(*given, asked, journal) as guard,
+            closing(StopButton(folder, guard.stop)),
+            guard,
+        ):
             name = guard.open().name
             if any(record.kind == "open" for record in earlier):  # its totals go on
                 told = Told.of(earlier)
@@ -179,25 +195,21 @@ def serve(
 
 
 @contextmanager
-def _guarded(configuration: dict[str, Any], journal: Journal, out: Path) -> Iterator[Guard]:
-    """The microscope of a configuration, which is blanked and closed in the end."""
+def guarded_by(configuration: dict[str, Any], journal: Journal) -> Iterator[Guard]:
+    """A guard in front of the microscope of a configuration, not opened yet."""
     from ..envs.live_source import LIVE_DWELL_US
 
     dwell = configuration["env_options"].get("dwell_us", LIVE_DWELL_US)
-    with (
-        _driven(
-            configuration["microscope"],
-            dwell,
-            configuration["limits"],
-            journal,
-            out,
-            approve=_approve if configuration["approve"] else None,
-            dry_run=configuration["dry_run"],
-            heartbeat_s=SILENCE_S,
-            credentials=configuration.get("credentials"),
-        ) as guard,
-        guard,
-    ):
+    with _driven(
+        configuration["microscope"],
+        dwell,
+        configuration["limits"],
+        journal,
+        approve=_approve if configuration["approve"] else None,
+        dry_run=configuration["dry_run"],
+        heartbeat_s=SILENCE_S,
+        credentials=configuration.get("credentials"),
+    ) as guard:
         yield guard
 
 
@@ -207,26 +219,22 @@ def _driven(
     dwell_us: float,
     limits: dict[str, Any],
     journal: Journal,
-    out: Path,
     credentials: str | None = None,
     **modes: Any,
 ) -> Iterator[Guard]:
-    """A guard in front of a microscope, not opened yet, that ``stop`` reaches from elsewhere."""
+    """A guard in front of a microscope, not opened yet; whether it is left dark is said."""
     from ..envs.addresses import connect
     from ..hardware.credentials import Credentials
     from ..hardware.emergency import NOT_CONFIRMED
     from ..hardware.guard import guarded
-    from ..hardware.stopping import StopButton
 
     shown = None if credentials is None else Credentials.of_client(Path(credentials))
     microscope = connect(address, dwell_us, shown)
     guard = guarded(microscope, limits or None, journal, **modes)
-    button = StopButton(out, guard.stop)
     try:
         with terminal.leaving_on_terminate():
             yield guard
     finally:
-        button.close()
         if guard.parting.answer == NOT_CONFIRMED:
             terminal.console().print(guard.parting.answer)
 
@@ -240,23 +248,13 @@ def _run(
     as_json: bool,
     told: Told | None = None,
 ) -> None:
-    from .. import register_all
-    from ..agents.catalogue import make_agent
     from ..agents.experiment import Experiment
     from ..benchmarks import single
     from ..envs.live import LiveEnv
     from ..views.report import facts_of
 
-    register_all()
-    agent = make_agent(configuration["agent"], **configuration["agent_options"])
-    if configuration.get("drift_every"):
-        microscope = _still(microscope, configuration)
-    env = LiveEnv(
-        microscope,
-        action=agent.needs.action,
-        observation=agent.needs.observation,
-        **configuration["env_options"],
-    )
+    env, agent = made(configuration, microscope)
+    assert isinstance(env, LiveEnv)
     wishes = None if told is None else told.wishes
     experiment = Experiment(env, agent, configuration["seed"], record=record, wishes=wishes)
     command = command_line()
@@ -277,21 +275,6 @@ def _run(
         again = f"stemscout resume {shlex.quote(str(folder.path))}"
         terminal.console().print(f"Stopped; to go on: {again}")
         raise typer.Exit(INTERRUPTED)
-
-
-def _still(microscope: Microscope, configuration: dict[str, Any]) -> Microscope:
-    """The microscope with its drift followed, by a patch of four frames' side in the middle."""
-    from ..envs.live_source import LiveSource
-    from ..hardware.drift import DriftCorrected
-
-    own = ("frame_nm", "frame_px", "dwell_us", "detector")
-    given = {k: v for k, v in configuration["env_options"].items() if k in own}
-    frame = LiveSource(microscope, **given).reference.at((0.0, 0.0))
-    limits = microscope.open().limits
-    side = min(4 * frame.fov_yx_nm[0], limits.fov_nm[1], min(limits.field_yx_nm))
-    px = min(2 * frame.shape_yx[0], limits.shape_px[1])
-    patch = replace(frame, fov_yx_nm=(side, side), shape_yx=(px, px))
-    return DriftCorrected(microscope, patch, configuration["drift_every"])
 
 
 def _approve(request: Request | Unblank) -> bool:

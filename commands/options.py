@@ -62,7 +62,41 @@ Seed = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Image = Annotated[
+    Path | None,
+    typer.Option(help="Your own micrograph: .npy, PNG, TIFF, or what RosettaSciIO reads."),
+]
+Difficulty = Annotated[str | None, typer.Option(help="easy, medium (default) or hard; with --env.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; it must be new or empty.")]
+
+LIVE: Any = {"rich_help_panel": "With --microscope"}
+Instrument = Annotated[
+    str | None,
+    typer.Option(help="A live one by its address, such as nion: or sim://graphene.", **LIVE),
+]
+BudgetFrames = Annotated[int | None, typer.Option(min=1, help="Frames instead of rasters.", **LIVE)]
+BudgetCharge = Annotated[float | None, Number("Electrons instead of rasters.", **LIVE)]
+BudgetTime = Annotated[
+    float | None, Number("Seconds of instrument time, besides or instead.", **LIVE)
+]
+BeamCurrent = Annotated[
+    float | None, Number("Declared, where the instrument does not know it.", **LIVE)
+]
+FrameSide = Annotated[float | None, Number("Side of the frames.", **LIVE)]
+FramePixels = Annotated[int | None, typer.Option(min=1, help="Pixels to a side.", **LIVE)]
+Dwell = Annotated[float | None, Number("Of the frames.", **LIVE)]
+Detector = Annotated[str | None, typer.Option(help="The first by default.", **LIVE)]
+MaxCharge = Annotated[
+    float | None, Number("Electrons that are never exceeded, whatever the agent.", **LIVE)
+]
+MaxSpotDose = Annotated[float | None, Number("e/Å² at any one spot, never exceeded.", **LIVE)]
+DriftEvery = Annotated[
+    int | None,
+    typer.Option(min=1, help="Look for drift every so many frames, and follow it.", **LIVE),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check and record everything, send nothing.", **LIVE)
+]
 
 
 def command_line() -> str:

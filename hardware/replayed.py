@@ -73,7 +73,8 @@ class Told:
                 state = frames[-1].state
             elif record.kind == "steer":
                 wishes.setdefault(int(data["step"]), []).append(dict(data["wish"]))
-            ended = record.kind == "end" or (ended and record.kind == "close")
+            if record.kind in ("end", "decision"):
+                ended = record.kind == "end"  # blanking and closing may follow
         if opened is None:
             raise JournalError("the journal tells of no microscope that was opened")
         return cls(

@@ -231,8 +231,8 @@ class Page:
             self.say(self._told)
             self._told = ""
         shown = self.session.shown()
-        now = (shown.version, shown.phase, shown.mode, shown.proposal, self.layer.value, self.key)
-        now += (shown.pending, shown.beam)
+        told = (shown.pending, shown.beam, self.key)
+        now = (shown.version, shown.phase, shown.mode, shown.proposal, self.layer.value, told)
         if now == self.seen:
             return
         before, self.seen = self.seen, now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import urllib.error
 import urllib.parse
@@ -20,6 +21,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from stemscout.hardware import credentials
+from stemscout.views.console import serving
 from stemscout.views.console import session as of
 from stemscout.views.console.door import Door
 from stemscout.views.console.serving import Console
@@ -149,6 +151,22 @@ class TestOnThisMachine:
         assert Visitor(console).ask(Host="tem1:8080")[0] == 200
         assert Visitor(console).ask(Host="tem1:8081")[0] == 403
         assert connects(console.address, "http://tem1:8080", Host="tem1:8080")
+
+    def test_a_line_that_nobody_answers_is_closed(self, served, monkeypatch):
+        """A machine that is switched off says nothing more, and closes nothing."""
+        monkeypatch.setattr(serving, "ANSWERS_S", 0.3)
+        port = served().door.port
+        token = generate_jwt_token(generate_session_id())
+        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as line:
+            line.sendall(
+                f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: bokeh, {token}\r\n"
+                f"Origin: http://127.0.0.1:{port}\r\n\r\n".encode()
+            )
+            assert b"101 Switching" in line.recv(4096)
+            while line.recv(4096):  # which ends when it is closed
+                pass
 
 
 class TestWithCredentials:

@@ -109,7 +109,7 @@ class TestSignsOfLife:
         key = session.take("somebody")
         session.start()
         eventually(lambda: session.guard().secured is not None)
-        assert session.guard().seen().blanked
+        eventually(lambda: session.guard().seen().blanked)
 
     def test_a_rest_without_anybody_ends_nothing(self, live, eventually):
         session = live(mode=APPROVE, heartbeat_s=SILENCE_S, rest_s=REST_S)
