@@ -279,12 +279,10 @@ class Page:
             f"<td>{escape(v)}</td></tr>"
             for k, v in rows.items()
         )
-        lines = "".join(f"<div>{escape(line)}</div>" for line in shown.log[-SHOWN_LINES:][::-1])
+        lines = "".join(f"<div>{escape(s)}</div>" for s in shown.log[-SHOWN_LINES:][::-1])
         self.log.object = f"<div role='log' aria-label='log'>{lines}</div>"
-        ready = shown.phase == phases.READY
-        self.begin.label = (
-            "Start" if ready else "Resume" if shown.phase == phases.PAUSED else "Pause"
-        )
+        labels = {phases.READY: "Start", phases.PAUSED: "Resume"}
+        self.begin.label = labels.get(shown.phase, "Pause")
         mine = self.key is not None and not self.session.read_only
         for widget in self.mine:
             widget.disabled = not mine or shown.over

@@ -16,7 +16,8 @@ from .door import OBSERVES, Door
 from .page import EVERY_MS, STYLE, Page
 from .session import Session
 
-LOST_MS = 2000  # after which a browser that is gone has no control any more
+GONE_MS = 2000  # after which a page that is closed has no control any more
+UNUSED_S = 20  # for which what was made for a page is kept without it: lines may be slow
 ANSWERS_S = 10  # within which a browser answers, and between two questions; else it is gone
 
 
@@ -47,15 +48,30 @@ class Console:
             controls = door.right(pn.state.cookies) == CONTROL
             owner, observes = f"page {next(numbers)}", "" if controls else OBSERVES
             one = Page(session, title, owner, export, observes)
-            pn.state.add_periodic_callback(one.update, period=EVERY_MS)
+            context, there = pn.state.curdoc.session_context, False
+
+            def look() -> None:
+                nonlocal there
+                line = context.session  # None until the page is made
+                before, there = there, line is not None and line.connection_count > 0
+                if there and not before:  # it came late, or again
+                    one.take_control(quietly=True)
+                if there or line is None or line.milliseconds_since_last_unsubscribe < GONE_MS:
+                    one.update()
+                else:
+                    one.leave()
+
+            pn.state.add_periodic_callback(look, period=EVERY_MS)
             pn.state.on_session_destroyed(lambda _: one.leave())
             return one.view()
 
         pn.extension(raw_css=[STYLE])
         options = door.options | {
             "title": {"/": "StemScout"},
-            "unused_session_lifetime_milliseconds": LOST_MS,
-            "check_unused_sessions_milliseconds": LOST_MS // 2,
+            "unused_session_lifetime_milliseconds": 1000 * UNUSED_S,
+            "check_unused_sessions_milliseconds": 250 * UNUSED_S,
+            # What is made anew for a browser that comes later asks for files from elsewhere.
+            "session_token_expiration": UNUSED_S,
             # A browser whose machine or line is gone closes nothing.
             "websocket_ping_interval": ANSWERS_S,
             "websocket_ping_timeout": ANSWERS_S,

@@ -83,9 +83,10 @@ class Visitor:
         return self.ask("/login", {"token": token, "_xsrf": rest.partition('"')[0], **more})
 
 
-def connects(address, origin, **headers):
-    """Whether the page's line is opened."""
-    token = generate_jwt_token(generate_session_id())
+def connects(address, origin, age_s=0, **headers):
+    """Whether the page's line is opened, to one who was given it so long ago."""
+    good_s = serving.UNUSED_S - age_s
+    token = generate_jwt_token(generate_session_id(), expiration=good_s)
     url = address.replace("http", "ws", 1) + "/ws"
     asked = HTTPRequest(url, headers={"Origin": origin, **headers}, validate_cert=False)
 
@@ -151,6 +152,13 @@ class TestOnThisMachine:
         assert Visitor(console).ask(Host="tem1:8080")[0] == 200
         assert Visitor(console).ask(Host="tem1:8081")[0] == 403
         assert connects(console.address, "http://tem1:8080", Host="tem1:8080")
+
+    def test_whoever_comes_late_is_given_no_other_page(self, served):
+        """One that is made for the line alone asks for files from elsewhere."""
+        console = served()
+        origin = f"http://127.0.0.1:{console.door.port}"
+        assert connects(console.address, origin)
+        assert not connects(console.address, origin, age_s=serving.UNUSED_S + 1)
 
     def test_a_line_that_nobody_answers_is_closed(self, served, monkeypatch):
         """A machine that is switched off says nothing more, and closes nothing."""
