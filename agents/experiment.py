@@ -321,7 +321,7 @@ class Experiment(Controls):
         env, episode = self.env, self.env.episode
         truth = env.truth
         classes = truth.classes if truth is not None else ()
-        price = episode.price(episode.reference.at((0.0, 0.0)))
+        price = episode.price(episode.reference.at((0.0, 0.0))) + episode.upkeep
         paid = 0.0 if episode.survey is None else episode.price(episode.survey.request)
         return Context(
             field_yx_nm=episode.field_yx_nm,

@@ -136,7 +136,10 @@ def made(
 
 
 def _still(microscope: Microscope, configuration: Mapping[str, Any]) -> Microscope:
-    """The microscope with its drift followed, by a patch of four frames' side in the middle."""
+    """The microscope with its drift followed, by a patch of four frames' side in the middle.
+
+    A frame's side about the field is left free, for frames that follow.
+    """
     from ..envs.live_source import LiveSource
     from ..hardware.drift import DriftCorrected
 
@@ -146,7 +149,8 @@ def _still(microscope: Microscope, configuration: Mapping[str, Any]) -> Microsco
     side = min(4 * frame.fov_yx_nm[0], limits.fov_nm[1], min(limits.field_yx_nm))
     px = min(2 * frame.shape_yx[0], limits.shape_px[1])
     patch = replace(frame, fov_yx_nm=(side, side), shape_yx=(px, px))
-    return DriftCorrected(microscope, patch, configuration["drift_every"])
+    every, margin = configuration["drift_every"], frame.fov_yx_nm[0]
+    return DriftCorrected(microscope, patch, every, margin_nm=margin)
 
 
 def refuse(options: Mapping[str, Any], why: str) -> None:

@@ -266,6 +266,11 @@ def _run(
             journal.write("end", {"ended": summary["ended"]})
     finally:
         env.close()
+    if lost := getattr(env.microscope, "lost", 0):
+        terminal.console().print(
+            f"at {lost} looks the patch that drift is told by was not recognised; drift was then "
+            "held to be what it had been"
+        )
     if as_json:
         print(json.dumps({**summary, "folder": str(folder.path)}))
     else:

@@ -24,6 +24,19 @@ class KnowsExposure(Protocol):
     last_exposure: Exposure | None
 
 
+@runtime_checkable
+class LooksBesides(Protocol):
+    """A microscope that takes a patch before every so many frames, and charges it to them."""
+
+    patch: ScanRequest
+    every: int
+
+    @property
+    def due(self) -> ScanRequest | None:
+        """The patch, where the next frame is charged for it."""
+        ...
+
+
 class Episode:
     """Takes frames, pays for them, and keeps them.
 
@@ -58,6 +71,7 @@ class Episode:
         self.reference = reference
         self.costs = costs
         self._knows = microscope if isinstance(microscope, KnowsExposure) else None
+        self._besides = microscope if isinstance(microscope, LooksBesides) else None
         self.beam_current_pa = microscope.state().beam_current_pa
         self.survey: Frame | None = None
         self.cheapest = cheapest or reference.at((0.0, 0.0))
@@ -133,7 +147,21 @@ class Episode:
         began = bool(self.history) or self.survey is not None
         way = travel_nm(self.at_yx_nm, request.centre_yx_nm) if began else 0.0
         charge = self.costs.charge_e(request, self.beam_current_pa or 0.0)
-        return self.budget.affords(charge, self.costs.time_s(request, way))
+        return self._pays_for(charge, self.costs.time_s(request, way))
+
+    def _pays_for(self, charge_e: float, time_s: float) -> bool:
+        """Whether what is left pays for a frame, and for what is taken before it."""
+        due = None if self._besides is None else self._besides.due
+        if due is not None:
+            charge_e += self.costs.charge_e(due, self.beam_current_pa or 0.0)
+            time_s += self.costs.time_s(due)
+        return self.budget.affords(charge_e, time_s)
+
+    @property
+    def upkeep(self) -> float:
+        """Charge of what is taken besides, in rasters a frame, in the mean."""
+        own = self._besides
+        return 0.0 if own is None else self.price(own.patch) / own.every
 
     def price(self, request: ScanRequest) -> float:
         """Charge of a request, in rasters."""
@@ -143,7 +171,7 @@ class Episode:
     @property
     def exhausted(self) -> bool:
         """What is left no longer pays for the cheapest allowed frame."""
-        return not self.budget.affords(*self._least)
+        return not self._pays_for(*self._least)
 
     def display(self, frame: Frame) -> NDArray[np.float32]:
         """The first detector's readings, 0 at black and 1 at full scale of the reference dwell."""

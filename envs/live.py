@@ -126,6 +126,12 @@ class LiveEnv(ScanEnv):
         assert isinstance(self.source, LiveSource)
         return self._new_budget(self.source.current_pa).total
 
+    @property
+    def microscope(self) -> Microscope:
+        """The one there is."""
+        assert isinstance(self.source, LiveSource)
+        return self.source.live
+
     def _begin(self, specimen: int | None) -> None:
         """An episode on the one microscope, whatever the seed."""
         if specimen is not None:
@@ -133,16 +139,14 @@ class LiveEnv(ScanEnv):
                 "options['specimen'] chooses a generated specimen; a live microscope shows the "
                 "one that is in it"
             )
-        assert isinstance(self.source, LiveSource)
-        if self.source.live.state().blanked:  # as ``close`` left it
-            self.source.live.blank(False)
+        if self.microscope.state().blanked:  # as ``close`` left it
+            self.microscope.blank(False)
         super()._begin(None)
 
     def close(self) -> None:
         """Close the microscope, which blanks its beam; repeated calls are harmless."""
-        assert isinstance(self.source, LiveSource)
         try:
-            self.source.live.close()
+            self.microscope.close()
         finally:
             super().close()
 

@@ -13,6 +13,7 @@ from ..hardware.limits import check
 from ..hardware.microscope import YX, Capabilities, Frame, Limits, Microscope, ScanRequest, State
 from ..simulators.specimens import FeatureClass, Specimen
 from .budget import ROUNDING, Budget, BudgetError
+from .episode import LooksBesides
 from .numbers import is_number
 from .reference import ReferenceFrame
 from .sources import FRAMES_ACROSS
@@ -117,7 +118,8 @@ class LiveSource:
 
     def microscope(self, seed: int, split: str, episode: int, specimen: int | None) -> KeptOpen:
         """The one there is, whatever the arguments."""
-        return KeptOpen(self.live, self.capabilities, self.costs, self.beam_current_pa)
+        made = LookingBesides if isinstance(self.live, LooksBesides) else KeptOpen
+        return made(self.live, self.capabilities, self.costs, self.beam_current_pa)
 
     def truth(self, microscope: Microscope) -> Specimen | None:
         return None
@@ -189,6 +191,29 @@ class KeptOpen:
             stage_yx_nm=_sum(state.stage_yx_nm, self._stage, -1),
             beam_shift_yx_nm=_sum(state.beam_shift_yx_nm, self._shift, -1),
         )
+
+
+class LookingBesides(KeptOpen):
+    """The same of a microscope that takes a patch besides (``episode.LooksBesides``)."""
+
+    live: Any
+
+    @property
+    def patch(self) -> ScanRequest:
+        """What is taken besides."""
+        patch: ScanRequest = self.live.patch
+        return patch
+
+    @property
+    def every(self) -> int:
+        """Before every so many frames."""
+        return int(self.live.every)
+
+    @property
+    def due(self) -> ScanRequest | None:
+        """The patch, where the next frame is charged for it."""
+        due: ScanRequest | None = self.live.due
+        return due
 
 
 def _sum(a: YX, b: YX, sign: int) -> YX:

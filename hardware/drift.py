@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from .coordinates import deflection
 from .costs import CostModel
 from .errors import LimitError, Unsupported
-from .microscope import YX, Capabilities, Frame, Microscope, ScanRequest, State
+from .limits import check
+from .microscope import YX, Capabilities, Frame, Limits, Microscope, ScanRequest, State
 
 LEAST = 0.3  # correlation of the patch, moved back, with its first image: below it is not the same
 F32 = NDArray[np.float32]
@@ -24,8 +25,8 @@ F32 = NDArray[np.float32]
 class DriftCorrected:
     """A microscope whose specimen stands still.
 
-    What the patch costs is added to the frame that follows it.  States are told without what the
-    beam was shifted to follow.
+    What the patch costs is added to the frame that follows it; ``due`` tells beforehand.  States
+    are told without what the beam was shifted to follow.
 
     Args:
         microscope: that drifts; with a beam shift.
@@ -33,6 +34,8 @@ class DriftCorrected:
         every: frames between two looks.
         most_nm: that it may have moved between two looks; a quarter of the patch's smaller side by
             default.  Of a periodic specimen it should be less than half a period.
+        margin_nm: by which the field is narrower on each side, so that frames that were shifted
+            to follow stay in what the microscope can reach.
 
     Attributes:
         drift_yx_nm: of the specimen since the first look, as far as it is known.
@@ -45,13 +48,18 @@ class DriftCorrected:
         patch: ScanRequest,
         every: int = 10,
         most_nm: float | None = None,
+        margin_nm: float = 0.0,
     ) -> None:
         if every < 1:
             raise ValueError(f"a look every {every} frames; it must be at least 1")
+        if not margin_nm >= 0:
+            raise ValueError(f"a margin of {margin_nm} nm; it must be at least 0")
         self.microscope, self.patch, self.every = microscope, patch, every
         self.most_nm = min(patch.fov_yx_nm) / 4 if most_nm is None else most_nm
+        self.margin_nm = margin_nm
         self.drift_yx_nm: YX = (0.0, 0.0)
         self.lost = 0
+        self._limits: Limits | None = None
         self._first: F32 | None = None
         self._taken = 0
         self._rest: YX | None = None  # the beam shift without what follows
@@ -60,7 +68,18 @@ class DriftCorrected:
         told = self.microscope.open()
         if told.limits.beam_shift_nm[1] <= 0:
             raise Unsupported(f"{told.name} has no beam shift, and cannot follow drift")
-        return told
+        height, width = (side - 2 * self.margin_nm for side in told.limits.field_yx_nm)
+        if min(height, width) <= 0:
+            raise ValueError(f"a margin of {self.margin_nm:g} nm leaves nothing of the field")
+        limits = replace(told.limits, field_yx_nm=(height, width))
+        # Doses are the microscope's own affair, which knows the current.
+        self._limits = replace(limits, max_dose_e_per_a2=None, max_dose_rate_e_per_a2_s=None)
+        return replace(told, limits=limits)
+
+    @property
+    def due(self) -> ScanRequest | None:
+        """The patch, where it is looked at before the next frame."""
+        return self.patch if self._taken % self.every == 0 else None
 
     @property
     def costs(self) -> CostModel:
@@ -88,10 +107,20 @@ class DriftCorrected:
 
     def acquire(self, request: ScanRequest, timeout_s: float = 60.0) -> Frame:
         """Scan once; before every so many frames look at the patch."""
-        look = self._look(timeout_s) if self._taken % self.every == 0 else None
+        if self._limits is not None:
+            check(request, self._limits)
+        lost = self.lost
+        look = None if self.due is None else self._look(timeout_s)
         self._taken += 1
-        frame = self.microscope.acquire(request, timeout_s)
+        try:
+            frame = self.microscope.acquire(request, timeout_s)
+        except LimitError as error:
+            if max(map(abs, self.drift_yx_nm)) <= self.margin_nm:
+                raise
+            raise self._too_far("the margin about the field allows for", error) from error
         note = {**frame.metadata, "drift_yx_nm": list(self.drift_yx_nm)}
+        if self.lost > lost:
+            note["drift_lost"] = True
         frame = replace(frame, state=self._still(frame.state), metadata=note)
         if look is None:
             return frame
@@ -137,11 +166,13 @@ class DriftCorrected:
         try:
             return self._still(self.microscope.set_beam_shift((wanted[0], wanted[1])))
         except LimitError as error:
-            y, x = self.drift_yx_nm
-            raise LimitError(
-                f"the specimen has drifted by ({y:.2f}, {x:.2f}) nm, further than the beam shift "
-                f"can follow: {error}"
-            ) from error
+            raise self._too_far("the beam shift can follow", error) from error
+
+    def _too_far(self, what: str, error: LimitError) -> LimitError:
+        y, x = self.drift_yx_nm
+        return LimitError(
+            f"the specimen has drifted by ({y:.2f}, {x:.2f}) nm, further than {what}: {error}"
+        )
 
     def _still(self, state: State) -> State:
         """A state without what the beam was shifted to follow."""

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from .costs import CostModel
 from .errors import AcquisitionError, JournalError
 from .guard import Guard
@@ -165,8 +167,15 @@ class Replayed:
         return self.live
 
     def _go_on(self, live: Guard) -> None:
-        """From here on it is the instrument: it must stand where it stood."""
+        """From here on it is the instrument: it must stand where it stood.
+
+        The beam shift is brought back, since a driver that begins anew may have forgotten it; the
+        stage is not, since nobody knows what happened to the specimen meanwhile.
+        """
         told, now = self.told.state, live.state()
+        there = np.subtract(told.beam_shift_yx_nm, now.beam_shift_yx_nm)
+        if np.abs(there).max() > live.open().shift_tolerance_nm:
+            now = live.set_beam_shift(told.beam_shift_yx_nm)
         allowed = live.open().stage_tolerance_nm, live.open().shift_tolerance_nm
         for what, name, tolerance in (
             ("stage", "stage_yx_nm", allowed[0]),

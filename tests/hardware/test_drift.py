@@ -79,6 +79,46 @@ def test_the_patch_is_paid_for():
     assert first.time_s > second.time_s
 
 
+def test_it_is_told_before_which_frames_the_patch_is_due():
+    own = DriftCorrected(drifting(), PATCH, every=2)
+    due = []
+    for _ in range(4):
+        due.append(own.due)
+        own.acquire(FRAME)
+    assert due == [PATCH, None, PATCH, None]
+
+
+def test_a_margin_narrows_the_field_for_what_follows(lattice_image):
+    microscope = RecordedMicroscope(lattice_image, 0.05)
+    whole = microscope.open().limits.field_yx_nm
+    patch = ScanRequest((0.0, 0.0), (4.0, 4.0), (80, 80), 10.0, detectors=("recorded",))
+    own = DriftCorrected(microscope, patch, every=1, margin_nm=0.5)
+    field = own.open().limits.field_yx_nm
+    assert field == pytest.approx((whole[0] - 1.0, whole[1] - 1.0))
+    edge = replace(patch, centre_yx_nm=(field[0] / 2 - 2.0, 0.0))
+    own.acquire(edge)
+    microscope.image = np.roll(microscope.image, 5, axis=0)  # by 0.25 nm
+    own.acquire(edge)
+    assert own.drift_yx_nm == pytest.approx((0.25, 0.0), abs=0.02)
+    beyond = replace(patch, centre_yx_nm=(field[0] / 2 - 1.9, 0.0))
+    with pytest.raises(LimitError):
+        own.acquire(beyond)
+    microscope.image = np.roll(microscope.image, 5, axis=0)
+    own.acquire(edge)
+    microscope.image = np.roll(microscope.image, 5, axis=0)
+    with pytest.raises(LimitError, match="further than the margin about the field allows for"):
+        own.acquire(edge)
+
+
+@pytest.mark.parametrize("margin", [-0.1, float("nan")])
+def test_a_margin_of_no_use_is_refused(lattice_image, margin):
+    with pytest.raises(ValueError, match="it must be at least 0"):
+        DriftCorrected(RecordedMicroscope(lattice_image, 0.05), FRAME, margin_nm=margin)
+    wide = DriftCorrected(RecordedMicroscope(lattice_image, 0.05), FRAME, margin_nm=1e3)
+    with pytest.raises(ValueError, match="leaves nothing of the field"):
+        wide.open()
+
+
 def test_states_are_told_without_what_follows():
     microscope = drifting()
     own = DriftCorrected(microscope, PATCH, every=1, most_nm=0.1)
@@ -101,6 +141,7 @@ def test_a_patch_that_is_gone_changes_nothing(lattice_image):
     own.acquire(patch)
     assert own.lost == 1
     assert own.drift_yx_nm == (0.0, 0.0)
+    assert own.acquire(patch).metadata["drift_lost"]
 
 
 def test_drift_beyond_the_beam_shift_is_told(lattice_image, monkeypatch):

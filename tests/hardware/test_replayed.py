@@ -107,6 +107,16 @@ def test_then_the_instrument_goes_on_where_it_stood(told, moody):
         assert microscope.calls.count("acquire") == 1
 
 
+def test_a_beam_shift_that_was_forgotten_is_brought_back(told, moody):
+    shifted = replace(told.state, beam_shift_yx_nm=(0.7, -0.4))
+    with guarded(moody()) as live:
+        live.move_stage((2.5, 0.0))
+        own = Replayed(replace(told, state=shifted), live)
+        for frame in told.frames:
+            own.acquire(frame.request)
+        assert live.state().beam_shift_yx_nm == pytest.approx((0.7, -0.4))
+
+
 def test_an_instrument_that_stands_elsewhere_is_refused(told, moody):
     with guarded(moody()) as live:
         own = Replayed(told, live)
