@@ -98,13 +98,43 @@ class FieldMap:
 
 
 @dataclass(frozen=True)
+class Manifold:
+    """What descriptors stand for: decoded pictures over the plane of the first two.
+
+    Attributes:
+        pictures: (rows, columns, height, width); rows run along the second descriptor.
+        second: (rows,) its values, ascending.
+        first: (columns,) those of the first.
+    """
+
+    pictures: Floats
+    second: Floats
+    first: Floats
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """What is where in a frame, for a picture.
+
+    Attributes:
+        names: of what can be told.
+        values: (rows, columns) over the rows that were scanned, in pixels of any size: 0 for
+            nothing, k for ``names[k - 1]``.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why the agent chose what it chose: one plain sentence, and maps in nm.
 
     ``components`` are pictures of what the agent looks for, (k, rows, columns);
     ``chosen`` is the index of the one that it pursues; ``reach`` is half their
     width, and its unit.  ``descriptors`` (n, d) are what it has made of frames, the mean of each,
-    by ``names`` (d); ``frames`` (n,) says of which, by their numbers.
+    by ``names`` (d); ``frames`` (n,) says of which, by their numbers.  ``manifold`` shows what
+    they stand for, where they can be decoded, and ``target`` what is pursued, as plain data.
     """
 
     sentence: str
@@ -115,6 +145,8 @@ class Explanation:
     names: tuple[str, ...] = ()
     descriptors: Floats | None = None
     frames: tuple[int, ...] = ()
+    manifold: Manifold | None = None
+    target: Any = None
 
     @property
     def pictured(self) -> bool:
@@ -166,6 +198,10 @@ class Agent(ABC):
     def explain(self) -> Explanation:
         """Of the latest decision."""
         return Explanation(f"{self.name} follows its plan")
+
+    def segmented(self, frame: Frame) -> ClassMap | None:
+        """What is where in a frame just observed, for a picture; None where nobody tells it."""
+        return None
 
     def steer(
         self,
