@@ -81,7 +81,7 @@ class Finding:
     confidence: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FieldMap:
     """A quantity over the field, for a picture.
 
@@ -97,7 +97,7 @@ class FieldMap:
     unit: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Manifold:
     """What descriptors stand for: decoded pictures over the plane of the first two.
 
@@ -112,21 +112,23 @@ class Manifold:
     first: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassMap:
     """What is where in a frame, for a picture.
 
     Attributes:
         names: of what can be told.
+        kinds: of each, ``feature``, ``column`` or ``area``.
         values: (rows, columns) over the rows that were scanned, in pixels of any size: 0 for
             nothing, k for ``names[k - 1]``.
     """
 
     names: tuple[str, ...]
+    kinds: tuple[str, ...]
     values: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """Why the agent chose what it chose: one plain sentence, and maps in nm.
 

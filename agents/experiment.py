@@ -60,7 +60,7 @@ class Step:
         return max(0.0, self.perception_s - self.scan_s)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposal:
     """What is about to be done.
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...agents.agent import Explanation, Rectangle
+from ...agents.agent import ClassMap, Explanation, Rectangle
 from ...agents.controls import APPROVE
 from ...agents.experiment import Experiment, Proposal, Step
 from ...envs.mosaic import Mosaic
@@ -56,6 +56,7 @@ class Shown:
         footprints_yx_nm: (n, 4, 2) of the frames, in order.
         latest: the step of the latest frame; None before.
         explanation: of the latest decision that had something to show.
+        segmented: what a network sees in the latest frame, where the agent has one.
         proposal: what is about to be done.
         forbidden: rectangles, in nm.
         findings: by class, (k, 2) in nm, the middle of each claim.
@@ -80,6 +81,7 @@ class Shown:
     footprints_yx_nm: Floats
     latest: Step | None
     explanation: Explanation
+    segmented: ClassMap | None
     proposal: Proposal | None
     forbidden: tuple[Rectangle, ...]
     findings: dict[str, Floats]
@@ -128,6 +130,7 @@ class Session:
         self._boxes: list[Floats] = []
         self._latest: Step | None = None
         self._telling = Explanation("")
+        self._segmented: ClassMap | None = None
         self._placed: tuple[int, dict[str, Floats]] = (-1, {})
         self._thread = threading.Thread(target=self._run, name="experiment", daemon=True)
 
@@ -139,7 +142,7 @@ class Session:
         with self._lock:
             self._note_refusals()
             latest, explanation, proposal = self._latest, self._telling, experiment.proposal
-            if proposal is not None and proposal.explanation.maps:
+            if proposal is not None and proposal.explanation.pictured:
                 explanation = proposal.explanation
             return Shown(
                 version=self._version,
@@ -159,6 +162,7 @@ class Session:
                 footprints_yx_nm=np.array(self._boxes).reshape(-1, 4, 2),
                 latest=latest,
                 explanation=explanation,
+                segmented=self._segmented,
                 proposal=proposal,
                 forbidden=tuple(experiment.forbidden),
                 findings=self._places(),
@@ -289,6 +293,7 @@ class Session:
     def _take_in(self, step: Step) -> None:
         episode = self.experiment.env.episode
         shown = episode.display(step.frame)
+        segmented = self.experiment.agent.segmented(step.frame)
         charge = step.frame.charge_e
         with self._lock:
             if self._mosaic is None:
@@ -302,7 +307,7 @@ class Session:
             self._charge.append(step.spent)
             self._recall.append(step.fraction if self._knows_truth else np.nan)
             self._boxes.append(footprint(step.frame.region, step.frame.state))
-            self._latest = step
+            self._latest, self._segmented = step, segmented
             if step.explanation.pictured:
                 self._telling = step.explanation
             self._say(f"frame {step.index + 1} at {step.explanation.sentence}")

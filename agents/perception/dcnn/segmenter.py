@@ -59,7 +59,9 @@ class Segmentation:
                 of = self.probability[channels]
                 best = channels[of.argmax(axis=0)] + 1
                 values = np.where(of.max(axis=0) > EVEN, best, values).astype(np.uint8)
-        return ClassMap(names, values)
+        legend = self.legend
+        kind = dict.fromkeys(legend.areas, "area") | dict.fromkeys(legend.kinds, "column")
+        return ClassMap(names, tuple(kind.get(name, "feature") for name in names), values)
 
     def image_px(self, network_px: Floats) -> Floats:
         """Pixels (..., 2) of the network as pixels of the image."""
