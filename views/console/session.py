@@ -98,7 +98,7 @@ class Session:
     """Runs an experiment, and tells how it stands.
 
     Args:
-        experiment: not begun yet.
+        experiment: not begun yet; one that was run elsewhere is shown as far as it came.
         drive: runs it to its end and calls what it is given with every step; by default nothing
             else is done with the steps.
         guard: of the microscope, as soon as there is one; the stop button is its own.
@@ -133,6 +133,10 @@ class Session:
         self._segmented: ClassMap | None = None
         self._placed: tuple[int, dict[str, Floats]] = (-1, {})
         self._thread = threading.Thread(target=self._run, name="experiment", daemon=True)
+        if experiment.steps:
+            for step in experiment.steps:
+                self._take_in(step, now=False)
+            self._phase = STOPPED if experiment.stopped else ENDED
 
     # For whoever looks on.
 
@@ -290,7 +294,7 @@ class Session:
             with self._lock:
                 self._say(f"{NOT_CONFIRMED}: {error}")
 
-    def _take_in(self, step: Step) -> None:
+    def _take_in(self, step: Step, now: bool = True) -> None:
         episode = self.experiment.env.episode
         shown = episode.display(step.frame)
         segmented = self.experiment.agent.segmented(step.frame)
@@ -310,12 +314,13 @@ class Session:
             self._latest, self._segmented = step, segmented
             if step.explanation.pictured:
                 self._telling = step.explanation
-            self._say(f"frame {step.index + 1} at {step.explanation.sentence}")
+            self._say(f"frame {step.index + 1} at {step.explanation.sentence}", now)
 
     # Under the lock.
 
-    def _say(self, sentence: str) -> None:
-        self._log.append(f"{time.strftime('%H:%M:%S')}  {sentence}")
+    def _say(self, sentence: str, now: bool = True) -> None:
+        """With the time of day, unless it was at another."""
+        self._log.append(f"{time.strftime('%H:%M:%S')}  {sentence}" if now else sentence)
         self._version += 1
 
     def _note_refusals(self) -> None:
