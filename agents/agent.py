@@ -152,8 +152,13 @@ class Explanation:
 
     @property
     def pictured(self) -> bool:
-        """Whether there is more to it than the sentence."""
+        """Whether there are maps or components."""
         return bool(self.maps) or self.components is not None
+
+    @property
+    def telling(self) -> bool:
+        """Whether there is more to it than the sentence."""
+        return self.pictured or self.descriptors is not None
 
 
 class Agent(ABC):

@@ -95,7 +95,8 @@ class Experiment(Controls):
         mode: one of ``controls.MODES``.
 
     Attributes:
-        steps: so far; maps and pictures are those of the latest that has some.
+        steps: so far; maps and pictures are those of the latest that has some, descriptors those
+            of the latest.
         proposal: what is about to be done, or waits for approval; None otherwise.
         forbidden: rectangles that a person forbade last.
         refused: sentences about wishes that could not be granted.
@@ -181,7 +182,11 @@ class Experiment(Controls):
         return self.steps
 
     def _keep(self, step: Step) -> None:
-        """The latest maps alone: those of thousands of steps would fill the memory."""
+        """The latest maps and descriptors alone: those of thousands of steps fill the memory."""
+        if self.steps and self.steps[-1].explanation.descriptors is not None:
+            last = self.steps[-1]
+            fewer = replace(last.explanation, descriptors=None, frames=(), manifold=None)
+            self.steps[-1] = replace(last, explanation=fewer)
         if step.explanation.pictured:
             before = self._explained
             if before is not None:

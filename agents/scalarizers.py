@@ -330,9 +330,8 @@ def frame_means(pieces: Pieces) -> Floats:
     """The mean piece (n, d) of each frame; NaN for a frame without any."""
     width = max((p.shape[1] for p in pieces), default=0)
     nothing = np.full(width, np.nan)
-    return np.array([p.mean(axis=0) if len(p) else nothing for p in pieces]).reshape(
-        len(pieces), width
-    )
+    means = [p[0] if len(p) == 1 else p.mean(axis=0) if len(p) else nothing for p in pieces]
+    return np.array(means).reshape(len(pieces), width)
 
 
 def _weighted(pieces: Pieces, shares: Floats) -> tuple[Floats, Floats]:

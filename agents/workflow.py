@@ -30,7 +30,7 @@ from .scalarizers import Pieces, Scalarizer, frame_means, scalarizer_of
 
 SAME_SCALE = 1e-6  # relative; an action of 32 bits rounds the field of view
 CELLS_YX = (5, 7)  # decoded pictures of a manifold
-BEYOND = 0.08  # the outermost frames, of their range: so far a manifold is shown
+BEYOND = 0.12  # the outermost frames, of their range: so far a manifold is shown
 ROUNDING = 1e-9  # frames; sums of equal prices must not miss the last one by it
 
 
@@ -250,6 +250,7 @@ class Workflow(Navigated):
         self.sighted: list[Any] = []  # what was sighted in them, where the navigator asks
         self._fitted = 0
         self._pieces: Pieces = ()  # of these, by what was learned from all of them
+        self._means: Floats | None = None  # of their pieces
 
     def target(self, frames: Sequence[Frame]) -> Floats | None:
         """None before there is anything to learn from, and where a frame is of another scale."""
@@ -261,7 +262,7 @@ class Workflow(Navigated):
         plain = super().explain()
         reference = self.context.reference
         shown, pictures = self.scalarizer.shown, self.perception.components
-        means = frame_means(self._pieces) if self._pieces else None
+        means = self._means
         if shown is not None and pictures is not None:
             pictures[shown[0]] *= shown[1]  # shown as it is pursued
         return Explanation(
@@ -319,7 +320,7 @@ class Workflow(Navigated):
         return self.scalarizer(self._pieces) if self._learned() else super()._targets()
 
     def _descriptors(self) -> Floats | None:
-        return frame_means(self._pieces) if self._learned() else None
+        return self._means if self._learned() else None
 
     def _sightings(self) -> NDArray[np.float32] | None:
         return np.array(self.sighted) if self.sighted else super()._sightings()
@@ -333,6 +334,7 @@ class Workflow(Navigated):
                 self._shares = self.navigator.candidates.shares(self._positions())
                 self.perception.fit(self.seen, self._shares)
                 self._pieces = self.perception.describe(self.seen)
+                self._means = frame_means(self._pieces)
                 self.scalarizer.fit(self._pieces, self._shares)
             self._fitted = len(self.seen)
         return True

@@ -13,10 +13,9 @@ from ...agents.agent import ClassMap, Explanation, Finding
 from ...agents.experiment import Step
 from ...hardware.coordinates import pixel_from_specimen
 from .. import style
-from .plots import DIM, GREYS, INK, PAPER, Marks, plain, shades
+from .plots import CLEAR, DIM, GREYS, INK, PAPER, Marks, plain, shades
 from .session import Shown
 
-CLEAR = (0, 0, 0, 0)
 AREAS = ("#93a3b5", "#5b6675")  # contamination, particles and the like: grey, whatever else is not
 FEATURE = "#ffffff"
 SEEN_THROUGH = 0.5
@@ -33,7 +32,7 @@ class LatestFrame:
         side_px: of the picture.
 
     Attributes:
-        legend: what the colours and markers over it mean, as HTML.
+        legend: its number and size, and what the colours and markers over it mean, as HTML.
     """
 
     def __init__(self, marks: Marks, side_px: int = 254) -> None:
@@ -82,10 +81,11 @@ class LatestFrame:
         self.plot.x_range.update(start=0, end=width)
         self.plot.y_range.update(start=height, end=0)
         self.image.data = {"image": [shades(display)], "dw": [width], "dh": [height]}
-        self.plot.title.text = f"Frame {step.index + 1}: {width:.3g} x {height:.3g} nm"
         told = self._segment(step, shown.segmented if segmentation else None)
         claimed = self._mark(step, shown if findings else None, (rows, columns))
-        self.legend = "".join([*claimed, *told])
+        # Not in the plot's title: with every new one a browser lays the whole plot out anew.
+        head = f"<div>frame {step.index + 1}<br>{width:.3g} x {height:.3g} nm</div>"
+        self.legend = "".join([head, *claimed, *told])
         if segmentation and shown.segmented is None:
             self.legend += "<div>there is no network to tell</div>"
 
@@ -132,8 +132,13 @@ class Neighbours:
 
     def __init__(self, width: int = 345, height: int = 98) -> None:
         self.plot = plain("neighbours",
-            width, height, "Most like it by descriptors", x_range=Range1d(-0.04, LIKE * 1.08),
-            y_range=Range1d(1.32, -0.02), tools="",
+            width, height, "", x_range=Range1d(-0.04, LIKE * 1.08), y_range=Range1d(1.32, -0.42),
+            tools="",
+        )  # fmt: skip
+        self.title = ColumnDataSource({"text": []})
+        self.plot.text(
+            0, -0.06, text="text", source=self.title, text_color=INK, text_font_size="12px",
+            text_font_style="bold",
         )  # fmt: skip
         self.plot.axis.visible, self.plot.frame_align = False, False
         self.plot.outline_line_color = None
@@ -157,7 +162,7 @@ class Neighbours:
         frame, near = nearest(explanation)
         if frame is None:
             return
-        self.plot.title.text = f"Most like frame {frame + 1} by descriptors"
+        self.title.data = {"text": [f"Most like frame {frame + 1} by descriptors"]}
         left = np.arange(len(near)) * 1.08
         self.pictures.data = {
             "image": [shades(_small(displays(k))) for k in near],

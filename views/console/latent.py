@@ -19,9 +19,11 @@ from bokeh.models import (
 from numpy.typing import NDArray
 
 from ...agents.agent import Explanation, Manifold
-from .plots import BRIGHT, GREYS, INK, LINE, PAPER, plain, shades
+from .plots import BRIGHT, GREYS, INK, LINE, PAPER, plain, shades, thinned
 
 PLANE_PX = 190  # its height beside components
+SHOWN_POINTS = 1000  # frames in the plane
+MARGIN, FILLED = 0.12, 0.5  # about the frames in it; of it that they take up, at least
 GAP = 0.08  # between pictures, of their width
 NAMES = 0.3  # below them, likewise
 LASSO, BOX, POINT = WAYS = ("lasso", "box", "point")
@@ -221,7 +223,8 @@ class LatentPlane:
         if not len(x):
             return
         self._decode(explanation.manifold)
-        self.points.data = {"x": x, "y": y, "order": np.arange(len(x))}
+        some = thinned(len(x), SHOWN_POINTS)
+        self.points.data = {"x": x[some], "y": y[some], "order": some}
         self._follow()
         self.latest.data = {"x": x[-1:], "y": y[-1:]}
         self._pursue(explanation.target)
@@ -234,8 +237,14 @@ class LatentPlane:
         if self._followed not in (None, now) or not len(x):
             return
         for scale, values in ((across, x), (along, y)):
-            margin = 0.08 * (np.ptp(values) or 1.0)
-            scale.update(start=float(values.min() - margin), end=float(values.max() + margin))
+            low, high = float(values.min()), float(values.max())
+            wide = scale.end - scale.start
+            # As it was, while all are in it and fill it: else it would be laid out again and again.
+            if self._followed is None or not (
+                scale.start <= low and high <= scale.end and high - low > FILLED * wide
+            ):
+                margin = MARGIN * (high - low or 1.0)
+                scale.update(start=low - margin, end=high + margin)
         self._followed = (across.start, across.end, along.start, along.end)
 
     def _decode(self, manifold: Manifold | None) -> None:

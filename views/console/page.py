@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from html import escape as as_text
 from typing import Any
@@ -40,6 +41,7 @@ from .widgets import (
 )
 
 EVERY_MS = 100
+PATIENCE_S = 1.0  # with a browser that does not tell what it has drawn, such as a hidden one
 STYLE = f"""
 body {{ background: {PAPER}; color: {INK}; margin: 0; font: 13px/1.45 system-ui, sans-serif; }}
 """
@@ -78,6 +80,8 @@ class Page:
         self.seen: Any = None
         self.box: Rectangle | None = None
         self._told = ""  # by a thread, to be said
+        self._late: float | None = None  # until when what was sent may take to be drawn
+        self._answers = False  # whether a browser tells of it
         classes = session.experiment.env.source.classes or ()
         marks = Marks(c.name for c in classes)
         self.map = SpecimenMap(session, marks, self._pointed, self._boxed)
@@ -115,7 +119,7 @@ class Page:
     def stop(self) -> None:
         """For every page, in control or not."""
         self.say(self.session.stop())
-        self.update()
+        self._soon(self.update)
 
     def _do(self, action: Callable[[Any], object], done: str = "") -> None:
         """With the controls, and say that it is done; what is refused changes nothing."""
@@ -125,7 +129,7 @@ class Page:
             self.say(str(error))
         else:
             self.say(done)
-        self.update()
+        self._soon(self.update)
 
     def _pointed(self, yx_nm: YX) -> None:
         self.y.value, self.x.value = (round(float(v), 3) for v in yx_nm)
@@ -194,6 +198,8 @@ class Page:
         if self._told:
             self.say(self._told)
             self._told = ""
+        if self._late is not None and time.monotonic() < self._late:
+            return
         shown = self.session.shown()
         drawn = (shown.version, shown.explanation, self.layer.value, tuple(self.over.value))
         now = (drawn, shown.phase, shown.mode, shown.proposal, self.key)
@@ -204,6 +210,21 @@ class Page:
             self._draw(shown)
         self.map.point_out(shown)
         self._tell(shown)
+        if self._answers:
+            self._late = time.monotonic() + PATIENCE_S
+            self.keys.sent += 1
+
+    def _soon(self, change: Callable[[], None]) -> None:
+        """Change plots as soon as they may be: not while the browser's own event is heard."""
+        document = pn.state.curdoc
+        if document is None or document.session_context is None:
+            change()
+        else:
+            document.add_next_tick_callback(change)
+
+    def _drawn(self) -> None:
+        """The browser has drawn all that it was sent."""
+        self._answers, self._late = True, None
 
     def _draw(self, shown: Shown) -> None:
         self.layer.options = self.map.layers(shown)
@@ -258,7 +279,9 @@ class Page:
             label="STOP (Esc)" if escape else "STOP", width=190, height=46, stylesheets=[STOP],
             on_click=lambda _: self.stop(),
         )  # fmt: skip
-        self.keys = StopKey(self.stop, pictures=PICTURES, escape=escape, width=1, height=1)
+        self.keys = StopKey(
+            self.stop, self._drawn, pictures=PICTURES, escape=escape, width=1, height=1
+        )
         self.begin = button("Start", self._begin, 74)
         self.control = button("Take control", lambda _: self.take_control(), 100)
         self.save = button("Export", self._exported, 70)
@@ -269,9 +292,11 @@ class Page:
         self.layer = select("Layer over the map", [NO_LAYER], 170)
         self.over = some_of(OVER, (PATH, FINDINGS), 230)
         self.way = one_of(WAYS, LASSO, 150)
-        self.way.param.watch(lambda event: self.plane.choose_by(event.new), "value")
+        self.way.param.watch(
+            lambda event: self._soon(lambda: self.plane.choose_by(event.new)), "value"
+        )
         for shows in (self.layer, self.over):
-            shows.param.watch(lambda _: self.update(), "value")
+            shows.param.watch(lambda _: self._soon(self.update), "value")
         side = round(min(self.session.experiment.env.source.reference.fov_yx_nm), 3)
         self.y, self.x = number("y (nm)", 0.0, 76), number("x (nm)", 0.0, 76)
         self.side = number("side (nm)", side, 76)

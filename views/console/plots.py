@@ -13,6 +13,8 @@ import numpy as np
 from bokeh import palettes
 from bokeh.events import SelectionGeometry, Tap
 from bokeh.models import (
+    BasicTicker,
+    ColorBar,
     ColumnDataSource,
     CrosshairTool,
     LinearColorMapper,
@@ -37,6 +39,8 @@ NO_LAYER, DOSE = "none", "dose (e/Å²)"
 GREYS = (style.UNSEEN, *palettes.gray(255))
 MARKERS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle"}
 SHOWN_PATH = 500  # footprints that are drawn: the latest
+SHOWN_CURVE = 400  # points of the discovery curve
+LAYER, CLEAR = palettes.viridis(255), (0, 0, 0, 0)
 
 
 def plain(name: str, width: int, height: int, title: str, **options: Any) -> Any:
@@ -118,15 +122,23 @@ class SpecimenMap:
         grey = LinearColorMapper(palette=GREYS, low=0, high=255)
         self.plot.image("image", source=self.image, color_mapper=grey, **whole)
         self.layer = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")})
-        self.scale = LinearColorMapper(palette=palettes.Viridis256, nan_color=(0, 0, 0, 0))
+        colours = LinearColorMapper(palette=LAYER, low=0.5, high=255.5, low_color=CLEAR)
         self.plot.image(
-            "image", x="x", y="y", dw="dw", dh="dh", source=self.layer, color_mapper=self.scale,
+            "image", x="x", y="y", dw="dw", dh="dh", source=self.layer, color_mapper=colours,
             global_alpha=0.6,
         )  # fmt: skip
-        self.boxes = ColumnDataSource({"xs": [], "ys": []})
-        frames = self.plot.patches(
-            "xs", "ys", source=self.boxes, fill_alpha=0, line_color="#8aa0b8", line_width=0.7
-        )
+        # What the colours stand for; the picture itself is sent as a byte a cell.
+        self.scale = LinearColorMapper(palette=LAYER)
+        self.bar = ColorBar(
+            color_mapper=self.scale, location="top_left", orientation="horizontal", width=130,
+            height=8, padding=5, background_fill_color=PAPER, background_fill_alpha=0.7,
+            major_label_text_color="white", title_text_color="white", title_text_font_size="11px",
+            title_text_font_style="normal", visible=False,
+            ticker=BasicTicker(desired_num_ticks=3),
+        )  # fmt: skip
+        self.plot.add_layout(self.bar)
+        self.boxes = ColumnDataSource({"x": [], "y": []})
+        frames = self.plot.line("x", "y", source=self.boxes, line_color="#8aa0b8", line_width=0.7)
         self.way = ColumnDataSource({"x": [], "y": []})
         way = self.plot.line("x", "y", source=self.way, line_color="white", line_alpha=0.35)
         self.path = (frames, way)
@@ -168,7 +180,8 @@ class SpecimenMap:
             self.image.data = {"image": [shades(mosaic)]}
         self._lay(shown, layer)
         boxes = shown.footprints_yx_nm[-SHOWN_PATH:]
-        self.boxes.data = {"xs": list(boxes[..., 1]), "ys": list(boxes[..., 0])}
+        lines = outlines(boxes)
+        self.boxes.data = {"x": lines[:, 1], "y": lines[:, 0]}
         centres = boxes.mean(axis=1)
         self.way.data = {"x": centres[:, 1], "y": centres[:, 0]}
         for label, places in sorted(shown.findings.items()):
@@ -219,17 +232,22 @@ class SpecimenMap:
         height, width = self.session.field_yx_nm
         if layer == DOSE and (dose := self.session.dose()) is not None:
             values, place = dose, (-width / 2, -height / 2, width, height)
-            values = np.where(dose > 0, dose, np.nan)
+            values, title = np.where(dose > 0, dose, np.nan), DOSE
         elif field is not None:
             values, place = field.values.astype(np.float32), extent(field)
+            title = f"{layer} ({field.unit})" if field.unit else layer
         else:
             self.layer.data = {k: [] for k in self.layer.data}
+            self.bar.visible = False
             return
         there = values[np.isfinite(values)]
-        if len(there):
-            self.scale.update(low=float(there.min()), high=float(max(there.max(), 1e-12)))
+        low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
+        high = max(high, low + 1e-12)
+        self.scale.update(low=low, high=high)
+        self.bar.update(visible=True, title=title)
         x, y, dw, dh = place
-        self.layer.data = {"image": [values], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
+        shown_as = in_bytes(values, low, high)
+        self.layer.data = {"image": [shown_as], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
 
 
 class Discovery:
@@ -254,16 +272,35 @@ class Discovery:
             if shown.frames:
                 self.plot.title.text = "Discovery: the truth is not known"
             return
-        x, y = (np.concatenate([[0.0], along]) for along in (shown.charge, shown.recall))
+        some = thinned(shown.frames, SHOWN_CURVE)
+        x, y = (np.concatenate([[0.0], along[some]]) for along in (shown.charge, shown.recall))
         self.curve.data = {"x": x, "y": y}
 
 
 def shades(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Readings as 1 (black) to 255 (white) between their percentiles; 0 for what was not seen."""
+    there = values[np.isfinite(values)]
+    low, high = np.percentile(there, [0.5, 99.8]) if len(there) else (0.0, 1.0)
+    return in_bytes(values, float(low), max(float(high), float(low) + 1e-9))
+
+
+def in_bytes(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Values between low and high as 1 to 255, those beyond as the ends; 0 for no number."""
     there = np.isfinite(values)
-    low, high = np.percentile(values[there], [0.5, 99.8]) if there.any() else (0.0, 1.0)
-    scaled = (np.where(there, values, low) - low) / max(high - low, 1e-9)
+    scaled = (np.where(there, values, low) - low) / (high - low)
     return np.where(there, 1 + 254 * np.clip(scaled, 0.0, 1.0), 0).astype(np.uint8)
+
+
+def outlines(boxes: Floats) -> NDArray[np.float32]:
+    """Boxes (n, 4, 2) as one line (6 n, 2) with gaps: one for each would be much to send."""
+    gaps = np.full((len(boxes), 1, 2), np.nan)
+    return np.concatenate([boxes, boxes[:, :1], gaps], axis=1).reshape(-1, 2).astype(np.float32)
+
+
+def thinned(count: int, most: int) -> NDArray[np.int64]:
+    """Evenly chosen numbers below ``count``, at most about so many, the last one among them."""
+    every = max(1, -(-count // most))
+    return np.arange(count - 1, -1, -every)[::-1]
 
 
 def extent(field: FieldMap) -> tuple[float, float, float, float]:

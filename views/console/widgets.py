@@ -37,14 +37,19 @@ class StopKey(JSComponent):  # type: ignore[misc]  # Panel's types are not follo
 
     It gives the plots names, too, for those who do not see them, and says which buttons are down.
 
+    And it tells when the browser has drawn what it was sent: a browser that is slow is to be sent
+    less, for what piles up on its way is ever older when it is seen.
+
     Args:
         on_stop: called without arguments.
+        on_drawn: likewise, at the beginning and whenever ``sent`` has changed and was drawn.
         pictures: by the name of each plot, what it shows.
         escape: whether the key is heard; a notebook has other uses for it.
     """
 
     pictures = param.Dict(default={})
     escape = param.Boolean(default=True)
+    sent = param.Integer(default=0)
 
     _esm = """
     export function render({ model }) {
@@ -62,6 +67,9 @@ class StopKey(JSComponent):  # type: ignore[misc]  # Panel's types are not follo
             button.setAttribute("aria-pressed", button.classList.contains("bk-active"));
         }
       };
+      const drawn = () => requestAnimationFrame(() => setTimeout(() => model.send_msg("drawn")));
+      model.on("sent", drawn);
+      drawn();
       const often = setInterval(name, 500);
       document.addEventListener("keydown", pressed, true);
       model.on("remove", () => {
@@ -72,13 +80,17 @@ class StopKey(JSComponent):  # type: ignore[misc]  # Panel's types are not follo
     }
     """
 
-    def __init__(self, on_stop: Callable[[], None], **options: Any) -> None:
+    def __init__(
+        self, on_stop: Callable[[], None], on_drawn: Callable[[], None], **options: Any
+    ) -> None:
         super().__init__(**options)
-        self._on_stop = on_stop
+        self._on_stop, self._on_drawn = on_stop, on_drawn
 
     def _handle_msg(self, msg: Any) -> None:
         if msg == "stop":
             self._on_stop()
+        elif msg == "drawn":
+            self._on_drawn()
 
 
 def html(**size: Any) -> Any:

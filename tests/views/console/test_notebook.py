@@ -64,7 +64,7 @@ def test_one_that_was_not_begun_starts_by_its_button_with_a_guard(experiment):
     shown = view.session.shown()
     assert (shown.phase, shown.frames) == (of.ENDED, 15)
     assert "beam blanked" in shown.beam
-    assert page.map.boxes.data["xs"]
+    assert len(page.map.boxes.data["x"])
 
 
 def test_one_that_was_run_is_rebuilt_from_its_steps(experiment):

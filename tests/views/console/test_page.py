@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,10 @@ pytest.importorskip("panel")
 from stemscout.agents.controls import APPROVE, MANUAL
 from stemscout.hardware.journal import Journal, read
 from stemscout.views.console import session as of
-from stemscout.views.console.page import PICTURES
+from stemscout.views.console.page import PICTURES, Page
 from stemscout.views.console.serving import Console
 
+SOME_FRAME = re.compile(r"frame \d+ at")  # of a log that moves on
 LONG = 0.4  # rasters: it is under way as long as a test takes
 WHERE = """([name, x, y]) => {
     const plot = Bokeh.documents.map(d => d.get_model_by_name(name)).find(m => m);
@@ -101,7 +104,7 @@ def test_it_begins_and_the_map_grows_and_it_can_be_paused(sessions, seats, event
     seat = seats(session)
     seat.reads("ready")
     seat.button("Start").click()
-    seat.reads("frame 3 at")
+    seat.reads(SOME_FRAME)
     seat.button("Pause").click()
     seat.reads("paused")
     eventually(lambda: session.shown().phase == of.PAUSED)
@@ -136,6 +139,39 @@ def test_what_a_network_sees_is_laid_over_the_latest_frame(sessions, seats, even
     assert seat.page.get_by_text("■").count() == 0
     seat.button("segmentation").click()
     seat.page.get_by_text("■").first.wait_for()
+
+
+def test_a_browser_that_is_slow_is_sent_less(sessions):
+    session = sessions()
+    page = Page(session)
+    session.start()
+    assert session.wait(30)
+    page.update()
+    assert page.keys.sent == 0  # nobody told that anything is drawn
+    page._drawn()
+    session.stop()
+    page.update()
+    assert page.keys.sent == 1
+    frames = page.seen
+    session.stop("somebody else")
+    page.update()
+    assert page.seen is frames
+    page._drawn()
+    page.update()
+    assert page.seen is not frames
+    assert page.keys.sent == 2
+
+
+def test_what_a_person_does_while_frames_come_in_ends_in_no_error(sessions, seats, caplog):
+    session = sessions(budget=1.0)
+    seat = seats(session)
+    seat.button("Start").click()
+    seat.reads(SOME_FRAME)
+    for word in ("farthest", "distance") * 3:
+        seat.page.get_by_label("pursue", exact=True).select_option(word)
+        seat.button("Pursue").click()
+        seat.reads(f'next decision on: "{word}"')
+    assert "_pending_writes" not in caplog.text
 
 
 class TestByKeyboard:
@@ -301,7 +337,7 @@ class TestStop:
         session = sessions(budget=LONG)
         seat = seats(session)
         seat.button("Start").click()
-        seat.reads("frame 2 at")
+        seat.reads(SOME_FRAME)
         if by == "key":
             seat.page.keyboard.press("Escape")
         else:
@@ -321,13 +357,13 @@ class TestManyPages:
         eventually(lambda: session.shown().frames == 1)
         seat.page.reload()
         seat.reads("waits for your approval")
-        seat.reads("frame 1 at")
+        seat.reads(SOME_FRAME)
 
     def test_closing_it_ends_nothing(self, sessions, seats, eventually):
         session = sessions(budget=LONG)
         seat = seats(session)
         seat.button("Start").click()
-        seat.reads("frame 1 at")
+        seat.reads(SOME_FRAME)
         seat.page.close()
         taken = session.shown().frames
         eventually(lambda: session.shown().frames > taken + 3)
@@ -338,7 +374,7 @@ class TestManyPages:
         second.reads("looking on")
         assert second.button("Start").is_disabled()
         first.button("Start").click()
-        second.reads("frame 2 at")
+        second.reads(SOME_FRAME)
         second.button("STOP (Esc)").click()
         first.reads("blanked (confirmed)")
         assert session.wait(10)

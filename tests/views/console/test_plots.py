@@ -70,7 +70,7 @@ class TestNeighbours:
     def test_they_are_small_and_have_their_numbers_for_people(self):
         shown = Neighbours()
         shown.update(explained([[0.0], [2.0], [1.9]]), lambda k: np.full((256, 256), k, np.float32))
-        assert shown.plot.title.text == "Most like frame 3 by descriptors"
+        assert shown.title.data["text"] == ["Most like frame 3 by descriptors"]
         assert shown.pictures.data["name"] == ["2", "1"]
         assert shown.pictures.data["image"][0].shape == (64, 64)
 
@@ -148,9 +148,11 @@ class TestLatentPlane:
     def test_it_follows_the_frames_until_a_person_zooms(self):
         plane = LatentPlane(lambda corners: None, lambda point: None)
         plane.update(explained([[0, 0], [1, 1]]))
-        assert plane.plot.x_range.end == pytest.approx(1.08)
+        assert plane.plot.x_range.end == pytest.approx(1.12)
+        plane.update(explained([[0, 0], [1.1, 1]]))  # still in it
+        assert plane.plot.x_range.end == pytest.approx(1.12)
         plane.update(explained([[0, 0], [2, 1]]))
-        assert plane.plot.x_range.end == pytest.approx(2.16)
+        assert plane.plot.x_range.end == pytest.approx(2.24)
         plane.plot.x_range.end = 5.0
         plane.update(explained([[0, 0], [3, 1]]))
         assert plane.plot.x_range.end == 5.0
