@@ -92,7 +92,8 @@ class Page:
         self.curve = Discovery()
         self._make_widgets(escape)
         self.head, self.message = html(width=700, height=24), html(width=700, height=22)
-        self.gauges, self.log = html(width=340, height=200), html(width=545, height=136)
+        self.gauges, self.log = html(width=340, height=200), html(width=545, height=112)
+        self.scale = html(width=545, height=20)
         self.legend = html(width=82, height=246)
         self.take_control(quietly=True)
         self.update()
@@ -229,6 +230,7 @@ class Page:
     def _draw(self, shown: Shown) -> None:
         self.layer.options = self.map.layers(shown)
         self.map.update(shown, self.layer.value)
+        self.scale.object = self.map.scale
         over = self.over.value
         self.map.show(PATH in over, FINDINGS in over)
         told = shown.explanation
@@ -341,6 +343,7 @@ class Page:
         left = pn.Column(
             pn.Row(self.layer, self.mode, self.approve, self.refuse),
             pn.pane.Bokeh(self.map.plot, margin=CLOSE),
+            self.scale,
             self.log,
         )
         middle = pn.Column(

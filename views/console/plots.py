@@ -7,14 +7,13 @@ Positions are nm on the specimen, rows down, as everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from html import escape
 from typing import Any
 
 import numpy as np
 from bokeh import palettes
 from bokeh.events import SelectionGeometry, Tap
 from bokeh.models import (
-    BasicTicker,
-    ColorBar,
     ColumnDataSource,
     CrosshairTool,
     LinearColorMapper,
@@ -87,6 +86,9 @@ class SpecimenMap:
         marks: of the classes.
         on_point: called with a place (y, x) that was tapped.
         on_box: called with the corners of a box that was drawn.
+
+    Attributes:
+        scale: what the colours of the layer over it stand for, as HTML.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class SpecimenMap:
         side_px: int = 540,
     ) -> None:
         self.session, self.marks = session, marks
-        self._findings = True
+        self._findings, self.scale = True, ""
         height, width = session.field_yx_nm
         tall = round(side_px * min(1.3, height / width))
         self.plot = plain(
@@ -127,16 +129,6 @@ class SpecimenMap:
             "image", x="x", y="y", dw="dw", dh="dh", source=self.layer, color_mapper=colours,
             global_alpha=0.6,
         )  # fmt: skip
-        # What the colours stand for; the picture itself is sent as a byte a cell.
-        self.scale = LinearColorMapper(palette=LAYER)
-        self.bar = ColorBar(
-            color_mapper=self.scale, location="top_left", orientation="horizontal", width=130,
-            height=8, padding=5, background_fill_color=PAPER, background_fill_alpha=0.7,
-            major_label_text_color="white", title_text_color="white", title_text_font_size="11px",
-            title_text_font_style="normal", visible=False,
-            ticker=BasicTicker(desired_num_ticks=3),
-        )  # fmt: skip
-        self.plot.add_layout(self.bar)
         self.boxes = ColumnDataSource({"x": [], "y": []})
         frames = self.plot.line("x", "y", source=self.boxes, line_color="#8aa0b8", line_width=0.7)
         self.way = ColumnDataSource({"x": [], "y": []})
@@ -238,13 +230,12 @@ class SpecimenMap:
             title = f"{layer} ({field.unit})" if field.unit else layer
         else:
             self.layer.data = {k: [] for k in self.layer.data}
-            self.bar.visible = False
+            self.scale = ""
             return
         there = values[np.isfinite(values)]
         low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
         high = max(high, low + 1e-12)
-        self.scale.update(low=low, high=high)
-        self.bar.update(visible=True, title=title)
+        self.scale = scale(title, low, high)
         x, y, dw, dh = place
         shown_as = in_bytes(values, low, high)
         self.layer.data = {"image": [shown_as], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
@@ -282,6 +273,16 @@ def shades(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     there = values[np.isfinite(values)]
     low, high = np.percentile(there, [0.5, 99.8]) if len(there) else (0.0, 1.0)
     return in_bytes(values, float(low), max(float(high), float(low) + 1e-9))
+
+
+def scale(title: str, low: float, high: float) -> str:
+    """Of a layer: its colours from the least to the greatest value, as HTML."""
+    colours = ", ".join(palettes.viridis(9))
+    bar = f"background:linear-gradient(to right, {colours})"
+    return (
+        f"<span style='color:{DIM}'>{escape(title)}</span> {low:.3g} "
+        f"<span style='display:inline-block;width:140px;height:9px;{bar}'></span> {high:.3g}"
+    )
 
 
 def in_bytes(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from stemscout.views import style
 from stemscout.views.console import plots, telling, widgets
 from stemscout.views.console.frame import LatestFrame, Neighbours, class_colours, nearest
 from stemscout.views.console.latent import LatentPlane, corners_of, tiled
-from stemscout.views.console.plots import Marks
+from stemscout.views.console.plots import DOSE, NO_LAYER, Marks, SpecimenMap
 
 
 def explained(descriptors, **more):
@@ -52,6 +54,22 @@ class TestColours:
         assert marks.of("vacancy") == (style.CLASS_COLOURS[1], "circle")
         assert marks.of("unheard of") == (style.CLASS_COLOURS[2], "circle")
         assert marks.of("wall") == (style.CLASS_COLOURS[0], "circle")
+
+
+def test_a_layer_has_a_scale_of_its_colours(sessions):
+    session = sessions()
+    session.start()
+    assert session.wait(30)
+    of = SpecimenMap(session, Marks(), lambda place: None, lambda box: None)
+    of.update(session.shown(), DOSE)
+    assert escape(DOSE) in of.scale
+    (values,) = of.layer.data["image"]
+    dose = session.dose()
+    assert np.array_equal(values == 0, dose == 0)  # nothing is drawn where nothing was put
+    assert f"{dose.max():.3g}" in of.scale
+    assert values.max() == 255
+    of.update(session.shown(), NO_LAYER)
+    assert of.scale == ""
 
 
 class TestNeighbours:
