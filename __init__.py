@@ -1,7 +1,7 @@
 """StemScout: environments and agents for autonomous scanning transmission electron microscopy.
 
 Importing it registers ``StemScout/...`` with Gymnasium and imports nothing heavy; ``Agent``,
-``Experiment``, ``make_agent`` and ``make_env`` are there when they are first used.
+``Experiment``, ``make_agent``, ``make_env`` and ``view`` are there when they are first used.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .agents.agent import Agent
     from .agents.catalogue import make_agent
     from .agents.experiment import Experiment
+    from .views.notebook import view
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,12 +26,14 @@ __all__ = [
     "make_agent",
     "make_env",
     "register_all",
+    "view",
 ]
 
 _LAZY = {
     "Agent": ".agents.agent",
     "Experiment": ".agents.experiment",
     "make_agent": ".agents.catalogue",
+    "view": ".views.notebook",
 }
 
 

@@ -81,7 +81,7 @@ class Finding:
     confidence: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FieldMap:
     """A quantity over the field, for a picture.
 
@@ -97,14 +97,46 @@ class FieldMap:
     unit: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Manifold:
+    """What descriptors stand for: decoded pictures over the plane of the first two.
+
+    Attributes:
+        pictures: (rows, columns, height, width); rows run along the second descriptor.
+        second: (rows,) its values, ascending.
+        first: (columns,) those of the first.
+    """
+
+    pictures: Floats
+    second: Floats
+    first: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """What is where in a frame, for a picture.
+
+    Attributes:
+        names: of what can be told.
+        kinds: of each, ``feature``, ``column`` or ``area``.
+        values: (rows, columns) over the rows that were scanned, in pixels of any size: 0 for
+            nothing, k for ``names[k - 1]``.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    values: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """Why the agent chose what it chose: one plain sentence, and maps in nm.
 
     ``components`` are pictures of what the agent looks for, (k, rows, columns);
     ``chosen`` is the index of the one that it pursues; ``reach`` is half their
     width, and its unit.  ``descriptors`` (n, d) are what it has made of frames, the mean of each,
-    by ``names`` (d); ``frames`` (n,) says of which, by their numbers.
+    by ``names`` (d); ``frames`` (n,) says of which, by their numbers.  ``manifold`` shows what
+    they stand for, where they can be decoded, and ``target`` what is pursued, as plain data.
     """
 
     sentence: str
@@ -115,11 +147,18 @@ class Explanation:
     names: tuple[str, ...] = ()
     descriptors: Floats | None = None
     frames: tuple[int, ...] = ()
+    manifold: Manifold | None = None
+    target: Any = None
 
     @property
     def pictured(self) -> bool:
-        """Whether there is more to it than the sentence."""
+        """Whether there are maps or components."""
         return bool(self.maps) or self.components is not None
+
+    @property
+    def telling(self) -> bool:
+        """Whether there is more to it than the sentence."""
+        return self.pictured or self.descriptors is not None
 
 
 class Agent(ABC):
@@ -166,6 +205,10 @@ class Agent(ABC):
     def explain(self) -> Explanation:
         """Of the latest decision."""
         return Explanation(f"{self.name} follows its plan")
+
+    def segmented(self, frame: Frame) -> ClassMap | None:
+        """What is where in a frame just observed, for a picture; None where nobody tells it."""
+        return None
 
     def steer(
         self,

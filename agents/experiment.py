@@ -60,7 +60,7 @@ class Step:
         return max(0.0, self.perception_s - self.scan_s)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposal:
     """What is about to be done.
 
@@ -97,7 +97,8 @@ class Experiment(Controls):
             before the next frame; None is never.
 
     Attributes:
-        steps: so far; maps and pictures are those of the latest that has some.
+        steps: so far; maps and pictures are those of the latest that has some, descriptors those
+            of the latest.
         proposal: what is about to be done, or waits for approval; None otherwise.
         forbidden: rectangles that a person forbade last.
         refused: sentences about wishes that could not be granted.
@@ -205,7 +206,11 @@ class Experiment(Controls):
         return self.steps
 
     def _keep(self, step: Step) -> None:
-        """The latest maps alone: those of thousands of steps would fill the memory."""
+        """The latest maps and descriptors alone: those of thousands of steps fill the memory."""
+        if self.steps and self.steps[-1].explanation.descriptors is not None:
+            last = self.steps[-1]
+            fewer = replace(last.explanation, descriptors=None, frames=(), manifold=None)
+            self.steps[-1] = replace(last, explanation=fewer)
         if step.explanation.pictured:
             before = self._explained
             if before is not None:

@@ -13,6 +13,8 @@ may name it:
 - ``"rarity"``, ``"rarest"``: minus the logarithm of the density of pieces like it; of the
   mean piece, or of the rarest;
 - ``{"direction": [0.6, -0.8]}``: along a direction in the space of descriptors;
+- ``{"point": [0.3, -1.2]}``: how near the mean piece lies to a point in the plane of the first
+  two descriptors, or in the space of as many as are given;
 - ``{"region": [[-1, 0], [-1, 2], [0, 2]]}``: the share of the pieces that lie within a
   polygon in the plane of the first two descriptors.
 """
@@ -233,6 +235,38 @@ class Direction(Scalarizer):
         return np.asarray(frame_means(pieces) @ self._of)
 
 
+class Point(Scalarizer):
+    """How near the mean piece lies to a point in the space of descriptors.
+
+    Minus the distance, each descriptor in its standard deviation over the field, so that what is
+    nearer is told from what is farther wherever the point lies.
+
+    Args:
+        of: (m,) the first m descriptors of it; what the others are does not matter.
+    """
+
+    def __init__(self, of: Sequence[float]) -> None:
+        self._of = _numbers(of, "a point", 1)
+        self.plain = {"point": self._of.tolist()}
+        self._scale = np.ones(len(self._of))
+
+    def check(self, names: Sequence[str]) -> None:
+        if len(self._of) > len(names):
+            raise ValueError(
+                f"a point of {len(self._of)} numbers; there are {len(names)} descriptors: "
+                + ", ".join(names)
+            )
+
+    def fit(self, pieces: Pieces, shares: Floats) -> None:
+        every, weights = _weighted(pieces, shares)
+        if len(every):
+            self._scale = _scale(every, weights)[: len(self._of)]
+
+    def __call__(self, pieces: Pieces) -> Floats:
+        apart = frame_means(pieces)[:, : len(self._of)] - self._of
+        return np.asarray(-np.linalg.norm(apart / self._scale, axis=1))
+
+
 class Region(Scalarizer):
     """The share of the pieces that lie within a polygon.
 
@@ -264,7 +298,11 @@ class Region(Scalarizer):
 WORDS: dict[str, type[Scalarizer]] = {
     of.plain: of for of in (Variation, Distance, Farthest, Rarity, Rarest)
 }
-SHAPES: dict[str, type[Direction] | type[Region]] = {"direction": Direction, "region": Region}
+SHAPES: dict[str, type[Direction] | type[Point] | type[Region]] = {
+    "direction": Direction,
+    "point": Point,
+    "region": Region,
+}
 
 
 def scalarizer_of(plain: Any) -> Scalarizer:
@@ -292,9 +330,8 @@ def frame_means(pieces: Pieces) -> Floats:
     """The mean piece (n, d) of each frame; NaN for a frame without any."""
     width = max((p.shape[1] for p in pieces), default=0)
     nothing = np.full(width, np.nan)
-    return np.array([p.mean(axis=0) if len(p) else nothing for p in pieces]).reshape(
-        len(pieces), width
-    )
+    means = [p[0] if len(p) == 1 else p.mean(axis=0) if len(p) else nothing for p in pieces]
+    return np.array(means).reshape(len(pieces), width)
 
 
 def _weighted(pieces: Pieces, shares: Floats) -> tuple[Floats, Floats]:
@@ -314,12 +351,18 @@ def _whitening(every: Floats, weights: Floats) -> tuple[Floats, Floats]:
         return np.zeros(every.shape[1]), np.zeros((every.shape[1], 0))
     middle = weights @ every
     centred = every - middle
-    spread = np.sqrt(weights @ centred**2)
-    varies = spread > FINEST * np.abs(middle)  # below it is rounding
-    scale = np.where(varies, spread, np.inf)
+    scale = _scale(every, weights)
     values, vectors = np.linalg.eigh((centred / scale * weights[:, None]).T @ (centred / scale))
     told = values > FINEST * max(1e-300, values.max(initial=0.0))
     return middle, (vectors[:, told] / np.sqrt(values[told])) / scale[:, None]
+
+
+def _scale(every: Floats, weights: Floats) -> Floats:
+    """Standard deviations (d,); infinite where nothing varies."""
+    middle = weights @ every
+    spread = np.sqrt(weights @ (every - middle) ** 2)
+    varies = spread > FINEST * np.abs(middle)  # below it is rounding
+    return np.where(varies, spread, np.inf)
 
 
 def _numbers(of: Any, what: str, dimensions: int) -> Floats:

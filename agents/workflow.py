@@ -13,13 +13,24 @@ from numpy.typing import NDArray
 
 from ..hardware.coordinates import origin_in_scan, scan_from_specimen, specimen_from_scan
 from ..hardware.microscope import YX, Frame, ScanRequest
-from .agent import Agent, Context, Explanation, Finding, Floats, Rectangle
+from .agent import (
+    Agent,
+    ClassMap,
+    Context,
+    Explanation,
+    Finding,
+    Floats,
+    Manifold,
+    Rectangle,
+)
 from .navigation.navigator import Decision, Navigator, Situation
-from .perception.perception import Classifier, Perception
+from .perception.perception import Classifier, Decoding, Perception, Segmenting
 from .perception.sightings import Sighting
 from .scalarizers import Pieces, Scalarizer, frame_means, scalarizer_of
 
 SAME_SCALE = 1e-6  # relative; an action of 32 bits rounds the field of view
+CELLS_YX = (5, 7)  # decoded pictures of a manifold
+BEYOND = 0.12  # the outermost frames, of their range: so far a manifold is shown
 ROUNDING = 1e-9  # frames; sums of equal prices must not miss the last one by it
 
 
@@ -239,6 +250,7 @@ class Workflow(Navigated):
         self.sighted: list[Any] = []  # what was sighted in them, where the navigator asks
         self._fitted = 0
         self._pieces: Pieces = ()  # of these, by what was learned from all of them
+        self._means: Floats | None = None  # of their pieces
 
     def target(self, frames: Sequence[Frame]) -> Floats | None:
         """None before there is anything to learn from, and where a frame is of another scale."""
@@ -250,6 +262,7 @@ class Workflow(Navigated):
         plain = super().explain()
         reference = self.context.reference
         shown, pictures = self.scalarizer.shown, self.perception.components
+        means = self._means
         if shown is not None and pictures is not None:
             pictures[shown[0]] *= shown[1]  # shown as it is pursued
         return Explanation(
@@ -259,9 +272,16 @@ class Workflow(Navigated):
             None if shown is None else shown[0],
             self.perception.reach(reference.fov_yx_nm[0] / reference.shape_yx[0]),
             tuple(self.perception.names),
-            frame_means(self._pieces) if self._pieces else None,
+            means,
             tuple(self._numbers[: len(self._pieces)]),
+            None if means is None else self._manifold(means),
+            self.scalarizer.plain,
         )
+
+    def segmented(self, frame: Frame) -> ClassMap | None:
+        if not hasattr(self.perception, "segmented"):
+            return None
+        return cast(Segmenting, self.perception).segmented(frame)
 
     def save(self) -> dict[str, Any]:
         learned = self.perception.save()
@@ -300,7 +320,7 @@ class Workflow(Navigated):
         return self.scalarizer(self._pieces) if self._learned() else super()._targets()
 
     def _descriptors(self) -> Floats | None:
-        return frame_means(self._pieces) if self._learned() else None
+        return self._means if self._learned() else None
 
     def _sightings(self) -> NDArray[np.float32] | None:
         return np.array(self.sighted) if self.sighted else super()._sightings()
@@ -314,6 +334,7 @@ class Workflow(Navigated):
                 self._shares = self.navigator.candidates.shares(self._positions())
                 self.perception.fit(self.seen, self._shares)
                 self._pieces = self.perception.describe(self.seen)
+                self._means = frame_means(self._pieces)
                 self.scalarizer.fit(self._pieces, self._shares)
             self._fitted = len(self.seen)
         return True
@@ -324,6 +345,28 @@ class Workflow(Navigated):
         began = time.perf_counter()
         yield
         self.perceived_s += time.perf_counter() - began
+
+    def _manifold(self, means: Floats) -> Manifold | None:
+        """Over the plane in which the frames' means (n, d) lie; what else there is, as on average.
+
+        None where nothing can be decoded, or there is no plane.
+        """
+        there = means[np.isfinite(means).all(axis=1)]
+        if not hasattr(self.perception, "decoded") or not len(there) or there.shape[1] < 2:
+            return None
+        low, high = there[:, :2].min(axis=0), there[:, :2].max(axis=0)
+        margin = BEYOND * np.where(high > low, high - low, 1.0)
+        width = high - low + 2 * margin
+        first, second = (
+            low[k] - margin[k] + width[k] * (np.arange(cells) + 0.5) / cells
+            for k, cells in enumerate(CELLS_YX[::-1])
+        )
+        at = np.tile(there.mean(axis=0), (*CELLS_YX, 1))
+        at[..., 0], at[..., 1] = first, second[:, None]
+        decoded = cast(Decoding, self.perception).decoded(at.reshape(-1, at.shape[-1]))
+        if decoded is None:
+            return None
+        return Manifold(decoded.reshape(*CELLS_YX, *decoded.shape[1:]), second, first)
 
     def _described(self, frames: Sequence[Frame]) -> Pieces:
         """Of frames; those already taken in are not looked at again."""

@@ -247,6 +247,30 @@ def navigation(
     _print_standings(folders, said, as_json)
 
 
+@app.command(
+    epilog="Examples: stemscout bench console   |   stemscout bench console --frames 500 "
+    "--browser --json"
+)
+def console(
+    frames: Annotated[
+        int, typer.Option(parser=whole, metavar="INTEGER", help="That are taken, above 200.")
+    ] = 2000,
+    per_second: Annotated[float, Number("Frames a second, above 0.")] = 20.0,
+    agent: Annotated[str, typer.Option(help="Decides where they are.")] = "true-grid",
+    browser: Annotated[
+        bool, typer.Option("--browser", help="As Chromium without a head sees it (playwright).")
+    ] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """How far the console is behind a run, how soon it answers, and what it takes up."""
+    from ..benchmarks import responsiveness
+
+    measure = responsiveness.browsed if browser else responsiveness.measured
+    found = [asdict(r) for r in measure(frames, per_second, agent, seed)]
+    terminal.table(found, as_json)
+
+
 @app.command("simulate", epilog="Example: stemscout bench simulate --specimen graphene")
 def bench_simulate(
     specimen: Annotated[

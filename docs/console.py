@@ -1,4 +1,4 @@
-"""Makes the picture of docs/console.md: a run on MoS2 in a browser without a head.
+"""Makes the picture of docs/console.md: a run on NiO in LSMO in a browser without a head.
 
 python docs/console.py
 """
@@ -24,15 +24,16 @@ from stemscout.views.console.session import Session
 PICTURE = Path(__file__).parent / "pictures" / "console.png"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FRAMES = 70
-COLOURS = 192
+COLOURS = 256
 LAYER = "posterior mean"
+AGENT = "dcnn-rvae-bo"  # columns by a network, and a manifold of their surroundings
 
 
 def main() -> None:
     env = make_env("StemScout/NiOPillars-v0", split="test", terminate_when_done=False)
     source = WatchedSource(env.source, guarded)
     env.source = source
-    experiment = Experiment(env, make_agent("linear-bo"), seed=1)
+    experiment = Experiment(env, make_agent(AGENT), seed=1)
     session = Session(experiment, guard=lambda: source.guard)
     console = Console(session, "NiOPillars, medium")
     with sync_playwright() as playwright:
@@ -41,11 +42,12 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(console.address)
         page.get_by_role("button", name="Start").click()
+        session.experiment.steer(forbid=[((2.0, -6.0), (7.0, 3.0))])
         while session.shown().frames < FRAMES:
             time.sleep(0.05)
         page.get_by_role("button", name="Pause").click()
         page.get_by_label("Layer over the map").select_option(LAYER)
-        session.experiment.steer(forbid=[((4.0, 4.0), (10.0, 12.0))])
+        page.get_by_role("button", name="segmentation", exact=True).click()
         time.sleep(2.0)
         shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         shown.quantize(COLOURS).save(PICTURE, optimize=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...envs.numbers import is_number
 from ...hardware.microscope import Frame
-from ..agent import Context
+from ..agent import ClassMap, Context
 from .dcnn.claims import columns
 from .dcnn.perception import check_classes, network_for
 from .dcnn.segmenter import Segmentation, Segmenter
@@ -93,6 +93,7 @@ class DcnnRvaePerception(RvaePerception):
             self._check_kinds()
         assert self.segmenter is not None
         check_classes(self.segmenter, context.class_names)
+        self._looked: tuple[Frame, Segmentation] | None = None  # the latest
 
     def _check_kinds(self) -> None:
         if self.segmenter is None:
@@ -137,6 +138,7 @@ class DcnnRvaePerception(RvaePerception):
         if np.min(np.asarray(image.shape) * pixel) < 2 * self.around_nm:
             return nothing
         seen = self.segmenter.look(image, frame.request.pixel_yx_nm)
+        self._looked = (frame, seen)
         at = self._columns(seen)
         reach = self.around_nm / pixel
         inside = (at >= reach - 0.5) & (at <= np.asarray(image.shape) - 0.5 - reach)
@@ -155,6 +157,11 @@ class DcnnRvaePerception(RvaePerception):
         found = columns(seen)
         at = np.concatenate([seen.image_px(found[k].yx_px) for k in kinds])
         return np.asarray(at[np.lexsort((at[:, 1], at[:, 0]))])
+
+    def segmented(self, frame: Frame) -> ClassMap | None:
+        if self._looked is None or self._looked[0] is not frame:
+            return None
+        return self._looked[1].class_map
 
     def reach(self, pixel_nm: float) -> tuple[float, str]:
         return self.around_nm, "nm"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...hardware.microscope import Frame
-from ..agent import Context, Finding
+from ..agent import ClassMap, Context, Finding
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +70,22 @@ class Perception(Protocol):
 
     def reach(self, pixel_nm: float) -> tuple[float, str]:
         """Half the width of those pictures, and its unit."""
+        ...
+
+
+class Segmenting(Perception, Protocol):
+    """A perception that tells of every pixel of a frame what it shows."""
+
+    def segmented(self, frame: Frame) -> ClassMap | None:
+        """Of a frame whose features were just asked for; None where nobody can tell."""
+        ...
+
+
+class Decoding(Perception, Protocol):
+    """A perception that can show what descriptors stand for."""
+
+    def decoded(self, descriptors: Floats) -> Floats | None:
+        """Pictures (n, rows, columns) of descriptors (n, d); None before the first fit."""
         ...
 
 

@@ -270,6 +270,11 @@ class RvaePerception:
         shown = self.network.pictures(np.concatenate([ends, -ends])).astype(np.float64)
         return np.asarray(shown[: self.latents] - shown[self.latents :])
 
+    def decoded(self, descriptors: Floats) -> Floats | None:
+        if not self._learned:
+            return None
+        return self.network.pictures(descriptors).astype(np.float64)
+
     def reach(self, pixel_nm: float) -> tuple[float, str]:
         """Half a window; of Fourier magnitudes, half the Nyquist frequency."""
         if self.descriptor == "raw":

@@ -347,6 +347,45 @@ def test_a_person_changes_the_component_in_mid_run(graphene):
     assert chosen[8:] == [2] * 7
 
 
+def test_a_person_drags_the_target_to_a_point_of_the_manifold(graphene):
+    experiment = Experiment(graphene(budget=BUDGET), make_agent("rvae-bo"), seed=0)
+    point = {"point": [0.5, -0.5]}
+    told = []
+    for step in experiment:
+        told.append(step.explanation.target)
+        if step.index == 7:
+            experiment.steer(target=point)
+    assert told[6:10] == ["variation", "variation", point, point]
+    shown = experiment.steps[-1].explanation
+    manifold = shown.manifold
+    assert manifold.pictures.shape == (len(manifold.second), len(manifold.first), 32, 32)
+    means = shown.descriptors
+    for values, along in ((means[:, 0], manifold.first), (means[:, 1], manifold.second)):
+        step = along[1] - along[0]
+        assert along[0] - step / 2 < values.min()
+        assert values.max() < along[-1] + step / 2
+    one = experiment.agent.perception.decoded(np.array([[manifold.first[2], manifold.second[1]]]))
+    assert np.abs(manifold.pictures[1, 2]).max() > 0.0
+    assert one.shape == (1, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["linear-bo", "dcnn-bo"])
+def test_what_cannot_be_decoded_has_no_manifold(graphene, name):
+    (*_, last) = Experiment(graphene(budget=0.03), make_agent(name), seed=0)
+    assert last.explanation.manifold is None
+
+
+@pytest.mark.parametrize("name", ["dcnn-bo", "dcnn-rvae-bo"])
+def test_a_network_tells_what_is_where_in_the_latest_frame(graphene, name):
+    experiment = Experiment(graphene(budget=0.03), make_agent(name), seed=0)
+    for step in experiment:
+        told = experiment.agent.segmented(step.frame)
+        carbon = told.names.index("C") + 1
+        assert told.values.max() <= len(told.names)
+        assert 0.1 < (told.values == carbon).mean() < 0.9
+    assert make_agent("random").segmented(step.frame) is None
+
+
 @pytest.mark.parametrize("component", [0, 1, 2])
 def test_a_persons_component_stays_what_it_is(recorded, component):
     """From one fit to the next the pursued picture never turns into its opposite."""

@@ -17,6 +17,16 @@ def test_sentences_of_all_decisions_are_kept_and_the_maps_of_the_latest(graphene
     assert [e.components is None for e in kept] == [True] * (len(kept) - 1) + [False]
 
 
+def test_descriptors_are_kept_of_the_latest_step_alone(graphene):
+    """They are of all frames so far; without maps nobody threw them away."""
+    experiment = Experiment(graphene(budget=0.06), make_agent("contrast-grid"), seed=0)
+    passed = list(experiment)
+    assert sum(s.explanation.descriptors is not None for s in passed) > 10
+    kept = [s.explanation for s in experiment.steps]
+    assert [e.descriptors is None for e in kept] == [True] * (len(kept) - 1) + [False]
+    assert [e.frames for e in kept[:-1]] == [()] * (len(kept) - 1)
+
+
 def test_an_explanation_holds_what_frames_were_made_into(graphene):
     experiment = Experiment(graphene(budget=0.06), make_agent("linear-bo"), seed=0)
     last = list(experiment)[-1].explanation

@@ -11,7 +11,14 @@ from scipy.stats import gaussian_kde
 from stemscout.agents.scalarizers import WORDS, frame_means, scalarizer_of
 
 NAMES = ("first", "second")
-EVERY = [*WORDS, 1, "second", {"direction": [0.6, -0.8]}, {"region": [[-1, -1], [-1, 9], [9, 0]]}]
+EVERY = [
+    *WORDS,
+    1,
+    "second",
+    {"direction": [0.6, -0.8]},
+    {"point": [5.0, -2.0]},
+    {"region": [[-1, -1], [-1, 9], [9, 0]]},
+]
 
 
 def usual(frames=30, pieces=8, seed=0):
@@ -129,6 +136,16 @@ def test_a_direction_has_length_1_and_a_region_counts_pieces():
     assert fitted(box, pieces)(pieces)[0] == 0.5
 
 
+def test_nearer_to_a_point_is_better_in_the_units_of_each_descriptor():
+    pieces = usual()
+    means = frame_means(pieces)
+    found = fitted({"point": [5.0, -2.0]}, pieces)(pieces)
+    apart = (means - [5.0, -2.0]) / np.concatenate(pieces).std(axis=0)
+    assert found == pytest.approx(-np.linalg.norm(apart, axis=1))
+    alone = fitted({"point": [5.0]}, pieces)(pieces)  # whatever the second descriptor is
+    assert alone == pytest.approx(-np.abs(apart[:, 0]))
+
+
 def test_one_is_shown_where_one_descriptor_is_pursued():
     pieces = usual()
     shown = {str(p): fitted(p, pieces).shown for p in EVERY}
@@ -154,6 +171,9 @@ def test_means_of_frames_are_of_their_pieces():
         ({"direction": [0, 0]}, "a direction of length 0"),
         ({"direction": "up"}, "a direction 'up'; it must be numbers"),
         ({"direction": [np.nan, 1]}, "it must be 1-dimensional, and finite"),
+        ({"point": [0, 1, 2]}, "a point of 3 numbers; there are 2 descriptors: first, second"),
+        ({"point": 1}, "a point 1; it must be 1-dimensional"),
+        ({"point": ["left"]}, "it must be numbers"),
         ({"region": [[0, 0], [1, 1]]}, "at least three corners"),
         ({"region": [0, 1, 2]}, "it must be 2-dimensional"),
         ({"circle": 1}, "unknown scalarizer {'circle': 1}; there are: variation, distance"),

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
-from html import escape
-from math import isfinite
+from html import escape as as_text
 from typing import Any
 
 import panel as pn
-from panel.custom import JSComponent
 
 from ...agents.agent import Rectangle
 from ...agents.catalogue import AGENTS
@@ -24,66 +23,37 @@ from ...agents.scalarizers import WORDS
 from ...hardware.errors import LeaseError, MicroscopeError
 from ...hardware.microscope import YX
 from . import session as phases
-from .plots import (
-    BRIGHT,
-    INK,
-    LINE,
-    NO_LAYER,
-    PAPER,
-    Discovery,
-    LatentPlane,
-    LatestFrame,
-    Pictures,
-    SpecimenMap,
-)
+from . import telling
+from .frame import LatestFrame, Neighbours
+from .latent import LASSO, PLANE_PX, WAYS, LatentPlane, Pictures
+from .plots import BRIGHT, INK, NO_LAYER, PAPER, Discovery, Marks, SpecimenMap
 from .session import Session, Shown
+from .widgets import (
+    CLOSE,
+    STOP,
+    StopKey,
+    button,
+    html,
+    number,
+    one_of,
+    select,
+    some_of,
+)
 
 EVERY_MS = 100
-SHOWN_LINES = 40
-CLOSE = (2, 4)  # px about whatever stands on the page
+PATIENCE_S = 1.0  # with a browser that does not tell what it has drawn, such as a hidden one
 STYLE = f"""
 body {{ background: {PAPER}; color: {INK}; margin: 0; font: 13px/1.45 system-ui, sans-serif; }}
 """
-WIDGET = f"""
-:host {{ color: {INK}; font-size: 12px; }}
-.bk-input, select.bk-input {{ background: #20252d; color: {INK}; border-color: {LINE};
-  font-size: 12px; height: 28px; padding: 2px 6px; }}
-.bk-btn {{ background: #2a313b !important; color: {INK} !important; border-color: {LINE};
-  font-size: 12px; padding: 4px 8px; }}
-.bk-btn.bk-active {{ background: #0072b2 !important; color: white !important; }}
-.bk-btn[disabled], .bk-input[disabled] {{ opacity: 0.45; }}
-.bk-btn:focus-visible, .bk-input:focus-visible {{ outline: 2px solid {BRIGHT}; }}
-"""
-STOP = """
-.bk-btn { background: #c8102e !important; color: white !important; font-size: 18px;
-  font-weight: 700; border: 2px solid #ff8090; letter-spacing: 0.08em; }
-.bk-btn:focus-visible { outline: 3px solid white; }
-"""
-
-
-class StopKey(JSComponent):  # type: ignore[misc]  # Panel's types are not followed
-    """Escape, anywhere on the page, is the stop button.
-
-    Args:
-        on_stop: called without arguments.
-    """
-
-    _esm = """
-    export function render({ model }) {
-      const pressed = event => { if (event.key === "Escape") model.send_msg("stop"); };
-      document.addEventListener("keydown", pressed, true);
-      model.on("remove", () => document.removeEventListener("keydown", pressed, true));
-      return document.createElement("span");
-    }
-    """
-
-    def __init__(self, on_stop: Callable[[], None], **size: Any) -> None:
-        super().__init__(**size)
-        self._on_stop = on_stop
-
-    def _handle_msg(self, msg: Any) -> None:
-        if msg == "stop":
-            self._on_stop()
+PATH, FINDINGS, SEGMENTATION = OVER = ("path", "findings", "segmentation")
+PICTURES = {
+    "map": "map of the specimen with frames, findings, forbidden regions and the next frame",
+    "frame": "the latest frame with what is found in it",
+    "neighbours": "frames whose descriptors are nearest to the latest",
+    "components": "components; the list named pursue has them, too",
+    "plane": "frames in the plane of the first two descriptors; a point may be given by numbers",
+    "discovery": "share of the features seen against charge",
+}
 
 
 class Page:
@@ -95,6 +65,7 @@ class Page:
         owner: whose page it is, for those who want control.
         export: writes the journal in other formats and says where; None where there is none.
         observes: why it may not take control; empty where it may.
+        escape: whether that key stops; a notebook has other uses for it.
     """
 
     def __init__(
@@ -104,6 +75,7 @@ class Page:
         owner: str = "another page",
         export: Callable[[], str] | None = None,
         observes: str = "",
+        escape: bool = True,
     ) -> None:
         self.session, self.title, self.owner, self.export = session, title, owner, export
         self.observes = observes
@@ -111,14 +83,21 @@ class Page:
         self.seen: Any = None
         self.box: Rectangle | None = None
         self._told = ""  # by a thread, to be said
-        self.map = SpecimenMap(session, self._pointed, self._boxed)
-        self.frame = LatestFrame()
+        self._late: float | None = None  # until when what was sent may take to be drawn
+        self._answers = False  # whether a browser tells of it
+        classes = session.experiment.env.source.classes or ()
+        marks = Marks(c.name for c in classes)
+        self.map = SpecimenMap(session, marks, self._pointed, self._boxed)
+        self.frame, self.neighbours = LatestFrame(marks), Neighbours()
         self.pictures = Pictures(self._aim)
-        self.plane = LatentPlane(lambda corners: self._aim({"region": corners}))
+        self.plane = LatentPlane(lambda corners: self._aim({"region": corners}), self._dragged)
+        self.pictures_pane = pn.pane.Bokeh(self.pictures.plot, margin=CLOSE)
         self.curve = Discovery()
-        self._make_widgets()
-        self.head, self.gauges = _html(width=600), _html(width=340, height=212)
-        self.message, self.log = _html(width=1240, height=20), _html(width=540, height=112)
+        self._make_widgets(escape)
+        self.head, self.message = html(width=640, height=24), html(width=640, height=22)
+        self.gauges, self.log = html(width=340, height=200), html(width=545, height=112)
+        self.scale = html(width=545, height=20)
+        self.legend = html(width=82, height=246)
         self.take_control(quietly=True)
         self.update()
 
@@ -147,7 +126,7 @@ class Page:
     def stop(self) -> None:
         """For every page, in control or not."""
         self.say(str(self.session.stop()))
-        self.update()
+        self._soon(self.update)
 
     def _do(self, action: Callable[[Any], object], done: str = "", steers: bool = True) -> None:
         """With the controls, and say that it is done; what is refused changes nothing."""
@@ -157,7 +136,7 @@ class Page:
             self.say(str(error))
         else:
             self.say(done)
-        self.update()
+        self._soon(self.update)
 
     def _pointed(self, yx_nm: YX) -> None:
         self.y.value, self.x.value = (round(float(v), 3) for v in yx_nm)
@@ -171,11 +150,14 @@ class Page:
         done = f"to be pursued from the next decision on: {json.dumps(target)[:120]}"
         self._do(lambda e: e.steer(target=target), done)
 
+    def _dragged(self, point: tuple[float, float]) -> None:
+        self.first.value, self.second.value = (float(f"{v:.4g}") for v in point)
+        self._aim({"point": [float(v) for v in point]})
+
     def _forbid(self, _: Any) -> None:
-        if self.box is None:
-            self.say("draw a box on the map first, with its box tool")
-            return
-        box, self.box = self.box, None
+        y, x, half = float(self.y.value), float(self.x.value), float(self.side.value) / 2
+        drawn, self.box = self.box, None
+        box = drawn or ((y - half, x - half), (y + half, x + half))
         self._do(lambda e: e.steer(forbid=[*e.forbidden, box]))
 
     def _ask(self, _: Any) -> None:
@@ -216,7 +198,7 @@ class Page:
 
     def say(self, sentence: str) -> None:
         """A line for the person at this page."""
-        self.message.object = f"<span style='color:{BRIGHT}'>{escape(sentence)}</span>"
+        self.message.object = f"<span style='color:{BRIGHT}'>{as_text(sentence)}</span>"
 
     # What is shown.
 
@@ -230,57 +212,69 @@ class Page:
         if self._told:
             self.say(self._told)
             self._told = ""
+        if self._late is not None and time.monotonic() < self._late:
+            return
         shown = self.session.shown()
+        drawn = (shown.version, shown.explanation, self.layer.value, tuple(self.over.value))
         told = (shown.pending, shown.beam, self.key)
-        now = (shown.version, shown.phase, shown.mode, shown.proposal, self.layer.value, told)
+        now = (drawn, shown.phase, shown.mode, shown.proposal, told)
         if now == self.seen:
             return
         before, self.seen = self.seen, now
-        if before is None or before[0] != now[0] or before[4] != now[4]:
+        if before is None or before[0] != drawn:
             self._draw(shown)
         self.map.point_out(shown)
         self._tell(shown)
+        if self._answers:
+            self._late = time.monotonic() + PATIENCE_S
+            self.keys.sent += 1
+
+    def _soon(self, change: Callable[[], None]) -> None:
+        """Change plots as soon as they may be: not while the browser's own event is heard."""
+        document = pn.state.curdoc
+        if document is None or document.session_context is None:
+            change()
+        else:
+            document.add_next_tick_callback(change)
+
+    def _drawn(self) -> None:
+        """The browser has drawn all that it was sent."""
+        self._answers, self._late = True, None
 
     def _draw(self, shown: Shown) -> None:
         self.layer.options = self.map.layers(shown)
         self.map.update(shown, self.layer.value)
-        step = shown.latest
-        if step is not None:
-            self.frame.update(shown, self.session.experiment.env.episode.display(step.frame))
-        self.pictures.update(shown.explanation)
-        self.plane.update(shown.explanation)
+        self.scale.object = self.map.scale
+        over = self.over.value
+        self.map.show(PATH in over, FINDINGS in over)
+        told = shown.explanation
+        if shown.latest is not None:
+            episode = self.session.experiment.env.episode
+            display = episode.display(shown.latest.frame)
+            self.frame.update(shown, display, FINDINGS in over, SEGMENTATION in over)
+            self.legend.object = self.frame.legend
+            self.neighbours.update(told, lambda k: episode.display(episode.history[k]))
+        self.pictures.update(told)
+        self.plane.update(told)
         self.curve.update(shown)
+        self._offer(told.names)
+
+    def _offer(self, names: tuple[str, ...]) -> None:
+        """What can be pursued by its name, for those who do not tap."""
+        offered = [*names, *sorted(WORDS)]
+        if self.word.options != offered:
+            self.word.options = offered
+            self.first.label, self.second.label = (*names, "first", "second")[:2]
+        # Where there are no pictures, the plane takes their place.
+        shown = bool(self.pictures.count)
+        if self.pictures_pane.visible != shown:
+            self.pictures_pane.visible = shown
+            self.plane.plot.height = PLANE_PX + (0 if shown else self.pictures.height + 4)
 
     def _tell(self, shown: Shown) -> None:
-        control = "" if self.key else " · <b>looking on</b>"
-        self.head.object = (
-            f"<b style='font-size:16px'>StemScout</b> · {escape(self.title)} · "
-            f"<b style='color:{BRIGHT}'>{escape(shown.phase)}</b>{control}"
-        )
-        rows = {}  # what must not be overlooked first
-        if shown.answer:
-            rows["STOP"] = self.session.answered()
-        if shown.trouble:
-            rows["failed"] = shown.trouble
-        if shown.pending:
-            rows["pending"] = "; ".join(shown.pending)
-        rows |= {
-            "agent": f"{shown.agent}, {shown.mode}",
-            "spent": f"{_charge(shown)}, {shown.frames} frames",
-            "instrument time": f"{shown.time_s:.1f} s",
-            "features seen": "nobody knows" if shown.fraction is None else f"{shown.fraction:.0%}",
-            "decision": f"{shown.latency_ms:.1f} ms",
-            "instrument": shown.beam,
-        }
-        if shown.proposal is not None and not shown.over:
-            rows["next"] = shown.proposal.explanation.sentence
-        self.gauges.object = "<table style='border-spacing:8px 1px'>" + "".join(
-            f"<tr><td style='color:#8fa0b3;vertical-align:top;white-space:nowrap'>{escape(k)}</td>"
-            f"<td>{escape(v)}</td></tr>"
-            for k, v in rows.items()
-        )
-        lines = "".join(f"<div>{escape(s)}</div>" for s in shown.log[-SHOWN_LINES:][::-1])
-        self.log.object = f"<div role='log' aria-label='log'>{lines}</div>"
+        self.head.object = telling.head(shown, self.title, self.key is not None)
+        self.gauges.object = telling.gauges(shown, self.session.answered())
+        self.log.object = telling.log(shown)
         labels = {phases.READY: "Start", phases.PAUSED: "Resume"}
         self.begin.label = labels.get(shown.phase, "Pause")
         mine = self.key is not None and not self.session.read_only
@@ -296,46 +290,57 @@ class Page:
 
     # How it is laid out.
 
-    def _make_widgets(self) -> None:
+    def _make_widgets(self, escape: bool) -> None:
         self.stop_button = pn.widgets.Button(
-            label="STOP (Esc)", width=190, height=46, stylesheets=[STOP],
+            label="STOP (Esc)" if escape else "STOP", width=190, height=46, stylesheets=[STOP],
             on_click=lambda _: self.stop(),
         )  # fmt: skip
-        self.keys = StopKey(on_stop=self.stop, width=1, height=1)
-        self.begin = _button("Start", self._begin, 74)
-        self.one = _button("Step", self._one, 50)
-        self.control = _button("Take control", lambda _: self.take_control(), 100)
-        self.approve = _button("Approve", lambda _: self._do(lambda e: e.answer(True)), 72)
-        self.refuse = _button("Refuse", lambda _: self._do(lambda e: e.answer(False)), 72)
-        self.mode = pn.widgets.RadioButtonGroup(
-            options=list(MODES), value=AUTOMATIC, width=210, margin=CLOSE, stylesheets=[WIDGET]
+        self.keys = StopKey(
+            self.stop, self._drawn, pictures=PICTURES, escape=escape, width=1, height=1
         )
+        self.begin = button("Start", self._begin, 74)
+        self.one = button("Step", self._one, 50)
+        self.control = button("Take control", lambda _: self.take_control(), 100)
+        self.save = button("Export", self._exported, 70)
+        self.approve = button("Approve", lambda _: self._do(lambda e: e.answer(True)), 72)
+        self.refuse = button("Refuse", lambda _: self._do(lambda e: e.answer(False)), 72)
+        self.mode = one_of(MODES, AUTOMATIC, 210)
         self.mode.param.watch(self._set_mode, "value")
-        self.layer = _select("Layer over the map", [NO_LAYER], 170)
-        self.layer.param.watch(lambda _: self.update(), "value")
-        self.y, self.x = _number("y (nm)", 0.0), _number("x (nm)", 0.0)
-        self.ask = _button("Take a frame here", self._ask, 130)
-        self.forbid = _button("Forbid the box", self._forbid, 110)
-        self.allow = _button("Allow all", lambda _: self._do(lambda e: e.steer(forbid=[])), 80)
-        self.curiosity = _number("exploration", 1.0)
-        self.curious = _button(
+        self.layer = select("Layer over the map", [NO_LAYER], 170)
+        self.over = some_of(OVER, (PATH, FINDINGS), 230)
+        self.way = one_of(WAYS, LASSO, 150)
+        self.way.param.watch(
+            lambda event: self._soon(lambda: self.plane.choose_by(event.new)), "value"
+        )
+        for shows in (self.layer, self.over):
+            shows.param.watch(lambda _: self._soon(self.update), "value")
+        side = round(min(self.session.experiment.env.source.reference.fov_yx_nm), 3)
+        self.y, self.x = number("y (nm)", 0.0, 76), number("x (nm)", 0.0, 76)
+        self.side = number("side (nm)", side, 76)
+        self.ask = button("Frame here", self._ask, 84)
+        self.forbid = button("Forbid", self._forbid, 60)
+        self.allow = button("Allow all", lambda _: self._do(lambda e: e.steer(forbid=[])), 74)
+        self.curiosity = number("exploration", 1.0)
+        self.curious = button(
             "Set", lambda _: self._do(lambda e: e.steer(exploration=self.curiosity.value)), 50
         )
-        self.budget = _number("budget (rasters)", 0.4)
-        self.allowed = _button("Set", lambda _: self._do(lambda e: e.allow(self.budget.value)), 50)
+        self.budget = number("budget (rasters)", 0.4)
+        self.allowed = button("Set", lambda _: self._do(lambda e: e.allow(self.budget.value)), 50)
         names = sorted(n for n, entry in AGENTS.items() if not n.startswith("true-"))
-        self.agent = _select("agent", names, 160)
+        self.agent = select("agent", names, 160)
         self.agent.value = self.session.experiment.agent.name
-        self.switch = _button(
-            "Switch", lambda _: self._do(lambda e: e.switch(self.agent.value)), 70
-        )
-        self.word = _select("pursue", sorted(WORDS), 130)
-        self.pursue = _button("Pursue", lambda _: self._aim(self.word.value), 70)
-        self.save = _button("Export", self._exported, 70)
+        self.switch = button("Switch", lambda _: self._do(lambda e: e.switch(self.agent.value)), 70)
+        self.word = select("pursue", sorted(WORDS), 160)
+        self.pursue = button("Pursue", lambda _: self._aim(self.word.value), 70)
+        self.first, self.second = number("first", 0.0), number("second", 0.0)
+        self.point = button("Pursue the point", self._pointed_at, 120)
         self.mine: Sequence[Any] = (
             self.mode, self.ask, self.forbid, self.allow, self.curious, self.allowed, self.switch,
-            self.pursue,
+            self.pursue, self.point,
         )  # fmt: skip
+
+    def _pointed_at(self, _: Any) -> None:
+        self._dragged((float(self.first.value), float(self.second.value)))
 
     def _set_mode(self, event: Any) -> None:
         if event.new != self.session.experiment.mode:
@@ -343,57 +348,37 @@ class Page:
 
     def view(self) -> Any:
         """The page, for a window of at least 1280 x 800."""
-        low = (self.ask, self.curious, self.allowed, self.switch, self.pursue)
-        for widget in (*low, self.mode, self.approve, self.refuse):
+        low = (self.ask, self.forbid, self.allow, self.curious, self.allowed, self.switch)
+        for widget in (*low, self.pursue, self.point, self.mode, self.approve, self.refuse):
             widget.param.update(align="end")
-        said = (self.head, self.begin, self.one, self.control, self.save, self.keys)
-        head = pn.Row(self.stop_button, *said)
+        head = pn.Row(
+            self.stop_button, pn.Column(self.head, self.message), self.begin, self.one,
+            self.control, self.save, self.keys,
+        )  # fmt: skip
         left = pn.Column(
             pn.Row(self.layer, self.mode, self.approve, self.refuse),
             pn.pane.Bokeh(self.map.plot, margin=CLOSE),
+            self.scale,
             self.log,
         )
         middle = pn.Column(
-            pn.pane.Bokeh(self.frame.plot, margin=CLOSE),
-            pn.pane.Bokeh(self.pictures.plot, margin=CLOSE),
+            self.over,
+            pn.Row(pn.pane.Bokeh(self.frame.plot, margin=CLOSE), self.legend),
+            pn.pane.Bokeh(self.neighbours.plot, margin=CLOSE),
+            self.pictures_pane,
             pn.pane.Bokeh(self.plane.plot, margin=CLOSE),
+            self.way,
         )
         right = pn.Column(
             self.gauges,
             pn.pane.Bokeh(self.curve.plot, margin=CLOSE),
             pn.Row(self.y, self.x, self.ask),
-            pn.Row(self.forbid, self.allow),
+            pn.Row(self.side, self.forbid, self.allow),
             pn.Row(self.curiosity, self.curious, self.budget, self.allowed),
             pn.Row(self.word, self.pursue),
+            pn.Row(self.first, self.second, self.point),
             pn.Row(self.agent, self.switch),
         )
         body = pn.Row(left, middle, right)
-        return pn.Column(head, self.message, body, width=1280, height=800)
-
-
-def _charge(shown: Shown) -> str:
-    of = f" of {shown.budget:.3g}" if isfinite(shown.budget) else ""
-    return f"{shown.spent:.3f}{of} rasters"
-
-
-def _html(**size: Any) -> Any:
-    styles = {"color": INK, "overflow-y": "auto", "font-size": "12px"}
-    return pn.pane.HTML("", styles=styles, margin=CLOSE, **size)
-
-
-def _button(name: str, on_click: Callable[[Any], None], width: int) -> Any:
-    return pn.widgets.Button(
-        label=name, width=width, margin=CLOSE, on_click=on_click, stylesheets=[WIDGET]
-    )
-
-
-def _number(name: str, value: float) -> Any:
-    return pn.widgets.FloatInput(
-        label=name, value=value, width=92, margin=CLOSE, stylesheets=[WIDGET]
-    )
-
-
-def _select(name: str, options: list[str], width: int) -> Any:
-    return pn.widgets.Select(
-        label=name, options=options, width=width, margin=CLOSE, stylesheets=[WIDGET]
-    )
+        styles = {"background": PAPER, "color": INK}
+        return pn.Column(head, body, width=1280, height=800, styles=styles)

@@ -1,11 +1,13 @@
-"""What is drawn on the console's page: each plot holds its sources, and takes what is shown.
+"""The map and the discovery curve on the console's page, and what its plots have in common.
 
+Each plot holds its sources, and takes what is shown.
 Positions are nm on the specimen, rows down, as everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,6 @@ from bokeh.events import SelectionGeometry, Tap
 from bokeh.models import (
     ColumnDataSource,
     CrosshairTool,
-    LassoSelectTool,
     LinearColorMapper,
     MetricLength,
     Range1d,
@@ -24,20 +25,21 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from ...agents.agent import Explanation, FieldMap
+from ...agents.agent import FieldMap
 from ...agents.experiment import Step
-from ...hardware.coordinates import footprint, pixel_from_specimen
+from ...hardware.coordinates import footprint
 from ...hardware.microscope import YX, ScanRequest, State
 from .. import style
 from .session import Session, Shown
 
 Floats = NDArray[np.float64]
-INK, PAPER, LINE, BRIGHT = "#d5dbe3", "#14171c", "#3a414c", "#f5c542"
+INK, DIM, PAPER, LINE, BRIGHT = "#d5dbe3", "#93a3b5", "#14171c", "#667180", "#f5c542"
 NO_LAYER, DOSE = "none", "dose (e/Å²)"
 GREYS = (style.UNSEEN, *palettes.gray(255))
 MARKERS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle"}
 SHOWN_PATH = 500  # footprints that are drawn: the latest
-GAP = 0.08  # between pictures, of their width
+SHOWN_CURVE = 400  # points of the discovery curve
+LAYER, CLEAR = palettes.viridis(255), (0, 0, 0, 0)
 
 
 def plain(name: str, width: int, height: int, title: str, **options: Any) -> Any:
@@ -58,23 +60,47 @@ def plain(name: str, width: int, height: int, title: str, **options: Any) -> Any
     return made
 
 
+class Marks:
+    """Which colour and marker stand for which class, the same all over a page and a report.
+
+    Args:
+        names: of the classes, in their order, as far as they are known beforehand.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._names = list(names)
+
+    def of(self, label: str) -> tuple[str, str]:
+        """Colour, and Bokeh's name of a marker."""
+        if label not in self._names:
+            self._names.append(label)
+        colour, marker = style.mark_of(self._names.index(label))
+        return colour, MARKERS[marker]
+
+
 class SpecimenMap:
     """All that was seen at true scale, the way there, what comes next, and what is claimed.
 
     Args:
         session: is shown.
+        marks: of the classes.
         on_point: called with a place (y, x) that was tapped.
         on_box: called with the corners of a box that was drawn.
+
+    Attributes:
+        scale: what the colours of the layer over it stand for, as HTML.
     """
 
     def __init__(
         self,
         session: Session,
+        marks: Marks,
         on_point: Callable[[YX], None],
         on_box: Callable[[tuple[YX, YX]], None],
         side_px: int = 540,
     ) -> None:
-        self.session = session
+        self.session, self.marks = session, marks
+        self._findings, self.scale = True, ""
         height, width = session.field_yx_nm
         tall = round(side_px * min(1.3, height / width))
         self.plot = plain(
@@ -98,23 +124,23 @@ class SpecimenMap:
         grey = LinearColorMapper(palette=GREYS, low=0, high=255)
         self.plot.image("image", source=self.image, color_mapper=grey, **whole)
         self.layer = ColumnDataSource({k: [] for k in ("image", "x", "y", "dw", "dh")})
-        self.scale = LinearColorMapper(palette=palettes.Viridis256, nan_color=(0, 0, 0, 0))
+        colours = LinearColorMapper(palette=LAYER, low=0.5, high=255.5, low_color=CLEAR)
         self.plot.image(
-            "image", x="x", y="y", dw="dw", dh="dh", source=self.layer, color_mapper=self.scale,
+            "image", x="x", y="y", dw="dw", dh="dh", source=self.layer, color_mapper=colours,
             global_alpha=0.6,
         )  # fmt: skip
-        self.boxes = ColumnDataSource({"xs": [], "ys": []})
-        self.plot.patches(
-            "xs", "ys", source=self.boxes, fill_alpha=0, line_color="#8aa0b8", line_width=0.7
-        )
+        self.boxes = ColumnDataSource({"x": [], "y": []})
+        frames = self.plot.line("x", "y", source=self.boxes, line_color="#8aa0b8", line_width=0.7)
         self.way = ColumnDataSource({"x": [], "y": []})
-        self.plot.line("x", "y", source=self.way, line_color="white", line_alpha=0.35)
+        way = self.plot.line("x", "y", source=self.way, line_color="white", line_alpha=0.35)
+        self.path = (frames, way)
         self.refused = ColumnDataSource({k: [] for k in ("left", "right", "top", "bottom")})
         self.plot.quad(
             source=self.refused, fill_color="#d55e00", fill_alpha=0.15, hatch_pattern="/",
             hatch_color="#d55e00", hatch_alpha=0.7, line_color="#d55e00",
         )  # fmt: skip
         self.claims: dict[str, ColumnDataSource] = {}
+        self.claimed: list[Any] = []  # what draws them
         self.next = ColumnDataSource({"xs": [], "ys": []})
         self.plot.patches(
             "xs", "ys", source=self.next, fill_color=BRIGHT, fill_alpha=0.12, line_color=BRIGHT,
@@ -146,15 +172,24 @@ class SpecimenMap:
             self.image.data = {"image": [shades(mosaic)]}
         self._lay(shown, layer)
         boxes = shown.footprints_yx_nm[-SHOWN_PATH:]
-        self.boxes.data = {"xs": list(boxes[..., 1]), "ys": list(boxes[..., 0])}
+        lines = outlines(boxes)
+        self.boxes.data = {"x": lines[:, 1], "y": lines[:, 0]}
         centres = boxes.mean(axis=1)
         self.way.data = {"x": centres[:, 1], "y": centres[:, 0]}
-        for k, (label, places) in enumerate(sorted(shown.findings.items())):
+        for label, places in sorted(shown.findings.items()):
             if label not in self.claims:
-                self._claim(label, k)
+                self._claim(label)
             self.claims[label].data = {"x": places[:, 1], "y": places[:, 0]}
         for label in self.claims.keys() - shown.findings.keys():
             self.claims[label].data = {"x": [], "y": []}
+
+    def show(self, path: bool, findings: bool) -> None:
+        """Whether the frames' path and the claims are drawn."""
+        self._findings = findings
+        for drawn in self.path:
+            drawn.visible = path
+        for drawn in self.claimed:
+            drawn.visible = findings
 
     def point_out(self, shown: Shown) -> None:
         """What comes next, and what is refused."""
@@ -169,13 +204,15 @@ class SpecimenMap:
             "left": low[:, 1], "right": high[:, 1], "top": low[:, 0], "bottom": high[:, 0]
         }  # fmt: skip
 
-    def _claim(self, label: str, k: int) -> None:
-        colour, marker = style.mark_of(k)
+    def _claim(self, label: str) -> None:
+        colour, marker = self.marks.of(label)
         self.claims[label] = ColumnDataSource({"x": [], "y": []})
-        self.plot.scatter(
+        drawn = self.plot.scatter(
             "x", "y", source=self.claims[label], size=9, fill_alpha=0, line_width=2,
-            line_color=colour, marker=MARKERS[marker], legend_label=label,
+            line_color=colour, marker=marker, legend_label=label,
         )  # fmt: skip
+        drawn.visible = self._findings
+        self.claimed.append(drawn)
         legend = self.plot.legend
         legend.background_fill_color, legend.background_fill_alpha = PAPER, 0.7
         legend.label_text_color, legend.label_text_font_size = INK, "11px"
@@ -187,168 +224,21 @@ class SpecimenMap:
         height, width = self.session.field_yx_nm
         if layer == DOSE and (dose := self.session.dose()) is not None:
             values, place = dose, (-width / 2, -height / 2, width, height)
-            values = np.where(dose > 0, dose, np.nan)
+            values, title = np.where(dose > 0, dose, np.nan), DOSE
         elif field is not None:
             values, place = field.values.astype(np.float32), extent(field)
+            title = f"{layer} ({field.unit})" if field.unit else layer
         else:
             self.layer.data = {k: [] for k in self.layer.data}
+            self.scale = ""
             return
         there = values[np.isfinite(values)]
-        if len(there):
-            self.scale.update(low=float(there.min()), high=float(max(there.max(), 1e-12)))
+        low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
+        high = max(high, low + 1e-12)
+        self.scale = scale(title, low, high)
         x, y, dw, dh = place
-        self.layer.data = {"image": [values], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
-
-
-class LatestFrame:
-    """The latest frame, and what is claimed in it."""
-
-    def __init__(self, side_px: int = 322) -> None:
-        self.plot = plain("frame",
-            side_px, side_px, "The latest frame", x_range=Range1d(0, 1), y_range=Range1d(1, 0),
-            tools="", x_axis_label="x (px)", y_axis_label="y (px)",
-        )  # fmt: skip
-        self.image = ColumnDataSource({"image": [], "dw": [], "dh": []})
-        grey = LinearColorMapper(palette=GREYS, low=0, high=255)
-        self.plot.image(
-            "image", x=-0.5, y=-0.5, dw="dw", dh="dh", source=self.image, color_mapper=grey
-        )
-        self.claims = ColumnDataSource({"x": [], "y": [], "label": []})
-        self.plot.scatter(
-            "x", "y", source=self.claims, size=12, fill_alpha=0, line_width=2, line_color=BRIGHT
-        )
-        self.plot.text(
-            "x", "y", text="label", source=self.claims, x_offset=8, text_color=BRIGHT,
-            text_font_size="10px",
-        )  # fmt: skip
-
-    def update(self, shown: Shown, display: NDArray[np.float32] | None) -> None:
-        """To the latest, in readings for display."""
-        step = shown.latest
-        if step is None or display is None:
-            return
-        rows, columns = display.shape
-        self.plot.x_range.update(start=-0.5, end=columns - 0.5)
-        self.plot.y_range.update(start=rows - 0.5, end=-0.5)
-        self.image.data = {"image": [shades(display)], "dw": [columns], "dh": [rows]}
-        fov = step.frame.region.fov_yx_nm
-        self.plot.title.text = f"Frame {step.index + 1}: {fov[1]:.3g} x {fov[0]:.3g} nm"
-        found: list[tuple[float, float, str]] = []
-        for label, places in shown.findings.items():
-            pixels = pixel_from_specimen(step.frame, places)
-            inside = ((pixels > -0.5) & (pixels < np.array(display.shape) - 0.5)).all(axis=1)
-            found += [(x, y, label) for y, x in pixels[inside]]
-        x, y, labels = zip(*found, strict=True) if found else ((), (), ())
-        self.claims.data = {"x": list(x), "y": list(y), "label": list(labels)}
-
-
-class Pictures:
-    """What the agent looks for; a tap chooses one.
-
-    Args:
-        on_choice: called with its number.
-    """
-
-    def __init__(self, on_choice: Callable[[int], None], width: int = 340, height: int = 134):
-        self.count = 0
-        self.plot = plain("components",
-            width, height, "Components: tap one to pursue it", x_range=Range1d(0, 1),
-            y_range=Range1d(1.16, -0.05), tools="tap",
-        )  # fmt: skip
-        self.plot.axis.visible = False
-        self.pictures = ColumnDataSource({"image": [], "x": []})
-        self.mapper = LinearColorMapper(palette=palettes.diverging_palette(
-            palettes.Blues256, palettes.Reds256, 256))  # fmt: skip
-        self.plot.image(
-            "image", x="x", y=0, dw=1, dh=1, source=self.pictures, color_mapper=self.mapper
-        )
-        self.frames = ColumnDataSource({k: [] for k in ("left", "right", "colour", "width")})
-        self.plot.quad(
-            left="left", right="right", top=0, bottom=1, source=self.frames, fill_alpha=0,
-            line_color="colour", line_width="width",
-        )  # fmt: skip
-        self.names = ColumnDataSource({"x": [], "name": []})
-        self.plot.text(
-            "x", 1.13, text="name", source=self.names, text_align="center", text_color=INK,
-            text_font_size="11px",
-        )  # fmt: skip
-
-        def tapped(event: Any) -> None:
-            k = int(event.x // (1 + GAP))
-            if 0 <= k < self.count and 0 <= event.y <= 1:
-                on_choice(k)
-
-        self.plot.on_event(Tap, tapped)
-
-    def update(self, explanation: Explanation) -> None:
-        """To what was learned; nothing is drawn where there is nothing."""
-        pictures = explanation.components
-        self.count = 0 if pictures is None else len(pictures)
-        if pictures is None:
-            return
-        left = np.arange(self.count) * (1 + GAP)
-        limits = np.abs(pictures).max(axis=(1, 2), keepdims=True)
-        scaled = (pictures / np.where(limits > 0, limits, 1.0)).astype(np.float32)
-        self.mapper.update(low=-1.0, high=1.0)
-        self.plot.x_range.update(start=-GAP, end=left[-1] + 1 + GAP)
-        self.pictures.data = {"image": list(scaled), "x": left}
-        chosen = np.arange(self.count) == explanation.chosen
-        self.frames.data = {
-            "left": left, "right": left + 1,
-            "colour": np.where(chosen, BRIGHT, LINE), "width": np.where(chosen, 4, 1),
-        }  # fmt: skip
-        names = [f"{k}, pursued" if on else f"{k}" for k, on in enumerate(chosen)]
-        self.names.data = {"x": left + 0.5, "name": names}
-
-
-class LatentPlane:
-    """Frames in the plane of the first two descriptors; a lasso chooses a region.
-
-    Args:
-        on_region: called with the corners (n, 2) of a polygon.
-    """
-
-    def __init__(
-        self, on_region: Callable[[list[list[float]]], None], width: int = 340, height: int = 216
-    ) -> None:
-        self.plot = plain("plane",
-            width, height, "Lasso a region of frames to pursue it",
-            tools="lasso_select,wheel_zoom,pan", x_range=Range1d(-1, 1), y_range=Range1d(-1, 1),
-        )  # fmt: skip
-        self.plot.toolbar.active_drag = self.plot.select_one(LassoSelectTool)
-        self.points = ColumnDataSource({"x": [], "y": [], "order": []})
-        order = LinearColorMapper(palette=palettes.Viridis256)
-        self.plot.scatter(
-            "x", "y", source=self.points, size=6, line_color=None,
-            fill_color={"field": "order", "transform": order},
-        )  # fmt: skip
-        self.latest = ColumnDataSource({"x": [], "y": []})
-        self.plot.scatter(
-            "x", "y", source=self.latest, size=13, fill_alpha=0, line_color=BRIGHT, line_width=2
-        )
-
-        def lassoed(event: Any) -> None:
-            shape = event.geometry
-            if event.final and shape["type"] == "poly" and len(shape["x"]) > 2:
-                on_region([list(pair) for pair in zip(shape["x"], shape["y"], strict=True)])
-
-        self.plot.on_event(SelectionGeometry, lassoed)
-
-    def update(self, explanation: Explanation) -> None:
-        """To what the frames so far were made into."""
-        of = explanation.descriptors
-        if of is None or of.ndim != 2 or of.shape[1] < 2:
-            return
-        there = np.isfinite(of[:, :2]).all(axis=1)
-        x, y = of[there, 0], of[there, 1]
-        self.plot.xaxis.axis_label, self.plot.yaxis.axis_label = explanation.names[:2]
-        if not len(x):
-            return
-        for scale, values in ((self.plot.x_range, x), (self.plot.y_range, y)):
-            margin = 0.08 * (np.ptp(values) or 1.0)
-            scale.update(start=values.min() - margin, end=values.max() + margin)
-        self.points.data = {"x": x, "y": y, "order": np.arange(len(x))}
-        self.latest.data = {"x": x[-1:], "y": y[-1:]}
+        shown_as = in_bytes(values, low, high)
+        self.layer.data = {"image": [shown_as], "x": [x], "y": [y], "dw": [dw], "dh": [dh]}
 
 
 class Discovery:
@@ -363,7 +253,7 @@ class Discovery:
         self.plot.step(
             "x", "y", source=self.curve, mode="after", line_color="#56b4e9", line_width=2
         )
-        self.plot.line([0, 1], [0, 1], line_color=LINE, line_dash="dotted")
+        self.plot.line([0, 1], [0, 1], line_color=DIM, line_dash="dotted")
 
     def update(self, shown: Shown) -> None:
         """To the curve so far."""
@@ -373,16 +263,45 @@ class Discovery:
             if shown.frames:
                 self.plot.title.text = "Discovery: the truth is not known"
             return
-        x, y = (np.concatenate([[0.0], along]) for along in (shown.charge, shown.recall))
+        some = thinned(shown.frames, SHOWN_CURVE)
+        x, y = (np.concatenate([[0.0], along[some]]) for along in (shown.charge, shown.recall))
         self.curve.data = {"x": x, "y": y}
 
 
 def shades(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Readings as 1 (black) to 255 (white) between their percentiles; 0 for what was not seen."""
+    there = values[np.isfinite(values)]
+    low, high = np.percentile(there, [0.5, 99.8]) if len(there) else (0.0, 1.0)
+    return in_bytes(values, float(low), max(float(high), float(low) + 1e-9))
+
+
+def scale(title: str, low: float, high: float) -> str:
+    """Of a layer: its colours from the least to the greatest value, as HTML."""
+    colours = ", ".join(palettes.viridis(9))
+    bar = f"background:linear-gradient(to right, {colours})"
+    return (
+        f"<span style='color:{DIM}'>{escape(title)}</span> {low:.3g} "
+        f"<span style='display:inline-block;width:140px;height:9px;{bar}'></span> {high:.3g}"
+    )
+
+
+def in_bytes(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Values between low and high as 1 to 255, those beyond as the ends; 0 for no number."""
     there = np.isfinite(values)
-    low, high = np.percentile(values[there], [0.5, 99.8]) if there.any() else (0.0, 1.0)
-    scaled = (np.where(there, values, low) - low) / max(high - low, 1e-9)
+    scaled = (np.where(there, values, low) - low) / (high - low)
     return np.where(there, 1 + 254 * np.clip(scaled, 0.0, 1.0), 0).astype(np.uint8)
+
+
+def outlines(boxes: Floats) -> NDArray[np.float32]:
+    """Boxes (n, 4, 2) as one line (6 n, 2) with gaps: one for each would be much to send."""
+    gaps = np.full((len(boxes), 1, 2), np.nan)
+    return np.concatenate([boxes, boxes[:, :1], gaps], axis=1).reshape(-1, 2).astype(np.float32)
+
+
+def thinned(count: int, most: int) -> NDArray[np.int64]:
+    """Evenly chosen numbers below ``count``, at most about so many, the last one among them."""
+    every = max(1, -(-count // most))
+    return np.arange(count - 1, -1, -every)[::-1]
 
 
 def extent(field: FieldMap) -> tuple[float, float, float, float]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...agents.agent import Explanation, Rectangle
+from ...agents.agent import ClassMap, Explanation, Finding, Rectangle
 from ...agents.controls import APPROVE
 from ...agents.experiment import Experiment, Proposal, Step
 from ...envs.mosaic import Mosaic
@@ -27,6 +27,7 @@ from ...hardware.emergency import NOT_CONFIRMED, UNTOUCHED, Stopped
 from ...hardware.errors import LeaseError, MicroscopeError
 from ...hardware.guard import Guard
 from ...hardware.lease import Lease
+from .growing import Growing
 
 Floats = NDArray[np.float64]
 READY, RUNNING, PAUSED, ASKING = "ready", "running", "paused", "waits for your approval"
@@ -57,6 +58,7 @@ class Shown:
         footprints_yx_nm: (n, 4, 2) of the frames, in order.
         latest: the step of the latest frame; None before.
         explanation: of the latest decision that had something to show.
+        segmented: what a network sees in the latest frame, where the agent has one.
         proposal: what is about to be done.
         pending: what people asked for and has not taken effect yet, in words.
         forbidden: rectangles, in nm.
@@ -82,6 +84,7 @@ class Shown:
     footprints_yx_nm: Floats
     latest: Step | None
     explanation: Explanation
+    segmented: ClassMap | None
     proposal: Proposal | None
     pending: tuple[str, ...]
     forbidden: tuple[Rectangle, ...]
@@ -99,7 +102,7 @@ class Session:
     """Runs an experiment, and tells how it stands.
 
     Args:
-        experiment: not begun yet.
+        experiment: not begun yet; one that was run elsewhere is shown as far as it came.
         drive: runs it to its end and calls what it is given with every step; by default nothing
             else is done with the steps.
         guard: of the microscope, as soon as there is one; the stop button is its own.
@@ -126,13 +129,18 @@ class Session:
         self._refused = 0  # sentences that were put into the log
         self._mosaic: Mosaic | None = None
         self._dose: Mosaic | None = None
-        self._charge: list[float] = []
-        self._recall: list[float] = []
-        self._boxes: list[Floats] = []
+        self._curve = Growing(2)  # charge and recall
+        self._boxes = Growing(4, 2)
         self._latest: Step | None = None
         self._telling = Explanation("")
+        self._segmented: ClassMap | None = None
         self._placed: tuple[int, dict[str, Floats]] = (-1, {})
+        self._where: dict[int, tuple[Finding, Floats]] = {}  # of claims, by their ids
         self._thread = threading.Thread(target=self._run, name="experiment", daemon=True)
+        if experiment.steps:
+            for step in experiment.steps:
+                self._take_in(step, now=False)
+            self._phase = STOPPED if experiment.stopped else ENDED
 
     # For whoever looks on.
 
@@ -142,7 +150,7 @@ class Session:
         with self._lock:
             self._note_refusals()
             latest, explanation, proposal = self._latest, self._telling, experiment.proposal
-            if proposal is not None and proposal.explanation.maps:
+            if proposal is not None and proposal.explanation.telling:
                 explanation = proposal.explanation
             return Shown(
                 version=self._version,
@@ -151,17 +159,18 @@ class Session:
                 trouble=self._trouble,
                 agent=experiment.agent.name,
                 mode=experiment.mode,
-                frames=len(self._boxes),
+                frames=len(self._curve.rows),
                 spent=0.0 if latest is None else latest.spent,
                 budget=np.nan if latest is None else experiment.env.episode.budget.total,
                 time_s=0.0 if latest is None else latest.time_s,
-                fraction=self._recall[-1] if self._recall and self._knows_truth else None,
+                fraction=self._seen_share(),
                 latency_ms=0.0 if latest is None else 1e3 * latest.latency_s,
-                charge=np.array(self._charge),
-                recall=np.array(self._recall),
-                footprints_yx_nm=np.array(self._boxes).reshape(-1, 4, 2),
+                charge=self._curve.rows[:, 0],
+                recall=self._curve.rows[:, 1],
+                footprints_yx_nm=self._boxes.rows,
                 latest=latest,
                 explanation=explanation,
+                segmented=self._segmented,
                 proposal=proposal,
                 pending=() if self._phase in OVER else experiment.pending,
                 forbidden=tuple(experiment.forbidden),
@@ -326,9 +335,10 @@ class Session:
             with self._lock:
                 self._say(f"{NOT_CONFIRMED}: {error}")
 
-    def _take_in(self, step: Step) -> None:
+    def _take_in(self, step: Step, now: bool = True) -> None:
         episode = self.experiment.env.episode
         shown = episode.display(step.frame)
+        segmented = self.experiment.agent.segmented(step.frame)
         charge = step.frame.charge_e
         with self._lock:
             if self._mosaic is None:
@@ -339,18 +349,18 @@ class Session:
                     self._dose = Mosaic(self.field_yx_nm, self._cells(step))
                 each = np.full(shown.shape, charge / shown.size, dtype=np.float32)
                 self._dose.add(step.frame, each)
-            self._charge.append(step.spent)
-            self._recall.append(step.fraction if self._knows_truth else np.nan)
-            self._boxes.append(footprint(step.frame.region, step.frame.state))
-            self._latest = step
-            if step.explanation.pictured:
+            self._curve.add((step.spent, step.fraction if self._knows_truth else np.nan))
+            self._boxes.add(footprint(step.frame.region, step.frame.state))
+            self._latest, self._segmented = step, segmented
+            if step.explanation.telling:
                 self._telling = step.explanation
-            self._say(f"frame {step.index + 1} at {step.explanation.sentence}")
+            self._say(f"frame {step.index + 1} at {step.explanation.sentence}", now)
 
     # Under the lock.
 
-    def _say(self, sentence: str) -> None:
-        self._log.append(f"{time.strftime('%H:%M:%S')}  {sentence}")
+    def _say(self, sentence: str, now: bool = True) -> None:
+        """With the time of day, unless it was at another."""
+        self._log.append(f"{time.strftime('%H:%M:%S')}  {sentence}" if now else sentence)
         self._version += 1
 
     def _note_refusals(self) -> None:
@@ -380,19 +390,28 @@ class Session:
         return f"{words}; by the guard: {guard.secured}" if guard.secured else words
 
     def _places(self) -> dict[str, Floats]:
-        """Of the claims so far, by class; made once for every frame."""
+        """Of the claims so far, by class; made once for every frame, and each place once."""
         step = self._latest
         if step is None or self._placed[0] == step.index:
             return self._placed[1]
         frames = self.experiment.env.episode.history
         found: dict[str, list[Floats]] = {}
+        known, self._where = self._where, {}
         for finding in step.findings:
             if 0 <= finding.frame < len(frames) and len(finding.points_px):
-                middle = np.mean(finding.points_px, axis=0)
-                place = specimen_from_pixel(frames[finding.frame], middle)
+                # An agent claims the same ones again after every frame.
+                _, place = known.get(id(finding), (None, None))
+                if place is None:
+                    middle = np.mean(finding.points_px, axis=0)
+                    place = specimen_from_pixel(frames[finding.frame], middle)
+                self._where[id(finding)] = finding, place  # it, so that no other has its id
                 found.setdefault(finding.label, []).append(place)
         self._placed = step.index, {label: np.array(places) for label, places in found.items()}
         return self._placed[1]
+
+    def _seen_share(self) -> float | None:
+        known = self._knows_truth and len(self._curve.rows) > 0
+        return float(self._curve.rows[-1, 1]) if known else None
 
     @property
     def _knows_truth(self) -> bool:

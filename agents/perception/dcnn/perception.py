@@ -19,7 +19,7 @@ from ....envs.numbers import is_number
 from ....hardware.coordinates import pixel_from_specimen, specimen_from_pixel
 from ....hardware.microscope import Frame
 from ....simulators.specimens import specimen_module, specimen_of
-from ...agent import Context, Finding
+from ...agent import ClassMap, Context, Finding
 from ...named import named
 from ..sightings import BLOCKS, Layers
 from . import claims
@@ -137,6 +137,11 @@ class DcnnPerception:
             while len(self._seen) > KEPT:
                 self._seen.popitem(last=False)
         return self._seen[key][1]
+
+    def segmented(self, frame: Frame) -> ClassMap | None:
+        """Of a frame that was looked at lately, without another look."""
+        _, seen = self._seen.get(id(frame), (frame, None))
+        return None if seen is None else seen.class_map
 
     def features(self, frames: Sequence[Frame]) -> list[Floats]:
         """Descriptors (1, d) of each frame; (0, d) of one that was not looked at."""

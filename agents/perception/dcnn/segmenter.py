@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ...agent import ClassMap
 from .legend import F32, LEGENDS, Legend
 from .noise import SATURATED, is_noise, noise_of, saturated
 from .scenes import PIXELS, SIDE, prepared, shape_at
@@ -46,6 +47,21 @@ class Segmentation:
     def channel(self, name: str) -> F32:
         """The probability (rows, columns) of one channel."""
         return np.asarray(self.probability[self.legend.channels.index(name)])
+
+    @property
+    def class_map(self) -> ClassMap:
+        """What is likelier than not: features before columns, and columns before areas."""
+        names = self.legend.channels
+        values = np.zeros(self.probability.shape[1:], dtype=np.uint8)
+        for among in (self.legend.areas, self.legend.kinds, self.legend.features):
+            if among:
+                channels = np.array([names.index(name) for name in among])
+                of = self.probability[channels]
+                best = channels[of.argmax(axis=0)] + 1
+                values = np.where(of.max(axis=0) > EVEN, best, values).astype(np.uint8)
+        legend = self.legend
+        kind = dict.fromkeys(legend.areas, "area") | dict.fromkeys(legend.kinds, "column")
+        return ClassMap(names, tuple(kind.get(name, "feature") for name in names), values)
 
     def image_px(self, network_px: Floats) -> Floats:
         """Pixels (..., 2) of the network as pixels of the image."""

@@ -59,7 +59,8 @@ class Seat:
         return self.page.evaluate(WHERE, [plot, yx[1], yx[0]])
 
     def drag(self, plot, tool, first, last):
-        self.page.evaluate(CHOOSE, [plot, tool])
+        if tool is not None:
+            self.page.evaluate(CHOOSE, [plot, tool])
         mouse = self.page.mouse
         mouse.move(*self.at(plot, first))
         mouse.down()

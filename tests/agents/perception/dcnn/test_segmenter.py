@@ -29,6 +29,20 @@ def test_whatever_the_sampling_it_looks_at_its_own(segmenter, pixels, pixel_nm):
     assert corner == pytest.approx(np.array([[-0.5, -0.5], [pixels - 0.5, pixels - 0.5]]))
 
 
+def test_a_class_map_puts_features_before_columns_and_these_before_areas(segmenter):
+    seen = segmenter.look(np.random.default_rng(0).normal(size=(64, 64)), (1.5 / 64,) * 2)
+    names = seen.legend.channels
+    area, column, feature = (
+        names.index(among[0])
+        for among in (seen.legend.areas, seen.legend.kinds, seen.legend.features)
+    )
+    told = np.zeros((len(names), 4, 4), dtype=np.float32)
+    told[area], told[column, 1:], told[feature, 2:] = 0.9, 0.7, 0.6
+    told[:, 3] = 0.4
+    values = replace(seen, probability=told).class_map.values
+    assert [int(v) - 1 for v in values[:, 0]] == [area, column, feature, -1]
+
+
 def test_brightness_and_contrast_do_not_matter(segmenter):
     image = np.random.default_rng(0).normal(size=(64, 64))
     first, second = (
