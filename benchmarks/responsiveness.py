@@ -33,7 +33,7 @@ AGENT = "true-grid"  # claims, descriptors, and a decision that is soon made
 ID = "StemScout/GrapheneDefects-v0"
 BETWEEN = 10  # updates between one thing that a person does and the next
 SETTLED = 200  # frames, after which all that is made once has been made
-FRAMES_TOLD = re.compile(r">frames</td><td>(\d+)<")
+FRAMES_TOLD = re.compile(r", (\d+) frames</td>")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # Of what the page's models hold: frames that its gauges tell, and its message.
 SAID = """() => {

@@ -14,7 +14,7 @@ from stemscout.benchmarks.responsiveness import measured
 def test_it_is_read_at_numbers_of_frames(monkeypatch):
     monkeypatch.setattr(responsiveness, "SETTLED", 20)
     monkeypatch.setattr(responsiveness, "BETWEEN", 2)
-    readings = measured(60, 40.0, marks=2)
+    readings = measured(60, 10.0, marks=2)
     assert [r.frames for r in readings] == [20, 40, 60]
     for r in readings:
         assert 0 < r.behind_ms <= r.worst_behind_ms
@@ -22,7 +22,7 @@ def test_it_is_read_at_numbers_of_frames(monkeypatch):
         assert r.update_ms > 0
         assert r.sent_kb > 10
         assert 0 < r.pixels_mb < r.memory_mb
-        assert 0 < r.pace < 45
+        assert 0 < r.pace < 15
     assert np.diff([r.pixels_mb for r in readings]).min() > 0
 
 

@@ -171,7 +171,7 @@ class TestSteering:
             manifold = session.shown().explanation.manifold
             first, last = ((float(manifold.second[k]), float(manifold.first[k])) for k in (1, 3))
             seat.button("point").click()
-            seat.reads("frame 4 at")
+            seat.reads(SOME_FRAME)
             seat.page.wait_for_timeout(700)
             seat.drag("plane", None, first, last)
             seat.reads("to be pursued from the next decision on")

@@ -174,7 +174,7 @@ def test_on_the_page(journalled, again, seats, eventually, tmp_path):
     session = again(told, speed=20.0)
     seat = seats(session)
     seat.reads("ready")
-    for name in ("Take a frame here", "Forbid the box", "Pursue", "Switch"):
+    for name in ("Frame here", "Forbid", "Pursue", "Switch"):
         assert seat.button(name).is_disabled()
     seat.button("Step").click()
     seat.reads("frame 1 at (2.00, -3.00) nm: a person asked for it")

@@ -86,7 +86,7 @@ def test_what_was_asked_for_is_pending_until_it_takes_effect(live, seats, eventu
     seat.button("Step").click()
     eventually(lambda: session.shown().frames == 1)
     seat.reads("paused")
-    seat.button("Take a frame here").click()
+    seat.button("Frame here").click()
     seat.reads("a frame at (0.00, 0.00) nm")
     seat.button("Step").click()
     seat.reads("a person asked for it")
