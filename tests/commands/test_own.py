@@ -6,9 +6,11 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from stemscout.commands import console
 from stemscout.hardware.emergency import CONFIRMED
 from stemscout.hardware.journal import read
 
@@ -122,6 +124,12 @@ def test_a_second_run_on_it_is_refused_and_told_of_the_first(
     first.wait()
     done = stemscout(*RUN, "--microscope", "mine:make", "--out", "third", cwd=folder)
     assert done.returncode == 0, done.stderr
+    taken = len(list(read(folder / "first")))
+    again = begun("resume", "first")
+    eventually(lambda: len(list(read(folder / "first"))) > taken + 5)
+    again.terminate()
+    _, told = again.communicate(timeout=60)
+    assert UNVERIFIED in " ".join(told.split())
 
 
 def test_it_is_served_and_the_server_says_that_its_units_are_unverified(stemscout, folder, begun):
@@ -147,6 +155,16 @@ def test_a_console_says_that_its_units_are_unverified(folder, begun):
     console.send_signal(signal.SIGINT)
     _, told = console.communicate(timeout=60)
     assert UNVERIFIED in " ".join(told.split())
+
+
+@pytest.mark.parametrize(("name", "doubt"), [("make", ", units unverified"), ("verified", "")])
+def test_the_head_of_the_consoles_page_says_so_too(folder, monkeypatch, name, doubt):
+    pytest.importorskip("panel")
+    titles = []
+    monkeypatch.setattr(console, "_serve", lambda session, title, *_: titles.append(title))
+    monkeypatch.chdir(folder)
+    console.console(microscope=f"mine:{name}", budget_frames=2, out=Path("out"), port=0)
+    assert titles == [f"mine, out{doubt}"]
 
 
 @pytest.mark.parametrize("command", ["run", "serve", "console"])
