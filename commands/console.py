@@ -182,7 +182,9 @@ def console(
     name = f"console-{stem_of(configuration)}-{agent or USUAL_AGENT}-{seed or 0}"
     folder = RunFolder(out or free(Path("runs") / name))
     with _begun(configuration, folder, mode or AUTOMATIC) as session:
-        title = f"{stem_of(configuration)}, {folder.path}"
+        source = session.experiment.env.source.settings
+        doubt = ", units unverified" if source.get("units_verified") is False else ""
+        title = f"{stem_of(configuration)}, {folder.path}{doubt}"
         _serve(session, title, door, _of_run(folder.path), no_browser, start)
 
 
@@ -209,6 +211,7 @@ def _begun(configuration: dict[str, Any], folder: RunFolder, mode: str) -> Itera
         if on_instrument:
             instrument = held.enter_context(live.guarded_by(configuration, journal))
             held.enter_context(instrument)
+            live.tell_of_units(instrument)
             env, decides = made(configuration, instrument)
             with suppress(MicroscopeError):  # nobody looks yet; what cannot blank says so later
                 instrument.blank(True)

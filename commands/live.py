@@ -13,7 +13,7 @@ import typer
 
 from ..views import terminal
 from .configured import made
-from .options import INTERRUPTED, AsJson, Number, Simulated, command_line, group
+from .options import ADDRESSES, INTERRUPTED, AsJson, Number, Simulated, command_line, group
 
 if TYPE_CHECKING:
     from ..hardware.guard import Guard
@@ -42,6 +42,7 @@ def drive(configuration: dict[str, Any], out: Path, as_json: bool) -> None:
             closing(StopButton(out, guard.stop)),
             guard,
         ):
+            tell_of_units(guard)
             _run(configuration, guard, journal, folder, journal.write, as_json)
 
 
@@ -71,7 +72,7 @@ def resume(
         if journal.cut:
             terminal.console().print(f"{journal.cut} bytes of a torn record were cut")
         journal.write("resume", {"frames": len(told.frames)})
-        guard.open()
+        tell_of_units(guard)
         guard.ledger.resume(told.frames, told.unanswered)
         replayed = Replayed(told, guard)
 
@@ -130,9 +131,7 @@ def stop(
 )
 def serve(
     env: Simulated = None,
-    microscope: Annotated[
-        str | None, typer.Option(help="By its address, such as nion: or sim://graphene.")
-    ] = None,
+    microscope: Annotated[str | None, typer.Option(help=f"By its address: {ADDRESSES}.")] = None,
     host: Annotated[str, typer.Option(help="Where to listen; here alone by default.")] = (
         "127.0.0.1"
     ),
@@ -185,13 +184,22 @@ def serve(
             closing(StopButton(folder, guard.stop)),
             guard,
         ):
-            name = guard.open().name
+            tell_of_units(guard)
             if any(record.kind == "open" for record in earlier):  # its totals go on
                 told = Told.of(earlier)
                 guard.ledger.resume(told.frames, told.unanswered)
             with Server(guard, host, port, shown) as server:
-                print(f"{name} at grpc://{host}:{server.port}", flush=True)
+                print(f"{guard.open().name} at grpc://{host}:{server.port}", flush=True)
                 server.wait()
+
+
+def tell_of_units(guard: Guard) -> None:
+    """Say at the terminal where distances were never held against a known specimen."""
+    from ..hardware.microscope import UNITS_UNVERIFIED
+
+    told = guard.open()
+    if not told.units_verified:
+        terminal.console().print(f"{told.name}: {UNITS_UNVERIFIED}")
 
 
 @contextmanager

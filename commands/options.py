@@ -69,10 +69,14 @@ Image = Annotated[
 Difficulty = Annotated[str | None, typer.Option(help="easy, medium (default) or hard; with --env.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; it must be new or empty.")]
 
+ADDRESSES = (
+    "sim://graphene, nion:, grpc://host:port, your own as module:callable; or, all three "
+    "unverified on hardware, temscript:, autoscript:, pyjem:"
+)
 LIVE: Any = {"rich_help_panel": "With --microscope"}
 Instrument = Annotated[
     str | None,
-    typer.Option(help="A live one by its address, such as nion: or sim://graphene.", **LIVE),
+    typer.Option(help=f"A live one by its address: {ADDRESSES}.", **LIVE),
 ]
 BudgetFrames = Annotated[int | None, typer.Option(min=1, help="Frames instead of rasters.", **LIVE)]
 BudgetCharge = Annotated[float | None, Number("Electrons instead of rasters.", **LIVE)]

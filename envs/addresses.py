@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -23,7 +27,9 @@ def connect(
     """The microscope at an address, not yet opened.
 
     Args:
-        address: ``scheme:...`` or ``scheme://...``, with a scheme out of ``SCHEMES``.
+        address: ``scheme:...`` or ``scheme://...``, with a scheme out of ``SCHEMES``; or
+            ``module:callable`` of one's own, which is called without arguments and gives a
+            microscope, in a process of its own.
         dwell_us: of the reference frame, which a simulated one states its full scale for.
         credentials: of a client that may control, where a server asks for them.
 
@@ -33,13 +39,20 @@ def connect(
             the scheme refuses.
     """
     scheme, mark, _ = address.partition(":")
-    known = ", ".join(written for written, _ in SCHEMES.values())
+    known = ", ".join([*(written for written, _ in SCHEMES.values()), OWN])
     if not mark:
         raise ValueError(f"{address!r} is no address of a microscope; there are: {known}")
-    if scheme not in SCHEMES:
+    own = scheme not in SCHEMES
+    if own and not _is_own(address):
         raise ValueError(f"{address!r}: unknown scheme {scheme!r}; there are: {known}")
+    if own and not _is_there(scheme):
+        raise ValueError(
+            f"{address!r}: {scheme!r} is neither a scheme nor a module that Python finds from "
+            f"{os.getcwd()}; there are: {known}"
+        )
     if credentials is None:
-        return SCHEMES[scheme][1](address, dwell_us)
+        made = _own if own else SCHEMES[scheme][1]
+        return made(address, dwell_us)
     if scheme != "grpc":
         raise ValueError(f"{address!r}: credentials only go with {SCHEMES['grpc'][0]}")
     if CONTROL not in credentials.tokens:
@@ -99,7 +112,8 @@ def _temscript(address: str, dwell_us: float) -> Microscope:
     if not host or not port.isdigit() or not scale > 0:
         raise ValueError(f"{address!r} must be {SCHEMES['temscript'][0]}")
     there = {"host": host, "port": int(port), "field_at_1x_m": scale}
-    return Adapter("stemscout.hardware.temscript:remote", there)
+    instrument = f"temscript://{host.lower()}:{int(port)}"
+    return Adapter("stemscout.hardware.temscript:remote", there, instrument=instrument)
 
 
 def _autoscript(address: str, dwell_us: float) -> Microscope:
@@ -108,7 +122,8 @@ def _autoscript(address: str, dwell_us: float) -> Microscope:
     if not host or not port.isdigit():
         raise ValueError(f"{address!r} must be {SCHEMES['autoscript'][0]}")
     there = {"host": host, "port": int(port)}
-    return Adapter("stemscout.hardware.autoscript:remote", there)
+    instrument = f"autoscript://{host.lower()}:{int(port)}"
+    return Adapter("stemscout.hardware.autoscript:remote", there, instrument=instrument)
 
 
 def _pyjem(address: str, dwell_us: float) -> Microscope:
@@ -121,7 +136,12 @@ def _pyjem(address: str, dwell_us: float) -> Microscope:
     if name or not scale > 0:
         raise ValueError(f"{address!r} must be {SCHEMES['pyjem'][0]}")
     given = {"nm_per_count": [[a, b], [c, d]], "field_at_1x_nm": scale}
-    return Adapter("stemscout.hardware.pyjem:here", given)
+    return Adapter("stemscout.hardware.pyjem:here", given, instrument="pyjem:")
+
+
+def _own(address: str, dwell_us: float) -> Microscope:
+    """One's own: what the address names is called in a process of its own."""
+    return Adapter(address, instrument=address)
 
 
 def rehearsed_temscript(specimen: str, difficulty: str, seed: int, dwell_us: float) -> Microscope:
@@ -156,16 +176,37 @@ def _remote(address: str, dwell_us: float, credentials: Credentials | None = Non
     return RemoteMicroscope(address, credentials)
 
 
+UNVERIFIED = "(unverified on hardware)"
+OWN = "module:callable of your own"
 # How each is written, and what makes it.
 SCHEMES: dict[str, tuple[str, Callable[[str, float], Microscope]]] = {
     "sim": ("sim://<specimen>?difficulty=medium&seed=0", _simulated),
     "nion": ("nion:?sample=0&seed=0", _nion),
     "grpc": ("grpc://host:port", _remote),
     "journal": ("journal:<folder of a run>", _recorded),
-    "temscript": ("temscript://host:port?field_at_1x_m=0.1, or temscript: to rehearse", _temscript),
-    "autoscript": ("autoscript://host:port", _autoscript),
-    "pyjem": ("pyjem:?nm_per_count=a,b,c,d&field_at_1x_nm=100", _pyjem),
+    "temscript": (
+        f"temscript://host:port?field_at_1x_m=0.1 {UNVERIFIED}, or temscript: to rehearse",
+        _temscript,
+    ),
+    "autoscript": (f"autoscript://host:port {UNVERIFIED}", _autoscript),
+    "pyjem": (f"pyjem:?nm_per_count=a,b,c,d&field_at_1x_nm=100 {UNVERIFIED}", _pyjem),
 }
+
+
+def _is_own(address: str) -> bool:
+    """Whether it may be ``module:callable``, by how it is written."""
+    module, _, name = address.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), name))
+
+
+def _is_there(module: str) -> bool:
+    """Whether Python finds the package of a module, which is not imported here.
+
+    Its process begins in the working folder and looks there, as ``python -m`` does.
+    """
+    package = module.partition(".")[0]
+    known = package in sys.modules or find_spec(package) is not None
+    return known or PathFinder.find_spec(package, [""]) is not None
 
 
 def _parts(address: str, known: dict[str, str]) -> tuple[str, dict[str, str]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..hardware.microscope import Microscope
+from ..hardware.microscope import VERBS, Microscope
 from .addresses import connect
 from .budget import Budget
 from .live_source import LIVE_DWELL_US, LiveSource
 from .scan_env import ScanEnv
 from .tasks import check_task
 
-VERBS = ("open", "state", "move_stage", "set_beam_shift", "acquire", "blank", "abort", "close")
 USUAL_BUDGET = 0.4
 
 

@@ -111,6 +111,7 @@ class LiveSource:
         return {
             "microscope": self.capabilities.name,
             "address": self.address,
+            "units_verified": self.capabilities.units_verified,
             "field_yx_nm": self.field_yx_nm,
             "declared_beam_current_pa": self.beam_current_pa,
             "costs": asdict(self.costs),

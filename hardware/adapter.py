@@ -20,14 +20,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
-from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-from . import wire
+from . import alone, wire
 from .costs import CostModel
 from .errors import ConnectionLost
+from .making import made as made_by
 from .microscope import YX, Capabilities, Frame, Microscope, ScanRequest, State
 
 CALLS, ASIDE, ABORT = range(3)  # the lines
@@ -49,6 +49,7 @@ class Adapter:
         factory: ``module:function``, which makes the microscope in the other process.
         options: keyword arguments of the function, as JSON has them.
         python: the interpreter itself; another environment's where the driver needs one.
+        instrument: its address, where one process on this machine may drive it at a time.
 
     Attributes:
         costs: the microscope's own, once it is open.
@@ -56,12 +57,17 @@ class Adapter:
     Raises:
         ConnectionLost: the process ends before it is ready; with what the driver said last.  Any
             verb raises it where the process has ended; ``open`` then begins another.
+        LeaseError: another process drives the instrument already.
     """
 
     def __init__(
-        self, factory: str, options: Mapping[str, Any] | None = None, python: str = sys.executable
+        self,
+        factory: str,
+        options: Mapping[str, Any] | None = None,
+        python: str = sys.executable,
+        instrument: str | None = None,
     ) -> None:
-        self.factory = factory
+        self.factory, self.instrument = factory, instrument
         self._options = dict(options or {})
         self._python = python
         self._child: _Child | None = None
@@ -144,7 +150,8 @@ class Adapter:
             self._child.end()  # two at once would drive one instrument
         self._child = child = _Child(self._python)
         try:
-            self._ask("make", {"factory": self.factory, "options": self._options})
+            given = {"factory": self.factory, "options": self._options}
+            self._ask("make", {**given, "instrument": self.instrument})
         except BaseException:
             child.end()
             raise
@@ -339,8 +346,9 @@ def _called(
 ) -> tuple[Any, Mapping[str, Any]]:
     """What a verb gives, as JSON and arrays."""
     if verb == "make":
-        module, _, function = str(told["factory"]).partition(":")
-        made.append(getattr(import_module(module), function)(**told["options"]))
+        if told["instrument"] is not None:
+            alone.hold(told["instrument"], os.getppid())
+        made.append(made_by(told["factory"], told["options"]))
         return {}, {}
     if not made:
         raise ConnectionLost("no microscope was made")

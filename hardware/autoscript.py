@@ -99,7 +99,9 @@ def remote(
 ) -> AutoScriptMicroscope:
     """The microscope at an address; see ``AutoScriptMicroscope``.
 
-    Stage and beam shift stay where they are unless it is said how far they may go.
+    Unless it is said how far they may go, the stage stays where it is, and the beam shift is where
+    it was after each frame.  For a frame it goes to the frame's centre, up to half of ``field_nm``
+    along either axis; field of view and rotation of the scan stay as the last frame had them.
 
     Raises:
         ImportError: AutoScript TEM is not installed.
@@ -110,7 +112,8 @@ def remote(
         from autoscript_tem_microscope_client.structures import StagePosition
     except ImportError as error:
         raise ImportError(
-            "autoscript: needs Thermo Fisher's AutoScript TEM, which they install"
+            "autoscript: (unverified on hardware) needs Thermo Fisher's AutoScript TEM, which they "
+            "install"
         ) from error
     client = TemMicroscopeClient()
     try:

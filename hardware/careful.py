@@ -334,8 +334,9 @@ class Careful:
 
     def _begun(self, told: Capabilities, aborts: bool = True) -> Emergency:
         """An emergency, in the place of the one before."""
-        if self._emergency is not None:
-            self._emergency.end()
+        before = self._emergency
+        if before is not None:
+            before.end()
         driver = self.driver
         self._emergency = Emergency(
             self.microscope,
@@ -343,6 +344,7 @@ class Careful:
             told.can_blank_while_busy,
             lambda: driver.busy,
             aborts,
+            before,
         )
         return self._emergency
 

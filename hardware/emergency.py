@@ -51,6 +51,7 @@ class Emergency:
         can_blank, while_busy: whether its beam can be blanked, and in the middle of a scan.
         under_way: the verb of the call under way, if any.
         aborts: whether there may be a scan to abort.
+        before: one that this takes the place of; whoever waits for it hears of this one.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class Emergency:
         while_busy: bool,
         under_way: Callable[[], str | None],
         aborts: bool = True,
+        before: Emergency | None = None,
     ) -> None:
         self._microscope, self._under_way = microscope, under_way
-        self._can_blank, self._while_busy = can_blank, while_busy
+        self._can_blank, self._while_busy, self._before = can_blank, while_busy, before
         self._began = time.monotonic()
         self._blanked, self._over = threading.Event(), threading.Event()
         if aborts:
@@ -110,13 +112,20 @@ class Emergency:
                 continue
             if self._dark():
                 if self._under_way() != UNBLANK:
-                    self._blanked.set()
+                    self._confirm()
                 if verb is None and self._under_way() is None:
                     self._over.set()
                     return
             else:
                 self._blanked.clear()
             self._over.wait(REPEATED_S if self.seconds < ANSWER_S else SLOWLY_S)
+
+    def _confirm(self) -> None:
+        """To whoever waits for the one before as well: it was ended, and what is dark is dark."""
+        self._blanked.set()
+        before, self._before = self._before, None
+        if before is not None:
+            before._confirm()
 
     def _dark(self) -> bool:
         """Told to blank, and it reads back that it has."""

@@ -52,7 +52,9 @@ class EmulatedMicroscope(ABC):
         detectors: as the maker names them; here they are in lower case.
         sides: pixels to a side that can be scanned.
         field_nm: side of what the scan may reach about the axis, by its beam shift.
-        stage_nm, shift_nm: how far stage and beam shift may go from zero, along either axis.
+        stage_nm, shift_nm: how far ``move_stage`` and ``set_beam_shift`` may go from zero, along
+            either axis.  A frame off the axis moves the beam shift besides, from wherever it is
+            and whatever ``shift_nm``, by up to half of ``field_nm`` along either axis.
         simulated: whether no beam exists.
         calibrated: distances were held against a known specimen.
 

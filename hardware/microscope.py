@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 YX = tuple[float, float]
 Range = tuple[float, float]
+VERBS = ("open", "state", "move_stage", "set_beam_shift", "acquire", "blank", "abort", "close")
+UNITS_UNVERIFIED = "its units are unverified; no distance was held against a known specimen"
 
 
 @dataclass(frozen=True, slots=True)

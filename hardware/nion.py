@@ -294,8 +294,9 @@ def registered(
 ) -> NionMicroscope:
     """The instrument that is registered in this process, as in a plug-in of Nion Swift.
 
-    Limits are the facility's affair: stage and beam shift stay where they are unless it says how
-    far they may go.
+    **Not verified on hardware:** it has no address, and was tried with doubles only.  Limits are
+    the facility's affair: stage and beam shift stay where they are unless it says how far they may
+    go; frames off the axis are the scan's own.
     """
     from nion.instrumentation import HardwareSource
     from nion.utils import Registry
@@ -308,5 +309,5 @@ def registered(
         raise ConnectionLost("no scan device is registered; run this inside Nion Swift")
     manager = HardwareSource.HardwareSourceManager()
     source = manager.get_hardware_source_for_hardware_source_id(device.hardware_source_id)
-    name = f"Nion Swift, {controller.instrument_id}"
+    name = f"Nion Swift, {controller.instrument_id}, unverified on hardware"
     return NionMicroscope(controller, source, name, False, field_nm, stage_nm, shift_nm)

@@ -149,6 +149,10 @@ def here(
 ) -> PyJemMicroscope:
     """The microscope that this computer controls; see ``PyJemMicroscope``.
 
+    Unless it is said how far they may go, the stage stays where it is, and the beam shift is where
+    it was after each frame.  For a frame it goes to the frame's centre, up to half of ``field_nm``
+    along either axis; the rotation of the scan stays as the last frame had it.
+
     Raises:
         ImportError: PyJEM is not installed.
         ConnectionLost: TEMCenter cannot be reached.
@@ -156,7 +160,9 @@ def here(
     try:
         from PyJEM import TEM3, detector
     except ImportError as error:
-        raise ImportError("pyjem: needs JEOL's PyJEM, which comes with the microscope") from error
+        raise ImportError(
+            "pyjem: (unverified on hardware) needs JEOL's PyJEM, which comes with the microscope"
+        ) from error
     TEM3.connect()
     return PyJemMicroscope(
         TEM3, detector, nm_per_count, field_at_1x_nm, field_nm, stage_nm, shift_nm

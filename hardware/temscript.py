@@ -103,7 +103,9 @@ def remote(
 ) -> TemscriptMicroscope:
     """The microscope behind a temscript server; see ``TemscriptMicroscope``.
 
-    Stage and beam shift stay where they are unless it is said how far they may go.
+    Unless it is said how far they may go, the stage stays where it is, and the beam shift is where
+    it was after each frame.  For a frame it goes to the frame's centre, up to half of ``field_nm``
+    along either axis; field of view and rotation of the scan stay as the last frame had them.
     """
     return TemscriptMicroscope(connected(host, port), field_at_1x_m, field_nm, stage_nm, shift_nm)
 
@@ -113,7 +115,9 @@ def connected(host: str, port: int) -> Any:
     try:
         from temscript import RemoteMicroscope
     except ImportError as error:
-        raise ImportError("temscript: needs pip install 'stemscout[temscript]'") from error
+        raise ImportError(
+            "temscript: (unverified on hardware) needs pip install 'stemscout[temscript]'"
+        ) from error
     try:
         return RemoteMicroscope((host, port), transport="JSON", timeout=60.0)
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..agents.experiment import Step
 from ..envs.episode import Episode
+from ..hardware.microscope import UNITS_UNVERIFIED
 from ..simulators.specimens import Specimen
 from . import figures, style
 
@@ -148,10 +149,12 @@ def _of(rasters: float | None) -> str:
 def facts_of(summary: Mapping[str, Any]) -> dict[str, str]:
     """The box at the top of the page, from a run's summary."""
     spent, scores = summary["spent"], summary["scores"]
+    verified = summary["configuration"]["source"].get("units_verified", True)
     facts = {
         "agent": summary["agent"]["name"]
         + (" (privileged: it was told the truth)" if summary["agent"]["privileged"] else ""),
         "microscope": summary["microscope"],
+        **({} if verified else {"units": UNITS_UNVERIFIED}),
         "seed": str(summary["seed"]),
         "frames": str(spent["frames"]),
         "charge": f"{spent['rasters']:.3f} rasters{_of(summary['budget']['rasters'])}",

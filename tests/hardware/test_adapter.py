@@ -96,10 +96,36 @@ def test_it_is_a_microscope_like_any_other(adapter):
 def test_a_driver_that_cannot_be_made_is_told_of_in_its_own_words(adapter):
     with pytest.raises(ConnectionLost, match="no licence found"):
         adapter(mood="crashes at once").open()
-    with pytest.raises(AcquisitionError, match="unexpected keyword argument 'colour'"):
+    with pytest.raises(ConnectionLost, match="unexpected keyword argument 'colour'"):
         adapter(colour="red").open()
-    with pytest.raises(AcquisitionError, match="No module named 'nowhere'"):
-        Adapter("nowhere:nothing").open()
+
+
+@pytest.mark.parametrize(
+    ("factory", "sentence"),
+    [
+        ("nowhere:nothing", "nowhere cannot be imported: .*No module named 'nowhere'"),
+        ("moody_driver:nothing", "moody_driver has no nothing"),
+        ("moody_driver:__doc__", "moody_driver has no __doc__"),
+        ("moody_driver:__name__", "has a str, which is no callable, as __name__"),
+        ("moody_driver:AbortedError", "gave a AbortedError, which is no microscope: it lacks open"),
+        ("os:getpid", "os:getpid gave a int, which is no microscope: it lacks open, state"),
+        ("os:listdir", "os:listdir gave a list, which is no microscope"),
+        ("os:abs", "os has no abs"),
+        ("os:fspath", "os:fspath failed: TypeError: .*path"),
+        ("sys:exit", "sys:exit failed: SystemExit"),
+    ],
+)
+def test_what_makes_no_microscope_is_told_of_in_one_sentence(drivers, factory, sentence):
+    with pytest.raises(ConnectionLost, match=sentence) as raised:
+        Adapter(factory).open()
+    assert "\n" not in str(raised.value)
+
+
+def test_what_the_driver_itself_raises_of_ours_is_left_as_it_is(drivers):
+    pytest.importorskip("temscript")
+    nobody = {"host": "127.0.0.1", "port": 9, "field_at_1x_m": 0.1}
+    with pytest.raises(ConnectionLost, match=r"^no temscript server at 127\.0\.0\.1:9: "):
+        Adapter("stemscout.hardware.temscript:remote", nobody).open()
 
 
 def test_a_driver_that_crashes_takes_nobody_with_it(adapter):

@@ -15,6 +15,7 @@ from stemscout.hardware import (
     LimitError,
     ScanRequest,
     StageMove,
+    emergency,
 )
 from stemscout.hardware.emergency import CONFIRMED, NOT_CONFIRMED, UNTOUCHED
 from stemscout.hardware.errors import JournalError, LeaseError, RefusedError
@@ -94,6 +95,26 @@ class TestTheAnswerIsHonest:
         own = guard(moody(can_blank=False))
         own.close()
         assert own.parting.answer == NOT_CONFIRMED
+
+    def test_whoever_stops_hears_of_a_closing_that_takes_over_the_blanking(
+        self, guard, moody, monkeypatch
+    ):
+        """As a script does that ends when its frame was stopped: it was dark, and not confirmed."""
+        monkeypatch.setattr(emergency, "REPEATED_S", 0.1)  # so that the closing is first
+        own = guard(moody(while_busy=False))
+        own.microscope.holds = True
+
+        def script():
+            try:
+                own.acquire(REQUEST)
+            finally:
+                own.close()
+
+        scan = Background(script)
+        own.microscope.scanning.wait(10)
+        assert own.stop().answer == CONFIRMED
+        assert isinstance(scan.end().raised, AbortedError)
+        assert own.parting.answer == CONFIRMED
 
     def test_an_error_tells_what_became_of_the_beam(self, guard):
         own = guard()

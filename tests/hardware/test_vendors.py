@@ -6,9 +6,11 @@ instrument does what its maker documents.
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass, replace
 from math import degrees, radians
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from stemscout.hardware.autoscript import AutoScriptMicroscope
 from stemscout.hardware.autoscript import remote as autoscript
 from stemscout.hardware.conformance import CHECKS, Bench
 from stemscout.hardware.guard import guarded
+from stemscout.hardware.nion import registered
 from stemscout.hardware.pyjem import PyJemMicroscope, here
 from stemscout.simulators.simulated import SimulatedMicroscope
 
@@ -313,6 +316,25 @@ class TestBoth:
         assert double.calls == []
         assert double.scanned.shift == pytest.approx((0.0, 0.0), abs=1e-3)
 
+    def test_where_the_beam_shift_may_not_be_set_a_frame_moves_it_and_takes_it_back(
+        self, make, world
+    ):
+        """``remote`` says so: with ``shift_nm=0``, which it has by default, it does not stay."""
+        own, double = make(world, shift_nm=0.0)
+        detector = own.open().detectors[0]
+        with pytest.raises(LimitError):
+            own.set_beam_shift((0.5, 0.0))
+        moved, image = [], double.scanned.image
+
+        def noted(*given):
+            moved.append(double.scanned.shift)
+            return image(*given)
+
+        double.scanned.image = noted
+        own.acquire(replace(WIDE, centre_yx_nm=(2.5, -2.5), detectors=(detector,)))
+        assert moved == [pytest.approx((2.5, -2.5), abs=1e-3)]
+        assert double.scanned.shift == pytest.approx((0.0, 0.0), abs=1e-3)
+
     def test_a_beam_shift_that_reads_as_no_number_is_not_scanned_at(self, make, world):
         own, double = make(world)
         detector = own.open().detectors[0]
@@ -466,8 +488,37 @@ def test_without_detectors_there_is_nothing_to_drive(world, monkeypatch):
         PyJemMicroscope(double, double, MATRIX, FIELD_AT_1X_NM)
 
 
+def test_a_registered_nion_instrument_says_that_it_is_unverified(monkeypatch):
+    class Source:
+        channel_count = 1
+
+        def get_channel_state(self, k):
+            return SimpleNamespace(name="HAADF")
+
+        def get_frame_parameters(self, profile):
+            return SimpleNamespace(as_dict=dict)
+
+    class Manager:
+        def get_hardware_source_for_hardware_source_id(self, name):
+            return Source()
+
+    device = SimpleNamespace(hardware_source_id="scan")
+    controller = SimpleNamespace(instrument_id="usim", scan_controller=device)
+    registry = SimpleNamespace(get_component={"stem_controller": controller}.get)
+    hardware_source = SimpleNamespace(HardwareSourceManager=Manager)
+    instrumentation = SimpleNamespace(HardwareSource=hardware_source)
+    monkeypatch.setitem(sys.modules, "nion", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "nion.instrumentation", instrumentation)
+    monkeypatch.setitem(sys.modules, "nion.utils", SimpleNamespace(Registry=registry))
+    told = registered().open()
+    assert told.name == "Nion Swift, usim, unverified on hardware"
+    assert not told.units_verified
+    assert told.limits.stage_nm == told.limits.beam_shift_nm == (0.0, 0.0)
+
+
 def test_without_the_makers_software_it_is_said_what_is_missing():
-    with pytest.raises(ImportError, match="AutoScript TEM, which they install"):
+    unverified = r"\(unverified on hardware\) needs"
+    with pytest.raises(ImportError, match=f"{unverified} .*AutoScript TEM, which they install"):
         autoscript("localhost")
-    with pytest.raises(ImportError, match="PyJEM, which comes with the microscope"):
+    with pytest.raises(ImportError, match=f"{unverified} .*PyJEM, which comes with the microscope"):
         here(MATRIX, FIELD_AT_1X_NM)
