@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from stemscout.hardware import AbortedError, ConnectionLost, LimitError, ScanRequest
-from stemscout.hardware.conformance import CHECKS, Bench
 from stemscout.hardware.emergency import CONFIRMED
 from stemscout.hardware.errors import LeaseError, MicroscopeError
 from stemscout.hardware.remote import RemoteMicroscope
@@ -20,15 +19,6 @@ from stemscout.hardware.remote import RemoteMicroscope
 grpc = pytest.importorskip("grpc")
 
 REQUEST = ScanRequest((0.0, 0.0), (1.0, 1.0), (20, 20), 10.0, detectors=("recorded",))
-WIDE = ScanRequest((0.0, 0.0), (4.0, 3.2), (80, 64), 10.0, detectors=("recorded",))
-
-
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_conformance(check, served, conforms):
-    _, server = served()
-    own = served.client(server)
-    own.open()
-    conforms(check, own, Bench(WIDE))
 
 
 def test_every_answer_says_that_it_is_simulated(served):
