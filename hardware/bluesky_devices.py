@@ -1,7 +1,10 @@
 """A microscope as devices of Bluesky: a centre that can be set, and a detector that scans there.
 
-They satisfy ``bluesky.protocols`` and need none of its code, so they import without it.  The
-RunEngine does not stop a detector by itself, neither when it pauses nor when a plan fails: so
+They satisfy ``bluesky.protocols`` and need none of its code, so they import without it.  They are
+devices neither of ophyd nor of ophyd-async, and use no class of either: what asks for an
+``ophyd.Device``, its components and signals finds none here.
+
+The RunEngine does not stop a detector by itself, neither when it pauses nor when a plan fails: so
 ``pause``, ``stop`` and ``unstage`` abort the scan here, and ``unstage`` blanks the beam.
 """
 

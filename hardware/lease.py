@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
 
 from .errors import LeaseError
 
@@ -19,13 +18,9 @@ class Lease:
     """Who has the microscope.
 
     Clocks that are set, forwards or backwards, change nothing: time is monotonic.
-
-    Args:
-        clock: seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._key: str | None = None
         self._owner, self._seconds, self._until = "", 0.0, 0.0
@@ -41,14 +36,14 @@ class Lease:
             raise ValueError(f"a lease of {seconds} s; it must be above 0 and finite")
         with self._lock:
             if self._key is not None:
-                if self._clock() >= self._until:
+                if time.monotonic() >= self._until:
                     raise LeaseError(
                         f"the lease of {self._owner} has run out, and the instrument is being made "
                         "safe; ask again"
                     )
                 raise LeaseError(self._held())
             self._key, self._owner, self._seconds = secrets.token_hex(16), owner, seconds
-            self._until = self._clock() + seconds
+            self._until = time.monotonic() + seconds
             return self._key
 
     def check(self, key: str | None) -> None:
@@ -64,9 +59,9 @@ class Lease:
                 return
             if self._key is None or not _same(key, self._key):
                 raise LeaseError("this lease has run out or was given back; take another")
-            if self._clock() >= self._until:
+            if time.monotonic() >= self._until:
                 raise LeaseError(f"the lease of {self._owner} has run out; take another")
-            self._until = self._clock() + self._seconds
+            self._until = time.monotonic() + self._seconds
 
     def release(self, key: str) -> None:
         """Give it back; LeaseError where the key is none."""
@@ -79,7 +74,7 @@ class Lease:
     def ran_out(self) -> str | None:
         """The owner whose lease has run out, and who has it until ``end``; None for nobody."""
         with self._lock:
-            late = self._key is not None and self._clock() >= self._until
+            late = self._key is not None and time.monotonic() >= self._until
             return self._owner if late else None
 
     def end(self) -> None:
@@ -94,5 +89,5 @@ class Lease:
             return None if self._key is None else self._owner
 
     def _held(self) -> str:
-        left = max(0.0, self._until - self._clock())
+        left = max(0.0, self._until - time.monotonic())
         return f"{self._owner} has the microscope, for another {left:.0f} s at least"

@@ -16,7 +16,7 @@ from .credentials import Credentials
 from .emergency import Stopped
 from .errors import AbortedError, ConnectionLost, LeaseError, MicroscopeError, Unsupported
 from .microscope import YX, Capabilities, Frame, ScanRequest, State
-from .server import SERVICE, TOKEN
+from .server import SERVICE, SIMULATED, TOKEN
 
 LEASE_S = 10.0  # that is asked for; a third of it lies between two signs of life
 CALL_S = 10.0  # deadline of what has none of its own
@@ -214,6 +214,9 @@ class RemoteMicroscope:
     def _lost(self, verb: str, error: Any, deadline_s: float) -> MicroscopeError:
         """What a call that failed means."""
         code, said = error.code(), error.details()
+        simulated = dict(error.trailing_metadata() or ()).get(SIMULATED)
+        if simulated is not None:
+            self.simulated = simulated == "true"
         names = self._grpc.StatusCode
         if code == names.DEADLINE_EXCEEDED:
             return ConnectionLost(f"{self.address} has not answered {verb} in {deadline_s:g} s")

@@ -2,7 +2,8 @@
 
 Every call is unary, under ``/stemscout.Microscope/``, and every message is one of ``wire.py``:
 JSON, and arrays as bytes.  Nothing is unpickled, and what cannot be understood is refused with a
-sentence.  On the loopback anybody may; on any other address both ends show certificates, and a
+sentence.  Every reply, a refusal too, says in its trailing metadata whether the microscope is
+simulated.  On the loopback anybody may; on any other address both ends show certificates, and a
 token says whether its bearer may observe or control.  One has control, for as long as there are
 signs of life; abort and stop are open to all.
 """
@@ -32,7 +33,7 @@ WORKERS, WAITING = 16, 8  # threads, and of these how many may wait for the inst
 REMEMBERED, REMEMBERED_BYTES = 64, 2**28  # answers by their request's id
 LEASE_S = (1.0, 120.0)  # that may be asked for
 WAIT_S = 86_400.0  # for which anything is waited for at most
-TOKEN = "token"  # the metadata's key
+TOKEN, SIMULATED = "token", "simulated"  # keys of metadata: of a call, and of a reply
 OBSERVES = ("describe", "state", "latest", "abort", "stop")
 CONTROLS = (
     "take", "alive", "release", "move_stage", "set_beam_shift", "acquire", "blank", "rearm",
@@ -98,10 +99,7 @@ class Server:
         ]
         self._workers = futures.ThreadPoolExecutor(WORKERS)
         self._server = grpc.server(self._workers, options=options)
-        handlers = {verb: self._handler(grpc, verb) for verb in (*OBSERVES, *CONTROLS)}
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, handlers),)
-        )
+        self._server.add_generic_rpc_handlers((_Calls(lambda verb: self._handler(grpc, verb)),))
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             if credentials is None:
@@ -134,8 +132,11 @@ class Server:
 
     def _handler(self, grpc: Any, verb: str) -> Any:
         def answer(message: bytes, context: grpc.ServicerContext) -> bytes:
+            context.set_trailing_metadata(((SIMULATED, str(self.simulated).lower()),))
             try:
                 self._admit(verb, dict(context.invocation_metadata()).get(TOKEN, ""))
+                if not verb:
+                    raise Refused("UNIMPLEMENTED", "there is no such call")
                 told = _understood(message)
                 return self._answered(verb, told, context)
             except Refused as error:
@@ -275,6 +276,18 @@ class Server:
             with self._place():
                 answer = _given(waiting[verb])
         return ({} if answer is None else asdict(answer)), {}
+
+
+class _Calls:
+    """What answers each call, as gRPC looks for it; one that there is not is answered too."""
+
+    def __init__(self, handler: Callable[[str], Any]) -> None:
+        self._known = {f"/{SERVICE}/{verb}": handler(verb) for verb in (*OBSERVES, *CONTROLS)}
+        self._unknown = handler("")
+
+    def service(self, call: Any) -> Any:
+        """The handler of a call."""
+        return self._known.get(call.method, self._unknown)
 
 
 def _left(context: grpc.ServicerContext) -> float:

@@ -137,6 +137,25 @@ def test_an_aborted_run_aborts_the_scan_and_blanks(engine, detector):
     assert detector.microscope.state().blanked
 
 
+def test_unstaging_in_mid_scan_aborts_it_before_it_blanks(engine, detector):
+    """Whatever ended the plan; no pause came before, and nobody else aborts."""
+    microscope = detector.microscope.microscope
+    microscope.holds = True
+    under_way = []
+
+    def plan():
+        under_way.append(detector.trigger())
+        assert microscope.scanning.wait(5)
+        yield from ()
+        raise KeyError("a bug of the plan")
+
+    with pytest.raises(KeyError, match="a bug of the plan"):
+        engine(stage_decorator([detector])(plan)())
+    assert microscope.aborted.is_set()
+    assert isinstance(under_way[0].exception(), AbortedError)
+    assert detector.microscope.state().blanked
+
+
 def test_a_frame_that_fails_ends_the_run_and_blanks(engine, detector, monkeypatch):
     def fail(*_):
         raise OSError("0x80004005")

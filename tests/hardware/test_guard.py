@@ -429,24 +429,6 @@ class TestOwners:
         thread.join(5)
         assert brought[0].image.any()
 
-    def test_clocks_that_jump_change_nothing(self, monkeypatch):
-        now = 1000.0
-        lease = Lease(lambda: now)
-        key = lease.take("alice", 10)
-        monkeypatch.setattr(time, "time", lambda: 4e9)
-        lease.check(key)
-        now += 9
-        lease.check(key)
-        now += 9
-        lease.check(key)
-        now += 11
-        with pytest.raises(LeaseError, match="has run out"):
-            lease.check(key)
-        assert lease.ran_out == "alice"
-        with pytest.raises(LeaseError, match="is being made safe; ask again"):
-            lease.take("bob", 10)
-        lease.end()
-
     @pytest.mark.parametrize("seconds", [0.0, -1.0, nan, float("inf")])
     def test_a_lease_of_no_time_is_refused(self, seconds):
         with pytest.raises(ValueError, match="above 0 and finite"):

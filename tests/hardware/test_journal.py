@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
-import signal
-import subprocess
-import sys
-import textwrap
 from contextlib import suppress
 
 import numpy as np
@@ -308,92 +302,6 @@ class TestDamage:
         assert path.read_text() == "dear diary"
         with pytest.raises(JournalError, match="there is no journal"):
             list(read(tmp_path / "elsewhere"))
-
-
-def python(program, *arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
-        stdout=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
-
-
-WRITER = """
-    import sys
-    import numpy as np
-    from stemscout.hardware.journal import Journal
-    with Journal(sys.argv[1]) as journal:
-        print("cut", journal.cut, flush=True)
-        while True:
-            k = journal.count
-            image = np.random.default_rng(k).random((16, 16), np.float32)
-            journal.write("frame", {"k": k}, {"haadf": image})
-            print(k, flush=True)
-"""
-
-
-def killed(folder, rng, times):
-    """Kill -9 a writer so many times, and check every byte each time."""
-    acknowledged, torn = -1, 0
-    for _ in range(times):
-        writer = python(WRITER, folder)
-        torn += int(writer.stdout.readline().split()[1]) > 0
-        for _ in range(rng.randrange(12)):
-            acknowledged = int(writer.stdout.readline())
-        if rng.random() < 0.5:  # somewhere within the next record
-            signal.sigtimedwait([], rng.random() * 2e-3)
-        writer.send_signal(signal.SIGKILL)
-        rest, _ = writer.communicate()
-        acknowledged = max([acknowledged, *map(int, rest.split())])
-        records = list(read(folder))
-        assert len(records) >= acknowledged + 1
-        for k, record in enumerate(records):
-            assert record.data == {"k": k}
-            expected = np.random.default_rng(k).random((16, 16), np.float32)
-            assert np.array_equal(record.arrays["haadf"], expected)
-    return acknowledged + 1, torn
-
-
-def test_kill_9_at_any_moment_loses_nothing_acknowledged(tmp_path):
-    frames, _ = killed(tmp_path, random.Random(0), 10)
-    assert frames > 10
-
-
-@pytest.mark.slow
-def test_kill_9_a_hundred_times_loses_nothing_acknowledged(tmp_path):
-    frames, torn = killed(tmp_path, random.Random(1), 100)
-    print(f"100 kills, {frames} acknowledged frames, {torn} torn tails cut")
-    assert frames > 100
-
-
-FULL = """
-    import json, resource, signal, sys
-    from stemscout.hardware.journal import Journal, JournalError
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    journal = Journal(sys.argv[1])
-    journal.write("begin")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-    told = []
-    try:
-        while True:
-            told.append(journal.write("note", {"text": "x" * 300}))
-    except JournalError as error:
-        print(json.dumps([told, str(error)]))
-    try:
-        journal.write("small")
-    except JournalError as error:
-        print(json.dumps(str(error)))
-"""
-
-
-def test_a_full_disk_leaves_nothing_half_written(tmp_path):
-    writer = python(FULL, tmp_path)
-    out, _ = writer.communicate(timeout=60)
-    (told, said), again = map(json.loads, out.splitlines())
-    assert "nothing more is sent; make room" in said
-    assert again == said
-    assert [r.number for r in read(tmp_path)] == [0, *told]
-    with Journal(tmp_path) as journal:
-        assert journal.cut == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

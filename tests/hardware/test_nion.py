@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
 from stemscout.hardware import AbortedError, LimitError, ScanRequest
 from stemscout.hardware.adapter import Adapter
@@ -89,6 +90,26 @@ class TestGeometry:
         found = BENCH.image(ready, turned)
         assert np.abs(shift_of(image, found)).max() <= 1
         assert alike(image, found) > 0.9
+
+    @pytest.mark.parametrize("angle", [0.3, -1.1])
+    @pytest.mark.parametrize("offset", [(0.0, 0.0), (-14.0, 9.0)])
+    def test_an_oblique_scan_is_the_wide_one_turned(self, ready, angle, offset):
+        """By any angle: (v, u) along the scan lies at (v cos + u sin, u cos - v sin)."""
+        turned = replace(
+            WIDE, centre_yx_nm=offset, rotation_rad=angle, fov_yx_nm=(56.0, 40.0), shape_yx=(56, 40)
+        )
+        v, u = np.meshgrid(
+            *(o + np.arange(n) + 0.5 - n / 2 for o, n in zip(offset, turned.shape_yx, strict=True)),
+            indexing="ij",
+        )
+        wide, found = BENCH.image(ready, WIDE), BENCH.image(ready, turned)
+
+        def seen(angle):
+            y, x = v * np.cos(angle) + u * np.sin(angle), u * np.cos(angle) - v * np.sin(angle)
+            return map_coordinates(wide, np.array([y, x]) + 63.5, order=1)
+
+        assert np.abs(shift_of(seen(angle), found)).max() <= 1
+        assert alike(seen(angle), found) > 0.9 > alike(seen(-angle), found)
 
     def test_stage_moves_features_along_and_beam_shift_against(self, ready):
         first = BENCH.image(ready, WIDE)

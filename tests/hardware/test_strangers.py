@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import threading
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -17,22 +18,33 @@ from stemscout.hardware.guard import guarded
 
 grpc = pytest.importorskip("grpc")
 from stemscout.hardware import credentials  # noqa: E402
-from stemscout.hardware.server import SERVICE, Server  # noqa: E402
+from stemscout.hardware import server as serving  # noqa: E402
+from stemscout.hardware.server import CONTROLS, OBSERVES, SERVICE, SIMULATED, Server  # noqa: E402
 
 REQUEST = ScanRequest((0.0, 0.0), (1.0, 1.0), (20, 20), 10.0, detectors=("recorded",))
 
 
 class TestRubbish:
-    VERBS = ("describe", "state", "take", "acquire", "blank", "move_stage", "stop", "nonsense")
+    VERBS = (*OBSERVES, *CONTROLS, "nonsense")
+    FIELDS = ("request", "yx_nm", "on", "seconds", "key", "timeout_s", "owner", "reason")
+
+    def usual(self, guard, key):
+        """What makes sense to every verb; whatever rubbish has ended before is begun anew."""
+        if guard.lease.owner is None:
+            key = guard.lease.take("who sends rubbish", 600)
+        if guard.stopped is not None:
+            guard.rearm(key)
+        return {
+            "key": key, "request": asdict(REQUEST), "yx_nm": [0, 0], "on": False, "seconds": 10,
+        }  # fmt: skip
 
     def fuzzed(self, server, times, seed):
-        """Rubbish of many kinds; what is answered, by status."""
-        rng, statuses = random.Random(seed), {}
-        key = server.guard.lease.take("who sends rubbish", 600)
-        usual = {"key": key, "request": asdict(REQUEST), "yx_nm": [0, 0], "on": True}
-        sound = wire.pack(usual)
+        """Rubbish of many kinds to every verb; what is answered, by status."""
+        rng, statuses, answered, key = random.Random(seed), {}, set(), None
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             for _ in range(times):
+                usual = self.usual(server.guard, key)
+                key, sound = usual["key"], wire.pack(usual)
                 message = bytearray(sound)
                 kind = rng.randrange(4)
                 if kind == 0:
@@ -44,12 +56,12 @@ class TestRubbish:
                     message = message[: rng.randrange(len(message))]
                 else:
                     odd = rng.choice([None, [], {}, "x", -1, 1e308, float("nan"), [[[]]], "9" * 50])
-                    field = rng.choice(["request", "yx_nm", "on", "seconds", "key", "timeout_s"])
-                    message = bytearray(wire.pack({**usual, field: odd}))
-                verb = rng.choice([v for v in self.VERBS if v != "stop"])
+                    message = bytearray(wire.pack({**usual, rng.choice(self.FIELDS): odd}))
+                verb = rng.choice(self.VERBS)
                 try:
                     answer = channel.unary_unary(f"/{SERVICE}/{verb}")(bytes(message), timeout=10)
                     said, status = str(wire.unpack(answer)[0].get("error", "")), "answered"
+                    answered |= set() if said else {verb}
                 except grpc.RpcError as error:
                     said, status = error.details(), error.code().name
                 assert "Traceback" not in said
@@ -57,6 +69,7 @@ class TestRubbish:
                 if status in ("INTERNAL", "UNKNOWN"):
                     status = f"{status}: {said}"
                 statuses[status] = statuses.get(status, 0) + 1
+        assert {*OBSERVES, *CONTROLS} - answered <= {"take"}  # which is given while nobody has it
         return statuses
 
     def test_rubbish_never_kills_it_nor_reveals_a_traceback(self, served):
@@ -66,6 +79,7 @@ class TestRubbish:
         server.guard.lease.end()
         own = served.client(server)
         own.open()
+        own.rearm()
         own.blank(False)
         assert own.acquire(REQUEST).image.any()
 
@@ -93,6 +107,81 @@ class TestRubbish:
         ):
             channel.unary_unary(f"/{SERVICE}/state")(large, timeout=10)
         assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class TestEveryReplySaysThatItIsSimulated:
+    """In its trailing metadata, whatever its status; answers and errors in their text besides."""
+
+    def told(self, channel, path, message=None, token=""):
+        """The status of a reply, and what it says of the microscope."""
+        call = channel.unary_unary(path if "/" in path else f"/{SERVICE}/{path}")
+        given = wire.pack({"key": None}) if message is None else message
+        reply = call.future(given, timeout=20, metadata=((serving.TOKEN, token),))
+        return reply.code().name, dict(reply.trailing_metadata()).get(SIMULATED)
+
+    @pytest.fixture
+    def near(self, served):
+        """A server, and a channel to it."""
+        _, server = served()
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield server, channel
+
+    @pytest.mark.parametrize("verb", OBSERVES)
+    def test_an_answer(self, near, verb):
+        assert self.told(near[1], verb) == ("OK", "true")
+
+    @pytest.mark.parametrize("verb", CONTROLS)
+    def test_a_call_that_makes_no_sense(self, near, verb):
+        assert self.told(near[1], verb, b"rubbish") == ("INVALID_ARGUMENT", "true")
+
+    @pytest.mark.parametrize("path", ["nonsense", "/other.Service/state", "/stemscout.Microscope"])
+    def test_a_call_that_there_is_not(self, near, path):
+        assert self.told(near[1], path) == ("UNIMPLEMENTED", "true")
+
+    def test_too_many_that_wait(self, near, monkeypatch):
+        monkeypatch.setattr(near[0], "_places", threading.Semaphore(0))
+        assert self.told(near[1], "state") == ("RESOURCE_EXHAUSTED", "true")
+
+    def test_a_frame_that_is_still_being_taken(self, near, monkeypatch):
+        server, channel = near
+        microscope = server.guard.microscope
+        microscope.holds = True
+        monkeypatch.setattr(serving, "_left", lambda context: 0.2)
+        key = server.guard.lease.take("alice", 60)
+        request = asdict(replace(REQUEST, request_id="the one"))
+        message = wire.pack({"key": key, "request": request})
+        call = channel.unary_unary(f"/{SERVICE}/acquire").future(message)
+        assert microscope.scanning.wait(5)
+        assert self.told(channel, "acquire", message) == ("DEADLINE_EXCEEDED", "true")
+        microscope.go.set()
+        assert dict(call.trailing_metadata())[SIMULATED] == "true"
+
+    def test_a_mistake_of_ours(self, near, monkeypatch):
+        monkeypatch.setattr(near[0].guard, "seen", lambda: 1 / 0)
+        assert self.told(near[1], "state") == ("INTERNAL", "true")
+
+    def test_whoever_is_not_let_in(self, served, folder):
+        _, server = served(credentials=credentials.Credentials.of_server(folder / "server"))
+        own = credentials.Credentials.of_client(folder / "observe")
+        both = grpc.ssl_channel_credentials(own.authority, own.key, own.certificate)
+        with grpc.secure_channel(f"127.0.0.1:{server.port}", both) as channel:
+            assert self.told(channel, "state", token="guess") == ("UNAUTHENTICATED", "true")
+            observes = own.tokens["observe"]
+            assert self.told(channel, "take", token=observes) == ("PERMISSION_DENIED", "true")
+
+    def test_of_a_real_one_it_says_that_too(self, near):
+        near[0].simulated = False
+        assert self.told(near[1], "state") == ("OK", "false")
+        assert self.told(near[1], "nonsense") == ("UNIMPLEMENTED", "false")
+
+    def test_whoever_drives_it_hears_it(self, served):
+        _, server = served()
+        own = served.client(server)
+        own.open()
+        own.simulated = None
+        with pytest.raises(ConnectionLost, match="does not do nonsense: there is no such call"):
+            own._ask("nonsense")
+        assert own.simulated is True
 
 
 @pytest.fixture(scope="module")
