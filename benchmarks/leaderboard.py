@@ -129,7 +129,7 @@ class Scores:
         """A statistic with its interval, as ``statistics.interval``; NaN where there is none."""
         if self.population:
             return statistics.interval(statistic, *agents, seed=seed)
-        value = statistic(*agents)
+        value = statistic(*map(statistics.averaged, agents))
         nothing = np.full(np.shape(value), np.nan)
         return Interval(value, nothing, nothing)
 

@@ -1,7 +1,7 @@
 """Learned navigators held against those that nobody trained: does navigation matter, and where?
 
-A learned navigator is run with all its trainings, which differ by their seed alone; a
-specimen's score is the mean over them, and intervals draw trainings as well as specimens.
+A learned navigator is run with all its trainings, which differ by their seed alone; a specimen's
+score is the mean over them, and intervals draw trainings as well as specimens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from . import statistics
 from .leaderboard import Condition, Floats, Row, Scores
-from .results import Results, row_of
+from .results import Results, read_table
 from .statistics import Interval
 from .suite import ORACLE, RANDOM, label_of
 from .tables import Cell, Rows
@@ -28,10 +28,11 @@ STRUCTURED = ("GrapheneDefects-v0", "FerroelectricDomains-v0", "Nanoparticles-v0
 
 @dataclass(frozen=True)
 class Standing:
-    """A navigator on the specimens of one environment.
+    """A navigator on the specimens of one environment, in one variant of it.
 
     Attributes:
         environment: without its namespace.
+        variant: ``as is``, or what is changed.
         navigator: its label, without the training.
         trainings: how many of it; 0 of one that nobody trained.
         privileged: it knows the truth.
@@ -48,6 +49,7 @@ class Standing:
     """
 
     environment: str
+    variant: str
     navigator: str
     trainings: int
     privileged: bool
@@ -85,34 +87,38 @@ def families(agents: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def standings(folders: Sequence[str | Path]) -> list[Standing]:
-    """All lines of the table, by environment, the largest area first.
+    """All lines of the table, by environment and variant, the largest area first.
 
     Those of several folders together are of the specimens that all of them have.
 
     Raises:
-        ValueError: a folder without results, or without a random navigator and an oracle.
+        ValueError: a folder without a table, or without a random navigator and an oracle.
     """
     agents: list[Mapping[str, Any]] = []
     rows: list[Row] = []
+    population = True
     for folder in folders:
         results = Results(folder)
         agents += results.suite["agents"]
-        rows += [row_of(r) for r in results.records()]
+        population = population and results.suite.get("population", True)
+        rows += read_table(results.folder)
     if not rows:
         raise ValueError("there are no results yet; run the suite")
-    scores, of = Scores(rows), families(agents)
+    scores, of = Scores(rows, population), families(agents)
     if not {RANDOM, ORACLE} <= set(scores.agents):
         raise ValueError(f"without {RANDOM} and {ORACLE} nothing can be told between them")
     found: list[Standing] = []
-    for environment in dict.fromkeys(c[0] for c in scores.conditions):
-        found += _section(scores, of, environment)
+    for place in dict.fromkeys((c[0], c[2]) for c in scores.conditions):
+        found += _section(scores, of, *place)
     return found
 
 
-def _section(scores: Scores, of: Mapping[str, list[str]], environment: str) -> list[Standing]:
-    conditions = [c for c in scores.conditions if c[0] == environment]
+def _section(
+    scores: Scores, of: Mapping[str, list[str]], environment: str, variant: str
+) -> list[Standing]:
+    conditions = [c for c in scores.conditions if (c[0], c[2]) == (environment, variant)]
     held = {n: _Held(scores, labels, conditions) for n, labels in of.items()}
-    lines = {n: own.standing(n, environment, held) for n, own in held.items()}
+    lines = {n: own.standing(n, held) for n, own in held.items()}
     untrained = [s for s in lines.values() if not s.trainings and not s.privileged]
     best = max(untrained, key=lambda s: float(s.area.value))
     learned = [n for n, s in lines.items() if s.trainings]
@@ -154,14 +160,15 @@ class _Held:
             return [each[0][k] for k in places]
         return [np.stack([own[k] for own in each], axis=1) for k in places]
 
-    def standing(self, name: str, environment: str, held: Mapping[str, _Held]) -> Standing:
+    def standing(self, name: str, held: Mapping[str, _Held]) -> Standing:
         """What is said of it, but for how it compares."""
         middle = statistics.interquartile_mean
         row = next(r for r in self.scores.rows_of(self.labels[0]))
         read = sorted((k for k in row if k.startswith("seen_area_at_")), key=_budget)
         ends = held[RANDOM].area, held[ORACLE].area
         return Standing(
-            environment=environment.rpartition("/")[2],
+            environment=self.conditions[0][0].rpartition("/")[2],
+            variant=self.conditions[0][2],
             navigator=name,
             trainings=self.trainings,
             privileged=bool(row["privileged"]),
@@ -178,9 +185,11 @@ def _budget(column: str) -> float:
 
 def lines(found: Sequence[Standing]) -> Rows:
     """The table, as a person reads it."""
+    several = len({s.variant for s in found}) > 1
     return [
         {
             "environment": s.environment,
+            **({"variant": s.variant} if several else {}),
             "navigator": s.navigator + " (knows the truth)" * s.privileged,
             "trainings": s.trainings or "",
             "area": Cell.of(s.area).whole,

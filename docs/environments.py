@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from stemscout import Experiment, make_agent, make_env
 from stemscout.benchmarks.reference import BUDGET, COMMAND, SPECIMENS, cases, load, table
 from stemscout.benchmarks.threads import one_thread
 from stemscout.envs.mosaic import Mosaic
 from stemscout.envs.registration import ENVIRONMENTS
-from stemscout.envs.render import OUTLINE, UNSEEN
+from stemscout.envs.render import UNSEEN
 from stemscout.hardware import ScanRequest
-from stemscout.views import style
+from stemscout.views import film, style
 
 HERE = Path(__file__).parent
 PAGES, PICTURES = HERE / "environments", HERE / "pictures" / "environments"
@@ -38,9 +38,6 @@ GAMMA = {
 }
 IMAGE = Path(os.environ.get("STEMSCOUT_IMAGES", "")) / "NiO_LSMO_435px.png"
 WHOLE_PX = 900  # of the picture's overview
-FILM_FRAMES, FILM_MS, LAST_MS = 40, 6000, 2500
-GREYS = 64  # of a film's palette, besides the three colours
-STRIP_PX = 26
 
 CASES = list(cases())
 REFERENCE = load()
@@ -209,38 +206,17 @@ def picture(name, show, experiment, path):
     image.save(path, quality=82, optimize=True)
 
 
-def film(name, shots, side, path, known):
+def shown_film(name, shots, side, path, known):
     """The environment's own pictures as a GIF, with what they cost and show below."""
+    gamma = GAMMA.get(name, 1.0)
     empty = np.broadcast_to(UNSEEN, shots[0][0].shape)
-    chosen = np.unique(np.linspace(0, len(shots) - 1, FILM_FRAMES - 1).round().astype(int))
-    frames = [paletted(empty, f"a field of {side:.3g} nm, before the first frame", name)]
-    for k in chosen:
+    stills = [film.still([(empty, f"a field of {side:.3g} nm, before the first frame")], gamma)]
+    for k in film.chosen(len(shots)):
         rgb, step = shots[k]
         text = f"frame {k + 1:3d}    {step.spent:.3f} rasters"
         text += f"    {step.fraction:4.0%} seen" if known else ""
-        frames.append(paletted(rgb, text, name))
-    each = FILM_MS // len(frames)
-    durations = [3 * each] + [each] * (len(frames) - 2) + [LAST_MS]
-    frames[0].save(
-        path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False
-    )
-
-
-def paletted(rgb, text, name):
-    """One frame of a film: few greys compress well, and all frames share their palette."""
-    scale = (np.arange(256) / 255.0) ** GAMMA.get(name, 1.0)
-    index = np.round(scale[rgb[..., 1]] * (GREYS - 1)).astype(np.uint8)
-    for k, colour in enumerate((UNSEEN, OUTLINE)):
-        index[(rgb == colour).all(axis=-1)] = GREYS + k
-    below = np.full((STRIP_PX, index.shape[1]), GREYS + 2, dtype=np.uint8)
-    image = Image.fromarray(np.vstack([index, below]))  # grey until it has its palette
-    greys = np.repeat(np.round(np.linspace(0, 255, GREYS)).astype(np.uint8)[:, None], 3, axis=1)
-    image.putpalette(np.vstack([greys, UNSEEN, OUTLINE, [0, 0, 0]]).astype(np.uint8).tobytes())
-    draw = ImageDraw.Draw(image)
-    draw.fontmode = "1"
-    font = ImageFont.load_default(13)
-    draw.text((8, index.shape[0] + 5), text, fill=GREYS - 1, font=font)
-    return image
+        stills.append(film.still([(rgb, text)], gamma))
+    film.write(path, stills)
 
 
 def manual(name):
@@ -263,7 +239,7 @@ def page(name):
         experiment, shots = run(name, show)
         picture(name, show, experiment, PICTURES / f"{stem}.jpg")
         side = min(experiment.env.episode.field_yx_nm)
-        film(name, shots, side, PICTURES / f"{stem}.gif", experiment.env.truth is not None)
+        shown_film(name, shots, side, PICTURES / f"{stem}.gif", experiment.env.truth is not None)
         experiment.env.close()
     parts += [
         f"![The whole field, and what {show.agent} has seen half-way]({at}.jpg)",

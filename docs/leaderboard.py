@@ -10,7 +10,7 @@ from pathlib import Path
 from stemscout.benchmarks import figures, plates
 from stemscout.benchmarks.curves import Runs
 from stemscout.benchmarks.leaderboard import Scores, leaderboard
-from stemscout.benchmarks.published import SUITES, published
+from stemscout.benchmarks.published import published
 from stemscout.benchmarks.report import leaderboard_table
 from stemscout.benchmarks.results import Results, read_table
 from stemscout.benchmarks.tables import markdown
@@ -57,7 +57,7 @@ def section(name: str) -> str:
 
 
 def main() -> None:
-    there = [name for name in SUITES if published(name).exists()]
+    there = [name for name in HEADINGS if published(name).exists()]
     sections = "\n".join(map(section, there))
     again = "\n".join(f"python -m stemscout.benchmarks.published {name}" for name in there)
     checks = "\n".join(f"stemscout bench verify benchmarks/published/{name}" for name in there)

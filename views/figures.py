@@ -32,7 +32,7 @@ def _extent(field_yx_nm: tuple[float, float]) -> tuple[float, float, float, floa
     return (-w, w, h, -h)
 
 
-def _show_mosaic(axes: Axes, episode: Episode) -> None:
+def show_episode(axes: Axes, episode: Episode) -> None:
     """The specimen as an episode has seen it."""
     pitch = episode.reference.fov_yx_nm[0] / episode.reference.shape_yx[0]
     shown = ((frame, episode.display(frame)) for frame in episode.history)
@@ -118,7 +118,7 @@ def specimen_seen(
     with style.figure(5.0 * panels, 4.6 * tall + 0.4) as fig:
         axes = fig.subplots(1, panels, squeeze=False)[0]
         for ax in axes:
-            _show_mosaic(ax, episode)
+            show_episode(ax, episode)
         axes[0].set_title("The specimen as seen")
         axes[1].set_title("The path over it")
         if episode.history:

@@ -7,6 +7,7 @@ on validation specimens stands for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,11 @@ JUDGED_STEPS = 60  # frames of each
 BINS = 10  # of probabilities
 
 
-def pool(specimen: str, count: int, split: str = "train") -> list[Ground]:
+@lru_cache(maxsize=2)  # all trainings of a kind have the same
+def pool(specimen: str, count: int, split: str = "train") -> tuple[Ground, ...]:
     """So many specimens of a split, of all difficulties as often."""
     levels = tuple(specimen_module(specimen).LEVELS)
-    return list(islice(grounds(specimen, levels, GROUNDS_SEED, split), count))
+    return tuple(islice(grounds(specimen, levels, GROUNDS_SEED, split), count))
 
 
 def cells_of(specimen: str) -> Cells:

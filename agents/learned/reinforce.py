@@ -59,6 +59,8 @@ class Settings:
         evaluate: episodes of each of those side by side, between two evaluations.
         patience: evaluations without any gain, after which the training ends.
         network: ``width`` and ``dilations``.
+        brief: the network calculates in bfloat16 while it is trained; what is trained is kept in
+            single precision, and decides in it afterwards.
         algorithm: arguments of the algorithm.
     """
 
@@ -74,6 +76,7 @@ class Settings:
     evaluate: int = 5
     patience: int = 10
     network: Mapping[str, Any] = field(default_factory=dict)
+    brief: bool = False
     algorithm: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -132,6 +135,10 @@ class Settings:
             raise ValueError(f"network has no {', '.join(unknown)}; it has: width, dilations")
         if "n_steps" in self.algorithm or "seed" in self.algorithm:
             raise ValueError("n_steps is the length of an episode, and seed an option of its own")
+        if not isinstance(self.brief, bool):
+            raise ValueError(f"brief is {self.brief!r}; it must be true or false")
+        if self.brief and algorithm not in AS_FRAMES:
+            raise ValueError(f"{algorithm} has no actor that prefers frames, and none to be brief")
         if self.cloned and self.teacher is None:
             raise ValueError("cloned needs a teacher")
         if self.teacher is not None and algorithm not in ("ppo", "maskable-ppo"):
@@ -268,7 +275,7 @@ def model_of(
         return made(
             policy,
             env,
-            policy_kwargs=options_of(algorithm, settings.network, own),
+            policy_kwargs=options_of(algorithm, settings.network, own, settings.brief),
             seed=seed,
             device="cpu",
             tensorboard_log=None if tensorboard is None else str(tensorboard),

@@ -50,6 +50,10 @@ class ByNetwork:
         """What the file holds that is in the package for a specimen, or that of a path."""
         raise NotImplementedError
 
+    def suits(self, held: Any, specimen: str) -> bool:
+        """Whether what a file holds can serve on a kind of specimen."""
+        return bool(held.specimen == specimen)
+
     def reset(self, context: Context, rng: np.random.Generator) -> None:
         """Raises ValueError where there is no such file, or it is for another specimen."""
         self.context, self.rng = context, rng
@@ -57,10 +61,10 @@ class ByNetwork:
         held: Any = given
         if isinstance(given, str | None):
             held = self.loaded(given or specimen or "")
-        if specimen is not None and held.specimen != specimen:
+        if specimen is not None and not self.suits(held, specimen):
             raise ValueError(f"the {self.what} for {held.specimen} is none for {specimen}")
-        self.held = held
-        self.layers = Layers.of(held.specimen)
+        self.held, self.specimen = held, specimen or held.specimen
+        self.layers = Layers.of(self.specimen)
         self.cells = Cells.of(context.field_yx_nm, context.reference.fov_yx_nm)
         self.laid = Laid(self.cells, len(self.layers.names))
 

@@ -20,10 +20,13 @@ class Policy(ByNetwork):
     """Takes the frame that a trained policy prefers.
 
     It goes by the same maps as in training (``outlook.py``), over the frames of its own lattice,
-    none of which it takes twice.
+    none of which it takes twice.  They name no class: so a policy that was trained on one kind of
+    specimen can be asked for on another, whose own belief encodes the evidence for it then; one
+    that has tuned a belief of its own cannot.
 
     Args:
-        policy: a file, or what one holds; by default those in the package for the task's classes.
+        policy: a file or the name of one in the package, or what one holds; by default those in
+            the package for the task's classes.
         member: which of the policies in the file, which differ by the seed of their training; None
             for the one that was the median on validation specimens.
 
@@ -42,13 +45,16 @@ class Policy(ByNetwork):
 
         return load(path_of(name))
 
+    def suits(self, held: Policies, specimen: str) -> bool:
+        return held.specimen == specimen or held.belief != "tuned"
+
     def reset(self, context: Context, rng: np.random.Generator) -> None:
         from .rehearsal import lattice_centres, lattice_shape
         from .weights import belief_of
 
         super().reset(context, rng)
         self.net = self.held.preference(self.member)
-        self.belief = belief_of(self.held.specimen) if self.held.belief == "frozen" else None
+        self.belief = belief_of(self.specimen) if self.held.belief == "frozen" else None
         half = np.asarray(context.reference.half_range_yx_nm(context.field_yx_nm))
         centres = np.clip(lattice_centres(self.cells), -half, half)  # cells may reach beyond
         self.candidates = Candidates(centres, lattice_shape(self.cells.shape))
@@ -71,7 +77,7 @@ class Policy(ByNetwork):
     def why(self, share: float) -> str:
         """One plain sentence without its subject."""
         return (
-            f"a policy trained by {self.held.algorithm} on such specimens prefers it "
+            f"a policy trained by {self.held.algorithm} on {self.held.specimen} prefers it "
             f"({share:.1%} of its preference)"
         )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from stemscout.benchmarks.leaderboard import Scores, leaderboard
-from stemscout.benchmarks.published import KEPT, SUITES, publish, published
+from stemscout.benchmarks.published import KEPT, SUITES, curves, publish, published
 from stemscout.benchmarks.replay import verify_folder
 from stemscout.benchmarks.results import Results, read_table, row_of
 from stemscout.benchmarks.runner import run_suite
@@ -35,6 +36,13 @@ def test_what_is_published_has_all_rows_and_the_records_of_some_specimens(tmp_pa
     assert {r["job"]["specimen"] for r in kept} == {1}
     assert len(kept) == 3  # two agents and the yardstick
     assert verify_folder(folder).to_the_bit == 3
+    told = curves(folder)["StemScout/NiOPillars-v0", "easy", "as is"]
+    assert set(told) == {"random", "oracle"}
+    charge, seen = told["oracle"]
+    assert (charge[0], charge[-1], seen[0]) == (0.0, 0.05, 0.0)
+    assert (np.diff(seen) >= 0).all()
+    last = np.mean([r["seen"] for r in read_table(folder) if r["agent"] == "oracle"])
+    assert seen[-1] == pytest.approx(last, abs=1e-4)
     publish(results, folder, kept=(0, 1))
     assert len(Results(folder).records()) == 6
 
@@ -51,7 +59,11 @@ def test_the_reference_results_are_of_the_suite_as_it_is_and_complete(name):
     assert held.suite["digest"] == suite.digest
     rows = read_table(held.folder)
     assert Counter(r["agent"] for r in rows if not r["yardstick"]) == dict.fromkeys(
-        suite.labels, len(suite.specimens) * len(suite.environments) * len(suite.difficulties)
+        suite.labels,
+        len(suite.specimens)
+        * len(suite.environments)
+        * len(suite.difficulties)
+        * len(suite.variants),
     )
     assert not any(r["failed"] for r in rows)
     order = [e.agent for e in leaderboard(Scores(rows))]
@@ -60,17 +72,13 @@ def test_the_reference_results_are_of_the_suite_as_it_is_and_complete(name):
 
 @pytest.mark.parametrize("name", THERE)
 def test_the_records_beside_the_reference_results_are_those_of_its_table(name):
-    rows = {
-        (r["environment"], r["difficulty"], r["agent"], r["specimen"], r["yardstick"]): r
-        for r in read_table(published(name))
-    }
+    told = ("environment", "difficulty", "variant", "agent", "specimen", "yardstick")
+    rows = {tuple(r[k] for k in told): r for r in read_table(published(name))}
     records = Results(published(name)).records()
     assert {r["job"]["specimen"] for r in records} == set(KEPT)
     for record in records:
         row = row_of(record)
-        held = rows[
-            row["environment"], row["difficulty"], row["agent"], row["specimen"], row["yardstick"]
-        ]
+        held = rows[tuple(row[k] for k in told)]
         assert {k: held[k] for k in row} == row
 
 

@@ -200,6 +200,32 @@ class TestOwnBelief:
     def test_algorithms_without_preferences_tune_none(self, algorithm):
         with pytest.raises(ValueError, match="tunes no belief"):
             settings(algorithm, belief="tuned").check(algorithm)
+        with pytest.raises(ValueError, match="none to be brief"):
+            settings(algorithm, brief=True).check(algorithm)
+
+
+@pytest.mark.parametrize("algorithm", AS_FRAMES)
+def test_a_brief_training_calculates_in_bfloat16_and_goes_on_exactly(
+    algorithm, tmp_path, monkeypatch
+):
+    given = settings(algorithm, brief=True)
+    whole = train(algorithm, ID, given, 3)
+    assert all(v.dtype == torch.float32 for v in whole.members[0].values())
+    assert not whole.preference().trunk.brief
+    kept = tmp_path / "checkpoint.pt"
+    killed_at_second_checkpoint(monkeypatch, algorithm, given, kept)
+    assert alike(train(algorithm, ID, given, 3, kept).members[0], whole.members[0])
+
+
+def test_briefly_it_prefers_almost_the_same():
+    torch.manual_seed(0)
+    net, maps = Preference(), torch.rand(4, len(CHANNELS), 31, 31)
+    torch.nn.init.normal_(net.last.weight, std=0.3)
+    exactly = net(maps)
+    net.trunk.brief = True
+    briefly = net(maps)
+    assert briefly.dtype == torch.float32
+    assert 0 < (briefly - exactly).abs().max() < 0.05 * exactly.std()
 
 
 def test_it_ends_where_nothing_is_gained(monkeypatch):
@@ -259,6 +285,7 @@ class TestRefused:
             (f"{ID}: {{steps: 5, algorithm: {{n_steps: 3}}}}", "n_steps is the length"),
             (f"{ID}: {{steps: 5, cloned: 3}}", "cloned needs a teacher"),
             (f"{ID}: {{steps: 5, belief: deep}}", "belief is 'deep'; there are: none, frozen"),
+            (f"{ID}: {{steps: 5, brief: 1}}", "brief is 1; it must be true or false"),
             (f"{ID}: {{steps: 5, steps: 6}}", "'steps' in line 1 is there already"),
             (f"{ID}: {{steps: [", "not readable YAML"),
         ],

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from stemscout.agents.learned import weights
 from stemscout.agents.learned.actor import Preference
 from stemscout.agents.learned.detector import Detector
 from stemscout.agents.learned.members import cells_of, pool
+from stemscout.agents.learned.network import BeliefNet
 from stemscout.agents.learned.own_belief import OwnBelief
 from stemscout.agents.learned.policies import BELIEFS, Policies
 from stemscout.agents.learned.rehearsal import Rehearsal
@@ -32,8 +34,6 @@ def belief(request):
 
 @pytest.fixture
 def begun(file, monkeypatch):
-    from stemscout.agents.learned import weights
-
     net = load(file).member()
     monkeypatch.setattr(weights, "belief_of", lambda specimen: net)
     return net
@@ -104,3 +104,22 @@ def test_what_is_forbidden_it_leaves_alone(ready):
     half = ready.context.field_yx_nm[0] / 2
     now = replace(situation([], 20), forbidden=[((-half, -half), (half, 0.0))])
     assert ready.decide(now).centre_yx_nm[1] >= ready.context.reference.fov_yx_nm[1] / 2
+
+
+def test_on_another_specimen_it_is_asked_through_that_ones_own_belief(
+    held, belief, context_of, monkeypatch
+):
+    other = Layers.of("mos2")
+    net = BeliefNet(2 + len(other.names), len(other.classes)).eval()
+    monkeypatch.setattr(weights, "belief_of", {"mos2": net}.__getitem__)
+    context, _, _ = context_of("StemScout/MoS2Defects-v0", budget=BUDGET)
+    navigator = Policy(held)
+    if belief == "tuned":
+        with pytest.raises(ValueError, match="the policy for bifeo3 is none for mos2"):
+            navigator.reset(context, np.random.default_rng(0))
+        return
+    navigator.reset(context, np.random.default_rng(0))
+    assert navigator.layers == Layers.of("mos2")
+    sighted = np.zeros((0, len(navigator.layers.names), BLOCKS, BLOCKS), np.float32)
+    now = replace(situation([], 20), sightings=sighted)
+    assert "on bifeo3" in navigator.decide(now).reason
