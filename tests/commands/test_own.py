@@ -15,6 +15,7 @@ from stemscout.hardware.emergency import CONFIRMED
 from stemscout.hardware.journal import read
 
 OWN = """
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,16 @@ from stemscout.simulators.recorded import RecordedMicroscope
 
 def make():
     return RecordedMicroscope(np.random.default_rng(0).random((192, 192)), 0.05)
+
+
+class Slow(RecordedMicroscope):
+    def acquire(self, request, timeout_s=60.0):
+        time.sleep(0.1)
+        return super().acquire(request, timeout_s)
+
+
+def slow():
+    return Slow(np.random.default_rng(0).random((192, 192)), 0.05)
 
 
 def verified():
@@ -112,17 +123,17 @@ def test_what_gives_none_is_told_of_in_one_sentence(stemscout, folder, refused, 
 def test_a_second_run_on_it_is_refused_and_told_of_the_first(
     stemscout, folder, begun, eventually, refused
 ):
-    whole = ("--microscope", "mine:make", "--agent", "random", "--budget-time", "1000")
+    whole = ("--microscope", "mine:slow", "--agent", "random", "--budget-time", "1000")
     first = begun("run", *whole, "--out", "first")
     log = folder / "first" / "journal.log"
     eventually(lambda: log.exists() and any(r.kind == "frame" for r in read(folder / "first")))
-    done = stemscout(*RUN, "--microscope", "mine:make", "--out", "second", cwd=folder)
+    done = stemscout(*RUN, "--microscope", "mine:slow", "--out", "second", cwd=folder)
     assert done.returncode == 1
-    assert f"mine:make is driven by process {first.pid} on this machine already" in said(done)
+    assert f"mine:slow is driven by process {first.pid} on this machine already" in said(done)
     assert not any(r.kind in ("command", "frame") for r in read(folder / "second"))
     first.send_signal(signal.SIGKILL)
     first.wait()
-    done = stemscout(*RUN, "--microscope", "mine:make", "--out", "third", cwd=folder)
+    done = stemscout(*RUN, "--microscope", "mine:slow", "--out", "third", cwd=folder)
     assert done.returncode == 0, done.stderr
     taken = len(list(read(folder / "first")))
     again = begun("resume", "first")
