@@ -67,8 +67,8 @@ class Controls:
     def pending(self) -> tuple[str, ...]:
         """What was asked for and has not taken effect yet, in words."""
         with self._changed:
-            asked = [f"a frame at ({y:.2f}, {x:.2f}) nm" for y, x in self._asked]
-            return (*asked, *(in_words(wish) for wish in self._wishes))
+            asked = [{"ask": yx_nm} for yx_nm in self._asked]
+            return tuple(in_words(wish) for wish in (*asked, *self._wishes))
 
     @property
     def mode(self) -> str:

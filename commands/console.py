@@ -207,7 +207,8 @@ def _begun(configuration: dict[str, Any], folder: RunFolder, mode: str) -> Itera
     with ExitStack() as held:
         journal = held.enter_context(Journal(folder.path))
         journal.write("begin", {**configuration, "versions": versions()})
-        guard: Callable[[], Guard | None]
+        watched: WatchedSource | None = None
+        instrument: Guard | None = None
         if on_instrument:
             instrument = held.enter_context(live.guarded_by(configuration, journal))
             held.enter_context(instrument)
@@ -215,10 +216,12 @@ def _begun(configuration: dict[str, Any], folder: RunFolder, mode: str) -> Itera
             env, decides = made(configuration, instrument)
             with suppress(MicroscopeError):  # nobody looks yet; what cannot blank says so later
                 instrument.blank(True)
-            guard = lambda: instrument  # noqa: E731
         else:
             env.source = watched = WatchedSource(env.source, lambda m: guarded(m, journal=journal))
-            guard = lambda: watched.guard  # noqa: E731
+
+        def guard() -> Guard | None:
+            return instrument if watched is None else watched.guard
+
         seed = configuration["seed"]
         experiment = Experiment(env, decides, seed, record=journal.write, mode=mode, rest_s=REST_S)
 

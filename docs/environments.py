@@ -155,7 +155,7 @@ def mosaic(episode, count):
     seen = Mosaic(field, cells)
     for frame in episode.history[:count]:
         seen.add(frame, episode.display(frame))
-    return np.where(seen.measured, seen.total / np.maximum(seen.count, 1), np.nan)
+    return seen.mean
 
 
 def panel(axes, image, side, gamma, title, limits):

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from html import escape
 
 import numpy as np
-from bokeh.models import ColumnDataSource, LinearColorMapper, MetricLength, Range1d, ScaleBar
+from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d
 from numpy.typing import NDArray
 
 from ...agents.agent import ClassMap, Explanation, Finding
 from ...agents.experiment import Step
 from ...hardware.coordinates import pixel_from_specimen
 from .. import style
-from .plots import CLEAR, DIM, GREYS, INK, PAPER, Marks, plain, shades
+from .plots import CLEAR, DIM, GREYS, INK, Marks, add_scale_bar, plain, shades
 from .session import Shown
 
 AREAS = ("#93a3b5", "#5b6675")  # contamination, particles and the like: grey, whatever else is not
@@ -58,12 +58,7 @@ class LatestFrame:
             "x", "y", source=self.claims, size=13, fill_alpha=0, line_width=2.5,
             line_color="colour", marker="marker",
         )  # fmt: skip
-        bar = ScaleBar(
-            range=self.plot.x_range, unit="nm", dimensional=MetricLength(),
-            location="bottom_left", background_fill_color=PAPER, background_fill_alpha=0.7,
-            label_text_color="white", bar_line_color="white", border_line_color=None,
-        )  # fmt: skip
-        self.plot.add_layout(bar)
+        add_scale_bar(self.plot)
 
     def update(
         self,

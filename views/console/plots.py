@@ -42,6 +42,16 @@ SHOWN_CURVE = 400  # points of the discovery curve
 LAYER, CLEAR = palettes.viridis(255), (0, 0, 0, 0)
 
 
+def add_scale_bar(plot: Any) -> None:
+    """Over a plot whose axes are in nm."""
+    bar = ScaleBar(
+        range=plot.x_range, unit="nm", dimensional=MetricLength(),
+        location="bottom_left", background_fill_color=PAPER, background_fill_alpha=0.7,
+        label_text_color="white", bar_line_color="white", border_line_color=None,
+    )  # fmt: skip
+    plot.add_layout(bar)
+
+
 def plain(name: str, width: int, height: int, title: str, **options: Any) -> Any:
     """A figure in the console's colours, dark for the microscope's room."""
     made = figure(name=name, width=width, height=height, title=title, **options)
@@ -146,12 +156,7 @@ class SpecimenMap:
             "xs", "ys", source=self.next, fill_color=BRIGHT, fill_alpha=0.12, line_color=BRIGHT,
             line_width=2.5,
         )  # fmt: skip
-        bar = ScaleBar(
-            range=self.plot.x_range, unit="nm", dimensional=MetricLength(),
-            location="bottom_left", background_fill_color=PAPER, background_fill_alpha=0.7,
-            label_text_color="white", bar_line_color="white", border_line_color=None,
-        )  # fmt: skip
-        self.plot.add_layout(bar)
+        add_scale_bar(self.plot)
 
         def boxed(event: Any) -> None:
             shape = event.geometry
